@@ -1,0 +1,43 @@
+// Compiler attributes: Clang's thread-safety analysis (clang.llvm.org/docs/ThreadSafetyAnalysis.html), branch
+// and inlining hints. Empty on compilers that do not know them.
+#ifndef HEIRLOCK_DETAIL_ATTRIBUTES_HPP
+#define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
+
+#define HEIRLOCK_NOINLINE __attribute__((noinline))
+#define HEIRLOCK_UNLIKELY(condition) __builtin_expect(static_cast<bool>(condition), false)
+
+#if defined(__clang__)
+#define HEIRLOCK_THREAD_SAFETY(attribute) __attribute__((attribute))
+#else
+#define HEIRLOCK_THREAD_SAFETY(attribute)
+#endif
+
+// Clang 20 and later can be told that taking the capability twice is meant.
+#if defined(__clang__) && defined(__has_attribute)
+#if __has_attribute(reentrant_capability)
+#define HEIRLOCK_REENTRANT_CAPABILITY __attribute__((reentrant_capability))
+#endif
+#endif
+#if !defined(HEIRLOCK_REENTRANT_CAPABILITY)
+#define HEIRLOCK_REENTRANT_CAPABILITY
+#endif
+
+#define HEIRLOCK_CAPABILITY HEIRLOCK_THREAD_SAFETY(capability("mutex")) HEIRLOCK_REENTRANT_CAPABILITY
+#define HEIRLOCK_ACQUIRES HEIRLOCK_THREAD_SAFETY(acquire_capability())
+#define HEIRLOCK_TRY_ACQUIRES HEIRLOCK_THREAD_SAFETY(try_acquire_capability(true))
+#define HEIRLOCK_RELEASES HEIRLOCK_THREAD_SAFETY(release_capability())
+#define HEIRLOCK_REQUIRES_THIS HEIRLOCK_THREAD_SAFETY(requires_capability(this))
+#define HEIRLOCK_NO_THREAD_SAFETY HEIRLOCK_THREAD_SAFETY(no_thread_safety_analysis)
+
+#if defined(__SANITIZE_THREAD__)
+#define HEIRLOCK_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define HEIRLOCK_THREAD_SANITIZER 1
+#endif
+#endif
+#if !defined(HEIRLOCK_THREAD_SANITIZER)
+#define HEIRLOCK_THREAD_SANITIZER 0
+#endif
+
+#endif

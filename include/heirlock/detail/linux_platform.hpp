@@ -1,0 +1,222 @@
+// What the lock needs from Linux: atomics, who the calling thread is, its robust list, and futexes.
+//
+// This header is also the contract of a Platform: LockAlgorithm uses these members and no others. Operations
+// that enter the kernel stand in src/linux_platform.cpp. None of them changes errno.
+#ifndef HEIRLOCK_DETAIL_LINUX_PLATFORM_HPP
+#define HEIRLOCK_DETAIL_LINUX_PLATFORM_HPP
+
+#include <linux/futex.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "heirlock/detail/attributes.hpp"
+#include "heirlock/detail/lock_algorithm.hpp"
+
+#if !defined(__linux__) || !defined(__LP64__)
+#error "heirlock: found a target that is not 64-bit Linux; the lock is built on its robust futexes"
+#endif
+
+#if HEIRLOCK_THREAD_SANITIZER
+extern "C" void __tsan_release(void* address);
+#endif
+
+namespace heirlock::detail {
+
+static_assert(waiters_bit == FUTEX_WAITERS && owner_died_bit == FUTEX_OWNER_DIED &&
+                  owner_mask == FUTEX_TID_MASK,
+              "the word is the kernel's");
+static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
+                  std::atomic<std::uint64_t>::is_always_lock_free,
+              "a lock shared between processes cannot hide another lock inside");
+
+inline constexpr std::memory_order standard(Order order) noexcept {
+  return order == Order::acquire   ? std::memory_order_acquire
+         : order == Order::release ? std::memory_order_release
+                                   : std::memory_order_relaxed;
+}
+
+// An atomic of the lock. Every operation names its order; a failed compare_exchange orders nothing.
+template <class T>
+class LinuxAtomic {
+ public:
+  T load(Order order) const noexcept { return value_.load(standard(order)); }
+  void store(T value, Order order) noexcept { value_.store(value, standard(order)); }
+  bool compare_exchange(T expected, T desired, Order order) noexcept {
+    return value_.compare_exchange_strong(expected, desired, standard(order), std::memory_order_relaxed);
+  }
+  std::uint32_t* futex() noexcept { return reinterpret_cast<std::uint32_t*>(&value_); }
+
+ private:
+  std::atomic<T> value_{};
+};
+
+// A field that only the lock's owner reads and writes.
+template <class T>
+class LinuxPlain {
+ public:
+  T load() const noexcept { return value_; }
+  void store(T value) noexcept { value_ = value; }
+
+ private:
+  T value_{};
+};
+
+// What a thread knows of itself. It is valid while `generation` equals the number in the page below, which
+// the kernel wipes to 0 in every child that does not share memory with its parent, however it was made.
+struct LinuxThread {
+  // No page ever holds this number, and it differs from a wiped page's 0: a record that was never filled is
+  // invalid in a parent and in a child.
+  static constexpr std::uint64_t never_filled = ~std::uint64_t{0};
+
+  std::uint64_t generation = never_filled;
+  std::uint32_t tid = 0;
+  std::uint32_t pid_namespace = 0;
+  std::uint64_t id = 0;  // random, never 0; tells a thread from an earlier one with the same tid
+  robust_list_head* robust_list = nullptr;
+  const void* quiet = nullptr;  // the lock whose last wake-up found nobody, or null
+};
+inline thread_local LinuxThread this_thread_record{};
+inline const std::atomic<std::uint64_t> no_generation_yet{0};
+inline std::atomic<const std::atomic<std::uint64_t>*> generation_page{&no_generation_yet};
+
+struct LinuxPlatform {
+  template <class T>
+  using Atomic = LinuxAtomic<T>;
+  template <class T>
+  using Plain = LinuxPlain<T>;
+  using Thread = LinuxThread;
+
+  // --- Who I am -------------------------------------------------------------------------------------------
+
+  /// The calling thread's record, or null when this thread has not used a lock yet, or not since it became
+  /// the child of a fork: then it can own none.
+  static Thread* known_thread() noexcept {
+    Thread& me = this_thread_record;
+    const auto* page = generation_page.load(std::memory_order_acquire);
+    return HEIRLOCK_UNLIKELY(me.generation != page->load(std::memory_order_relaxed)) ? nullptr : &me;
+  }
+  /// The calling thread's record, made when there is none.
+  /// Throws std::system_error (errc::unsupported_platform) where the system lacks what the lock is built on.
+  static Thread& this_thread() {
+    Thread* const me = known_thread();
+    return me != nullptr ? *me : identify();
+  }
+
+  /// Returns if the lock belongs to the caller's PID namespace, or to none yet: then it does from now on.
+  /// Throws std::system_error (errc::foreign_pid_namespace) otherwise.
+  static void require_same_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thread& me) {
+    if (HEIRLOCK_UNLIKELY(of_lock.load(Order::relaxed) != me.pid_namespace)) join_pid_namespace(of_lock, me);
+  }
+
+  /// Throws what the refusal calls for, with a message that names both sides. Changes nothing.
+  [[noreturn]] static void refuse(Refusal why, const LockMemory<LinuxPlatform>& lock);
+
+  // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst)
+  // ---------------------------------
+  //
+  // One per thread, registered by libc and shared with its robust mutexes, so its conventions hold: a link
+  // points at a node's `next`, `prev` lies one word before it, bit 0 marks libc's priority-inheriting
+  // mutexes. At the thread's death the kernel treats each listed lock, then the pending one, in the dying
+  // thread:
+  //   word names the thread  -> OWNER_DIED, WAITERS kept, and one waiter is woken if WAITERS was set
+  //   pending, and free      -> one waiter is woken, the word is left (Linux 6.2; before, only if it is 0)
+  //   otherwise              -> nothing
+  // Each store stays where the program has it, as seen by the kernel in the same thread.
+  using Link = std::uintptr_t;
+
+  template <class Lock>
+  static void set_pending(Thread& me, const Lock& lock) noexcept {
+    store_for_kernel(&me.robust_list->list_op_pending, link_to(lock));
+  }
+  static void clear_pending(Thread& me) noexcept { store_for_kernel(&me.robust_list->list_op_pending, 0); }
+
+  template <class Lock>
+  static Link link_to(const Lock& lock) noexcept {
+    return reinterpret_cast<Link>(&lock.next);
+  }
+  static Link head(const Thread& me) noexcept { return reinterpret_cast<Link>(&me.robust_list->list.next); }
+  static Link first(const Thread& me) noexcept { return next(head(me)); }
+  static Link next(Link at) noexcept { return *reinterpret_cast<volatile Link*>(at & ~pi_mark); }
+  static void set_next(Link at, Link to) noexcept {
+    store_for_kernel(reinterpret_cast<void*>(at & ~pi_mark), to);
+  }
+  /// Does nothing at the head: glibc has a word for it there, other libcs have not.
+  static void set_prev(const Thread& me, Link at, Link to) noexcept {
+    if ((at & ~pi_mark) != head(me)) *reinterpret_cast<Link*>((at & ~pi_mark) - sizeof(Link)) = to;
+  }
+
+  // --- Waiting (futex(2); shared, so keyed by the memory and not by its address)
+  // ----------------------------
+
+  // A moment on CLOCK_MONOTONIC, in nanoseconds.
+  using Deadline = std::int64_t;
+  static constexpr Deadline no_wait = 0;
+  static constexpr Deadline for_ever = INT64_MAX;
+
+  // How long one waiter has spun and slept.
+  struct Patience {
+    std::uint32_t spins = 0;
+    std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
+  };
+
+  static bool has_passed(Deadline deadline) noexcept;
+
+  /// Returns true after a pause while it is better to look again than to sleep.
+  static bool spin(Patience& patience) noexcept;
+
+  /// Sleeps if the word still holds `seen`, compared and queued in one step, until woken, the deadline, a
+  /// signal, or the end of the slice. May return for no reason.
+  /// Returns `slice_ended` only when it slept through a slice. Promises no order of memory, and not that a
+  /// wake-up was meant for this lock. A wake-up it consumed is never reported as slice_ended.
+  /// The slice is a backstop: no waiter's progress rests on it while the kernel's robust futexes do their
+  /// part.
+  static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
+                   Patience& patience) noexcept;
+  /// As wait(), without slices. Returns true when the deadline ended it.
+  static bool sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept;
+
+  /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. Reads nothing at the address,
+  /// so that the lock's memory may be gone. Promises no order of memory.
+  static int wake_one(Atomic<std::uint32_t>& word) noexcept;
+
+  /// Stores `value`, which is 0 or OWNER_DIED, and wakes every sleeper: nobody can begin to sleep in between.
+  /// Promises no order of memory: fence() first.
+  static void set_and_wake_all(Atomic<std::uint32_t>& word, std::uint32_t value) noexcept;
+
+  /// Orders what comes before it ahead of the store that the kernel then makes to the word.
+  static void fence([[maybe_unused]] Atomic<std::uint32_t>& word, Order order) noexcept {
+#if HEIRLOCK_THREAD_SANITIZER
+    if (order == Order::release) __tsan_release(&word);  // it sees neither fences nor the kernel's stores
+#else
+    std::atomic_thread_fence(standard(order));
+#endif
+  }
+
+  /// Whether no thread `tid` lives any more, one that waits to be reaped included. False where one cannot
+  /// know. What a thread that is gone wrote, the caller can read.
+  static bool owner_is_gone(std::uint32_t tid) noexcept;
+
+ private:
+  static constexpr Link pi_mark = 1;
+
+  static void store_for_kernel(void* at, Link value) noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    *static_cast<volatile Link*>(at) = value;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
+  static Thread& identify();
+  static void join_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thread& me);
+};
+
+// The 40 bytes of a lock, and the distance from a node to its word that the kernel was told by libc.
+using LinuxLock = LockMemory<LinuxPlatform>;
+inline constexpr std::int64_t word_from_node = -32;
+static_assert(sizeof(LinuxLock) == 40 && alignof(LinuxLock) == 8);
+static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 &&
+              offsetof(LinuxLock, pid_namespace) == 8 && offsetof(LinuxLock, owner_id) == 16 &&
+              offsetof(LinuxLock, prev) == 24 && offsetof(LinuxLock, next) == -word_from_node);
+
+}  // namespace heirlock::detail
+#endif

@@ -1,0 +1,239 @@
+// The protocol of heirlock, written once over a Platform. SPECIFICATION.md states it in words.
+//
+// No system call, no atomic type and no checker is named here: the Platform supplies them. The library
+// instantiates this file over Linux, and model checks, fuzzers and tests instantiate the very same text.
+#ifndef HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
+#define HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
+
+#include <cstdint>
+
+#include "heirlock/detail/attributes.hpp"
+
+namespace heirlock {
+
+/// What an acquire came to.
+enum class AcquireResult : std::uint8_t {
+  not_acquired,  ///< busy, or the deadline passed
+  acquired,      ///< was free, now yours at depth 1
+  reentered,     ///< was yours already, one deeper
+  inherited,  ///< its last owner died, or released it unrepaired; yours at depth 1, state may be half-written
+};
+
+namespace detail {
+
+enum class Order : std::uint8_t { relaxed, acquire, release };
+
+// Why an operation is refused. Nothing has changed when it is.
+enum class Refusal : std::uint8_t { not_owner_of_release, not_owner_of_repaired, recursion_too_deep };
+
+// How a wait ended. `slice_ended` is the backstop's: time to ask whether the owner still exists.
+enum class Wait : std::uint8_t { look_again, slice_ended };
+
+// The word, as the kernel's robust futexes define it (linux/futex.h):
+//
+//   owner  OWNER_DIED  WAITERS
+//     0        0          0      free
+//     0        0          1      free; somebody may be asleep, and then a wake-up is on its way
+//     0        1         any     free, to be inherited
+//     t        0         any     held by t
+//     t        1         any     held by t, who inherited it and has not called repaired()
+//
+// Free means that the owner part is 0, never that the word is.
+inline constexpr std::uint32_t waiters_bit = 0x80000000;     // may be set in vain, may never be missing
+inline constexpr std::uint32_t owner_died_bit = 0x40000000;  // cleared by repaired() alone
+inline constexpr std::uint32_t owner_mask = 0x3fffffff;
+inline constexpr std::uint32_t owner_of(std::uint32_t word) {
+  return word & owner_mask;
+}
+
+// A lock in memory; SPECIFICATION.md gives its bytes. All zero is a free lock.
+template <class Platform>
+struct LockMemory {
+  typename Platform::template Atomic<std::uint32_t> word{};
+  typename Platform::template Plain<std::uint32_t> depth{};  // written and read by the owner only
+  typename Platform::template Atomic<std::uint32_t> pid_namespace{};
+  std::uint32_t reserved{};
+  typename Platform::template Atomic<std::uint64_t> owner_id{};
+  typename Platform::template Plain<typename Platform::Link> prev{};  // the owner's robust list
+  typename Platform::template Plain<typename Platform::Link> next{};
+};
+
+// Invariants, cited below where they are kept or bent:
+//   INV-OWNER    only t moves the owner part away from t; except the kernel when t dies, and bury().
+//   INV-WAITERS  whoever sleeps on the word does so with WAITERS set, and never on a free word.
+//   INV-PENDING  the pending mark names the lock from before the first change of the word until the operation
+//                ends, also while asleep, and is cleared on every way out.
+//   INV-LIST     a held lock is on its owner's robust list, or is pending.
+//   INV-DEPTH    depth >= 1 exactly while held; every take sets it to 1, whatever a dead owner left.
+template <class Platform>
+class LockAlgorithm {
+ public:
+  using Lock = LockMemory<Platform>;
+  using Thread = typename Platform::Thread;
+  using Deadline = typename Platform::Deadline;
+
+  // Memory orders. What is not named here is relaxed.
+  //
+  // take: acquire. Pairs with free_it, free_in_kernel and bury_it.
+  //   Brings in: everything the last owner wrote under the lock.
+  //   If relaxed: the next owner reads stale data.
+  //   Not stronger: no second location is ordered by it.
+  static constexpr Order take = Order::acquire;
+  // free_it: release. Pairs with take.
+  //   Sends out: everything written under the lock, by this owner and by those before it.
+  //   If relaxed: the next owner reads stale data.
+  static constexpr Order free_it = Order::release;
+  // free_in_kernel: a release fence, as the store that follows is the kernel's. Pairs with take.
+  static constexpr Order free_in_kernel = Order::release;
+  // bury_it: release. Pairs with take, of a thread other than the one that saw the owner gone.
+  //   Sends out: what the dead owner wrote; the Platform's owner_is_gone() brought it in.
+  static constexpr Order bury_it = Order::release;
+
+  /// Takes the lock, waiting for it until the deadline.
+  static AcquireResult acquire(Lock& lock, Deadline deadline) {
+    Thread& me = Platform::this_thread();
+    const std::uint32_t word = lock.word.load(Order::relaxed);
+    if (is_mine(word, lock, me)) return reenter(lock);
+    Platform::require_same_pid_namespace(lock.pid_namespace, me);  // two namespaces share thread ids
+    Platform::set_pending(me, lock);                               // INV-PENDING
+    if (word == 0 && lock.word.compare_exchange(0, me.tid, take)) return taken(lock, me, 0);
+    return acquire_contended(lock, me, deadline);
+  }
+
+  /// Gives back one level; the last one frees the lock. Refused unless the caller owns it.
+  static void release(Lock& lock) {
+    Thread* const me = Platform::known_thread();
+    const std::uint32_t word = lock.word.load(Order::relaxed);
+    if (me == nullptr || !is_mine(word, lock, *me)) Platform::refuse(Refusal::not_owner_of_release, lock);
+    const std::uint32_t depth = lock.depth.load();
+    if (depth > 1) return lock.depth.store(depth - 1);
+    Platform::set_pending(*me, lock);  // INV-PENDING, and INV-LIST from the next line on
+    unlink(lock, *me);
+    lock.depth.store(0);
+    const std::uint32_t flag = word & owner_died_bit;  // passed on until repaired()
+    if (!lock.word.compare_exchange(me->tid | flag, flag, free_it)) free_contended(lock, *me, flag);
+    // From here on the lock is another's, or gone: not a byte of it is touched.
+    Platform::clear_pending(*me);
+  }
+
+  /// Whether the calling thread owns the lock.
+  // Relaxed is enough. If I own it, I wrote both values myself. If I do not, the word cannot name me: another
+  // owner has another thread id, and a dead one whose id was given to me had another owner_id.
+  static bool is_owned(const Lock& lock) {
+    const Thread* const me = Platform::known_thread();
+    return me != nullptr && is_mine(lock.word.load(Order::relaxed), lock, *me);
+  }
+
+  /// Declares the state whole: the next owner acquires, and does not inherit. Refused unless the caller owns
+  /// it.
+  static void repaired(Lock& lock) {
+    if (!is_owned(lock)) Platform::refuse(Refusal::not_owner_of_repaired, lock);
+    std::uint32_t word = lock.word.load(Order::relaxed);
+    while (!lock.word.compare_exchange(word, word & ~owner_died_bit, Order::relaxed))
+      word = lock.word.load(Order::relaxed);  // a waiter set its bit
+  }
+
+  /// Whether the owner's robust list leads to the lock at this address, where memory is mapped at several.
+  static bool is_linked_at(const Lock& lock) {
+    return Platform::next(lock.prev.load()) == Platform::link_to(lock);
+  }
+
+  /// Gives up the lock at any depth as the caller's death would: the next owner inherits. The caller owns it.
+  static void abandon(Lock& lock) {
+    std::uint32_t word = lock.word.load(Order::relaxed);
+    while (!lock.word.compare_exchange(word, word | owner_died_bit, Order::relaxed))
+      word = lock.word.load(Order::relaxed);  // a waiter set its bit
+    lock.depth.store(1);
+    release(lock);
+  }
+
+ private:
+  static bool is_mine(std::uint32_t word, const Lock& lock, const Thread& me) {
+    return owner_of(word) == me.tid && lock.owner_id.load(Order::relaxed) == me.id;
+  }
+
+  static AcquireResult reenter(Lock& lock) {
+    const std::uint32_t depth = lock.depth.load();
+    if (depth == UINT32_MAX) Platform::refuse(Refusal::recursion_too_deep, lock);
+    lock.depth.store(depth + 1);
+    return AcquireResult::reentered;
+  }
+
+  static AcquireResult taken(Lock& lock, Thread& me, std::uint32_t flag) {
+    link(lock, me);
+    Platform::clear_pending(me);
+    lock.owner_id.store(me.id, Order::relaxed);
+    lock.depth.store(1);  // INV-DEPTH
+    return flag != 0 ? AcquireResult::inherited : AcquireResult::acquired;
+  }
+
+  HEIRLOCK_NOINLINE static AcquireResult acquire_contended(Lock& lock, Thread& me, Deadline deadline) {
+    typename Platform::Patience patience;
+    for (;;) {  // after every wait, whatever ended it: look, try once more, and only then mind the deadline
+      std::uint32_t word = lock.word.load(Order::relaxed);
+      if (owner_of(word) == 0) {
+        // Keeps WAITERS for those who still sleep, and OWNER_DIED until repaired().
+        if (lock.word.compare_exchange(word, word | me.tid, take))
+          return taken(lock, me, word & owner_died_bit);
+        continue;
+      }
+      if (owner_of(word) == me.tid) {  // not mine: a dead owner's thread id has come to me
+        bury(lock, word);
+        continue;
+      }
+      if (Platform::has_passed(deadline)) break;
+      if (Platform::spin(patience)) continue;
+      if ((word & waiters_bit) == 0) {  // INV-WAITERS
+        if (!lock.word.compare_exchange(word, word | waiters_bit, Order::relaxed)) continue;
+        word |= waiters_bit;
+      }
+      if (Platform::wait(lock.word, word, deadline, patience) == Wait::slice_ended &&
+          Platform::owner_is_gone(owner_of(word)))
+        bury(lock, word);
+    }
+    Platform::clear_pending(me);
+    return AcquireResult::not_acquired;
+  }
+
+  // Bends INV-OWNER: the owner is proved gone and the kernel has not said so in the word.
+  static void bury(Lock& lock, std::uint32_t word) {
+    lock.word.compare_exchange(word, (word & waiters_bit) | owner_died_bit, bury_it);
+  }
+
+  // WAITERS is set. While it stays, the word itself remembers the sleepers, and whoever frees the lock next,
+  // by a release or by dying, wakes one. Storing a plain 0 and then waking would let a kill between the two,
+  // or of the woken waiter, leave the others asleep behind an owner whose word does not show them. So the bit
+  // is dropped only by the kernel, in the same step that wakes everybody, and only after a wake-up found
+  // nobody.
+  HEIRLOCK_NOINLINE static void free_contended(Lock& lock, Thread& me, std::uint32_t flag) {
+    if (me.quiet == &lock) {
+      me.quiet = nullptr;
+      Platform::fence(lock.word, free_in_kernel);
+      Platform::set_and_wake_all(lock.word, flag);
+    } else {
+      lock.word.store(flag | waiters_bit, free_it);
+      if (Platform::wake_one(lock.word) == 0) me.quiet = &lock;
+    }
+  }
+
+  // INV-LIST. The kernel may walk the list after any of these stores, so a node is whole before it is
+  // published.
+  static void link(Lock& lock, Thread& me) {
+    const auto first = Platform::first(me);
+    lock.next.store(first);
+    lock.prev.store(Platform::head(me));
+    Platform::set_prev(me, first, Platform::link_to(lock));
+    Platform::set_next(Platform::head(me), Platform::link_to(lock));
+  }
+
+  static void unlink(Lock& lock, Thread& me) {
+    const auto prev = lock.prev.load();
+    const auto next = lock.next.load();
+    Platform::set_next(prev, next);
+    Platform::set_prev(me, next, prev);
+  }
+};
+
+}  // namespace detail
+}  // namespace heirlock
+#endif

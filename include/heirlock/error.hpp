@@ -1,0 +1,39 @@
+// What heirlock throws.
+#ifndef HEIRLOCK_ERROR_HPP
+#define HEIRLOCK_ERROR_HPP
+
+#include <stdexcept>
+#include <system_error>
+
+namespace heirlock {
+
+/// A claim of ownership that is false: release() or repaired() by a thread that does not own the lock, of a
+/// free lock, or once too often. The program is wrong; the lock is unchanged.
+class AssertionError : public std::logic_error {
+ public:
+  using std::logic_error::logic_error;
+};
+
+/// Why heirlock refuses, as the code of a std::system_error. Nothing has changed when it is thrown.
+enum class errc {
+  recursion_too_deep = 1,  ///< the lock is held 2^32-1 times already
+  foreign_pid_namespace,   ///< the lock belongs to another PID namespace: thread ids of two cannot be told
+                           ///< apart
+  unsupported_platform,    ///< the kernel, the libc or a sandbox lacks what the lock is built on
+  layout_mismatch,         ///< a named segment holds something else than what it was opened as
+  not_trusted,             ///< a named segment that somebody else owns or may write
+};
+
+/// The category of errc; its name is "heirlock".
+const std::error_category& error_category() noexcept;
+
+inline std::error_code make_error_code(errc code) noexcept {
+  return {static_cast<int>(code), error_category()};
+}
+
+}  // namespace heirlock
+
+template <>
+struct std::is_error_code_enum<heirlock::errc> : std::true_type {};
+
+#endif

@@ -1,0 +1,190 @@
+// Lockable: a base class that makes an object's methods safe to call from many processes and threads.
+#ifndef HEIRLOCK_LOCKABLE_HPP
+#define HEIRLOCK_LOCKABLE_HPP
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "heirlock/detail/attributes.hpp"
+#include "heirlock/reentrant_lock.hpp"
+#include "heirlock/shared.hpp"
+
+namespace heirlock {
+
+/// A base class for objects whose methods are called from many processes and threads: inherit, and run the
+/// body of each shared method under locked(). A locked method may call another.
+///
+///   class Counter : public heirlock::Lockable {
+///    public:
+///     int increment() { return locked([&] { return ++*value_; }); }
+///     int increment_twice() { return locked([&] { increment(); return increment(); }); }
+///
+///    private:
+///     heirlock::Shared<int> value_{0};   // live state must be shared as well
+///   };
+///
+/// The object itself is local to each process; the lock, and what the object keeps in Shared<T>, is not.
+///
+/// When the owner of the lock dies, the next one to acquire runs recover() before it goes on. Override
+/// recover() if a method that is cut short can leave the shared state in a condition that other methods do
+/// not expect.
+///
+/// Errors: as ReentrantLock. The constructors also throw as Shared<T> does.
+///
+/// Destroying an object whose lock the calling thread still holds through it gives the lock up at once, as
+/// the thread's death would: the next owner inherits. No other thread of the process may be using the object
+/// then.
+class HEIRLOCK_CAPABILITY Lockable {
+ public:
+  Lockable(const Lockable&) = delete;
+  Lockable& operator=(const Lockable&) = delete;
+  virtual ~Lockable();
+
+  /// Takes the lock; waits for it if `blocking`. Returns whether the caller has it now.
+  /// Passes on what recover() throws; the caller does not have the lock then.
+  bool acquire(bool blocking = true) HEIRLOCK_TRY_ACQUIRES {
+    return settle(blocking ? lock_->acquire() : lock_->try_acquire());
+  }
+
+  /// Waits for the lock at least for `timeout`. A negative timeout counts as zero; it is ignored unless
+  /// `blocking`. Throws std::invalid_argument if it is NaN.
+  template <class Rep, class Period>
+  bool acquire(bool blocking, std::chrono::duration<Rep, Period> timeout) HEIRLOCK_TRY_ACQUIRES {
+    return settle(blocking ? lock_->acquire_for(timeout) : lock_->try_acquire());
+  }
+
+  /// No timeout: waits for ever if `blocking`.
+  bool acquire(bool blocking, std::nullopt_t) HEIRLOCK_TRY_ACQUIRES { return acquire(blocking); }
+  template <class Rep, class Period>
+  bool acquire(bool blocking,
+               std::optional<std::chrono::duration<Rep, Period>> timeout) HEIRLOCK_TRY_ACQUIRES {
+    return timeout ? acquire(blocking, *timeout) : acquire(blocking);
+  }
+
+  /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the calling thread of
+  /// the calling process owns it.
+  void release() HEIRLOCK_RELEASES {
+    if (has_other_handles_) note_release();
+    lock_->release();
+  }
+
+  // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock.
+  void lock() HEIRLOCK_ACQUIRES { static_cast<void>(settle(lock_->acquire())); }
+  bool try_lock() HEIRLOCK_TRY_ACQUIRES { return acquire(false); }
+  void unlock() HEIRLOCK_RELEASES { release(); }
+  template <class Rep, class Period>
+  bool try_lock_for(std::chrono::duration<Rep, Period> timeout) HEIRLOCK_TRY_ACQUIRES {
+    return settle(lock_->acquire_for(timeout));
+  }
+  template <class Clock, class Duration>
+  bool try_lock_until(std::chrono::time_point<Clock, Duration> deadline) HEIRLOCK_TRY_ACQUIRES {
+    return settle(lock_->acquire_until(deadline));
+  }
+
+  /// Returns f(), run while holding the lock; released on return and on an exception.
+  template <class F>
+  decltype(auto) locked(F&& f) {
+    const Holder holder(*this);
+    return std::invoke(std::forward<F>(f));
+  }
+  /// The same for a const method. The lock is no part of the object's value.
+  template <class F>
+  decltype(auto) locked(F&& f) const {
+    const Holder holder(const_cast<Lockable&>(*this));
+    return std::invoke(std::forward<F>(f));
+  }
+
+  /// The lock itself, for its owner(), depth() and needs_repair().
+  ReentrantLock& mutex() noexcept { return *lock_; }
+
+ protected:
+  /// A lock of its own, shared with the children that are forked while the object lives.
+  Lockable();
+  /// The lock with this name, made if there is none; see Shared for names. It lives until
+  /// Shared<ReentrantLock>::remove(name).
+  explicit Lockable(std::string_view name);
+  /// A lock in memory of the caller's own, which outlives the object.
+  explicit Lockable(ReentrantLock& placed_by_user) noexcept;
+
+  /// Mends the shared state after the death of an owner. Called with the lock held once, by the acquire that
+  /// inherits it, before that acquire returns; may call locked methods. If it throws, the lock is released,
+  /// the exception goes to the caller of acquire, and the next to acquire recovers again.
+  ///
+  /// The default does nothing. Override it when a method that is killed half-way, between any two of its
+  /// stores, can leave what other methods would not expect: finish the work, undo it, or reset the state.
+  virtual void recover() {}
+
+ private:
+  // Releases at the end of locked(). While an exception passes, that one matters more than a release that
+  // fails because f() itself has given up the lock.
+  class Holder {
+   public:
+    explicit Holder(Lockable& object) HEIRLOCK_NO_THREAD_SAFETY : object_(object),
+                                                                  exceptions_(std::uncaught_exceptions()) {
+      object_.lock();
+    }
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+    ~Holder() noexcept(false) HEIRLOCK_NO_THREAD_SAFETY {
+      if (std::uncaught_exceptions() == exceptions_ || object_.lock_->is_owned()) object_.release();
+    }
+
+   private:
+    Lockable& object_;
+    const int exceptions_;
+  };
+
+  bool settle(AcquireResult result) {
+    if (HEIRLOCK_UNLIKELY(result == AcquireResult::not_acquired)) return false;
+    if (has_other_handles_) held_ = result == AcquireResult::reentered ? held_ + 1 : 1;
+    if (HEIRLOCK_UNLIKELY(result == AcquireResult::inherited)) mend();
+    return true;
+  }
+  void mend();
+  void note_release() noexcept;
+  bool is_held_through_this() const noexcept;
+
+  std::optional<Shared<ReentrantLock>> own_;  // none when placed by the user
+  ReentrantLock* lock_;
+  // Others may use the same lock in the same thread, so that being its owner does not tell whether this
+  // object holds it: then held_ counts. It is guarded by the lock.
+  const bool has_other_handles_;
+  std::uint32_t held_ = 0;
+};
+
+namespace detail {
+
+template <class Object>
+decltype(auto) object_of(Object&& object) noexcept {
+  if constexpr (std::is_base_of_v<Lockable, std::decay_t<Object>>)
+    return (object);
+  else
+    return (*object);  // a pointer, plain or smart
+}
+
+template <auto Method>
+struct Locked {
+  template <class Object, class... Args>
+  decltype(auto) operator()(Object&& object, Args&&... args) const {
+    auto& target = object_of(object);
+    return target.locked(
+        [&]() -> decltype(auto) { return std::invoke(Method, target, std::forward<Args>(args)...); });
+  }
+};
+
+}  // namespace detail
+
+/// A method as a function that locks the object it is called on: locked<&Counter::increment>(counter,
+/// args...), where `counter` is an object or a pointer to one.
+template <auto Method>
+inline constexpr detail::Locked<Method> locked{};
+
+}  // namespace heirlock
+#endif

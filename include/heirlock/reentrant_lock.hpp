@@ -1,0 +1,124 @@
+// ReentrantLock: the lock itself.
+#ifndef HEIRLOCK_REENTRANT_LOCK_HPP
+#define HEIRLOCK_REENTRANT_LOCK_HPP
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <type_traits>
+
+#include "heirlock/detail/attributes.hpp"
+#include "heirlock/detail/deadline.hpp"
+#include "heirlock/detail/linux_platform.hpp"
+#include "heirlock/detail/lock_algorithm.hpp"
+#include "heirlock/error.hpp"
+
+namespace heirlock {
+
+/// A reentrant mutex for threads and processes, 40 bytes in memory that all of them map (`MAP_SHARED`; for
+/// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
+/// acquire inherits the lock and is told so.
+///
+///   | the lock is          | acquire()             | try_acquire()         | release(), repaired() |
+///   |----------------------|-----------------------|-----------------------|-----------------------|
+///   | free                 | acquired              | acquired              | AssertionError        |
+///   | free, to be inherited| inherited             | inherited             | AssertionError        |
+///   | the caller's         | reentered             | reentered             | done                  |
+///   | another thread's     | waits                 | not_acquired          | AssertionError        |
+///   | a dead thread's      | inherited             | inherited             | AssertionError        |
+///
+/// The owner is a thread. A child made by fork owns nothing, whatever its parent held.
+///
+/// After `inherited` the data under the lock may be half-written. Mend it, then call repaired(); until
+/// somebody does, every next owner inherits too, so no death is forgotten. A caller that keeps no data which
+/// can be half-written calls repaired() at once.
+///
+/// All-zero memory is a free lock; memory is not to be unmapped or reused while a thread holds the lock in it
+/// or waits for it. Everything an owner wrote is visible to the next one, an heir included.
+///
+/// Errors: every acquire may throw std::system_error with errc::recursion_too_deep,
+/// errc::foreign_pid_namespace or errc::unsupported_platform; the lock is then as it was. No operation
+/// allocates memory (but to throw), logs, or changes errno. None is async-signal-safe. There is no promise of
+/// fairness.
+class HEIRLOCK_CAPABILITY ReentrantLock {
+ public:
+  constexpr ReentrantLock() noexcept = default;
+  ReentrantLock(const ReentrantLock&) = delete;
+  ReentrantLock& operator=(const ReentrantLock&) = delete;
+
+  /// Waits until the lock is the caller's. Never returns not_acquired.
+  [[nodiscard]] AcquireResult acquire() HEIRLOCK_ACQUIRES {
+    return Algorithm::acquire(memory_, Platform::for_ever);
+  }
+
+  /// Takes the lock if that needs no waiting.
+  [[nodiscard]] AcquireResult try_acquire() { return Algorithm::acquire(memory_, Platform::no_wait); }
+
+  /// Waits at least for `timeout`, measured on CLOCK_MONOTONIC, unless it gets the lock. A timeout of zero or
+  /// less tries once; one too large to count waits for ever. Throws std::invalid_argument on NaN.
+  template <class Rep, class Period>
+  [[nodiscard]] AcquireResult acquire_for(std::chrono::duration<Rep, Period> timeout) {
+    const std::int64_t nanoseconds = detail::nanoseconds_of(timeout);
+    const AcquireResult at_once = try_acquire();  // the clock is asked only when one has to wait
+    if (at_once != AcquireResult::not_acquired || nanoseconds == 0) return at_once;
+    return Algorithm::acquire(memory_, detail::deadline_after(nanoseconds));
+  }
+
+  /// Waits until `deadline` has passed on its own clock, unless it gets the lock.
+  template <class Clock, class Duration>
+  [[nodiscard]] AcquireResult acquire_until(std::chrono::time_point<Clock, Duration> deadline) {
+    for (;;) {
+      // In floating point, so that no moment of any clock overflows.
+      using Moment = std::chrono::duration<long double, std::nano>;
+      const auto left = Moment(deadline.time_since_epoch()) - Moment(Clock::now().time_since_epoch());
+      const AcquireResult result = acquire_for(left);
+      // Its clock may have been set back meanwhile, or run slower: only that clock says when it is over.
+      if (result != AcquireResult::not_acquired || left <= Moment::zero()) return result;
+    }
+  }
+
+  /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the caller owns it.
+  void release() HEIRLOCK_RELEASES { Algorithm::release(memory_); }
+
+  /// Declares the data under the lock whole again. Throws AssertionError unless the caller owns the lock.
+  void repaired() { Algorithm::repaired(memory_); }
+
+  /// Whether the calling thread owns the lock.
+  bool is_owned() const noexcept { return Algorithm::is_owned(memory_); }
+  /// How many releases the calling thread owes; 0 unless it owns the lock.
+  std::uint32_t depth() const noexcept { return is_owned() ? memory_.depth.load() : 0; }
+  /// The thread id of the owner, 0 when the lock is free. Another thread's answer is a snapshot.
+  pid_t owner() const noexcept { return static_cast<pid_t>(detail::owner_of(word())); }
+  /// Whether an owner died, or gave the lock up unrepaired, and nobody has called repaired() since.
+  bool needs_repair() const noexcept { return (word() & detail::owner_died_bit) != 0; }
+
+  // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock. Whether the lock was
+  // inherited, needs_repair() tells.
+  void lock() HEIRLOCK_ACQUIRES { static_cast<void>(acquire()); }
+  bool try_lock() HEIRLOCK_TRY_ACQUIRES { return try_acquire() != AcquireResult::not_acquired; }
+  void unlock() HEIRLOCK_RELEASES { release(); }
+  template <class Rep, class Period>
+  bool try_lock_for(std::chrono::duration<Rep, Period> timeout) HEIRLOCK_TRY_ACQUIRES {
+    return acquire_for(timeout) != AcquireResult::not_acquired;
+  }
+  template <class Clock, class Duration>
+  bool try_lock_until(std::chrono::time_point<Clock, Duration> deadline) HEIRLOCK_TRY_ACQUIRES {
+    return acquire_until(deadline) != AcquireResult::not_acquired;
+  }
+
+ private:
+  friend class Lockable;
+  using Platform = detail::LinuxPlatform;
+  using Algorithm = detail::LockAlgorithm<Platform>;
+
+  std::uint32_t word() const noexcept { return memory_.word.load(detail::Order::relaxed); }
+
+  detail::LinuxLock memory_;
+};
+
+static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
+static_assert(std::is_standard_layout_v<ReentrantLock> && std::is_trivially_destructible_v<ReentrantLock>);
+
+}  // namespace heirlock
+#endif

@@ -1,0 +1,135 @@
+// Shared<T>: one T in memory that processes share.
+#ifndef HEIRLOCK_SHARED_HPP
+#define HEIRLOCK_SHARED_HPP
+
+#include <new>
+#include <string_view>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+#include "heirlock/detail/segment.hpp"
+#include "heirlock/error.hpp"
+
+namespace heirlock {
+
+/// Whether a T may live in shared memory. By itself: if it is trivially destructible (the last process may be
+/// killed, and then nobody destroys it) and of standard layout (every program sees the same bytes). It must
+/// hold no pointers or references either, which mean nothing in another process; that is for you to see to.
+/// Specialise it as std::true_type to vouch for a type of your own.
+template <class T>
+struct is_shareable
+    : std::bool_constant<std::is_trivially_destructible_v<T> && std::is_standard_layout_v<T>> {};
+
+/// A handle of one T in shared memory. Handles are local to a process; what they point at is not.
+///
+///   heirlock::Shared<Counter> counter;                                            // for children forked
+///   later auto ledger = heirlock::Shared<Ledger>::open_or_create("bank.ledger", 100);   // for any process,
+///   by name
+///
+/// Sharing does not make access safe: guard the T with a ReentrantLock or a Lockable, or make it atomic.
+///
+/// A name is 1 to 200 letters, digits, dots, hyphens and underscores. The segment is the file
+/// /dev/shm/heirlock.<name>, readable and writable by its creator's user only. It lives until remove() and
+/// until the last process that uses it is gone; the T is never destroyed. Shared and Lockable draw on the
+/// same names.
+///
+/// Errors: std::invalid_argument on a bad name; std::system_error with errc::layout_mismatch when the segment
+/// holds something else, errc::not_trusted when another user owns or may write it, or the system's own code.
+/// Who shrinks a segment that others have open makes them die of SIGBUS: whoever may write it is trusted.
+template <class T>
+class Shared {
+  static_assert(
+      is_shareable<T>::value,
+      "found a T that cannot be shared, expected one that is trivially destructible and of standard "
+      "layout; specialise heirlock::is_shareable to vouch for it");
+  static_assert(alignof(T) <= 4096, "found a T aligned to more than a page");
+
+  template <class... Args>
+  static constexpr bool is_other_handle = (sizeof...(Args) == 1) &&
+                                          (std::is_same_v<std::decay_t<Args>, Shared> && ...);
+
+ public:
+  /// Anonymous: makes a T(args...) that the caller shares with the children it forks while the handle lives.
+  template <class... Args, class = std::enable_if_t<!is_other_handle<Args...>>>
+  explicit Shared(Args&&... args) : mapping_(detail::map_anonymous(sizeof(T))) {
+    object_ = construct(mapping_.at(0), std::forward<Args>(args)...);
+  }
+
+  /// Named: makes a T(args...). Nobody can open it before it is complete.
+  /// A name that is taken is an error: std::errc::file_exists.
+  template <class... Args>
+  static Shared create(std::string_view name, Args&&... args) {
+    Shared made = make_unless_present(name, std::forward<Args>(args)...);
+    if (!made.mapping_) detail::segment_exists(name);
+    return made;
+  }
+
+  /// Opens what another process, or this one, has created. That there is none is an error:
+  /// std::errc::no_such_file_or_directory.
+  static Shared open(std::string_view name) { return Shared(detail::open_segment(name, type())); }
+
+  /// Opens the segment, or creates it as a T(args...) when there is none. Of several that do so at once, one
+  /// creates and all share.
+  template <class... Args>
+  static Shared open_or_create(std::string_view name, Args&&... args) {
+    for (;;) {
+      if (detail::Mapping found = detail::open_segment_if_present(name, type()))
+        return Shared(std::move(found));
+      // Not forwarded: the arguments are needed again if another creator is faster and then removes its
+      // segment.
+      Shared made = make_unless_present(name, args...);
+      if (made.mapping_) return made;
+    }
+  }
+
+  /// Takes the name away: the next create() makes a new T, while those who have this one keep it.
+  /// Returns false when there was none.
+  static bool remove(std::string_view name) { return detail::remove_segment(name); }
+
+  T& operator*() const noexcept { return *object_; }
+  T* operator->() const noexcept { return object_; }
+  /// Null only in a handle that was moved from.
+  T* get() const noexcept { return object_; }
+
+  Shared(Shared&& other) noexcept
+      : mapping_(std::move(other.mapping_)), object_(std::exchange(other.object_, nullptr)) {}
+  Shared& operator=(Shared&& other) noexcept {
+    Shared taken(std::move(other));
+    std::swap(mapping_, taken.mapping_);
+    std::swap(object_, taken.object_);
+    return *this;
+  }
+
+ private:
+  Shared(detail::Mapping&& mapping) noexcept
+      : mapping_(std::move(mapping)),
+        object_(mapping_ ? std::launder(static_cast<T*>(mapping_.at(detail::object_offset(type()))))
+                         : nullptr) {}
+
+  static detail::ObjectType type() noexcept {
+    const char* const name = typeid(T).name();
+    return {sizeof(T), alignof(T), detail::fingerprint_of(name), name};
+  }
+
+  template <class... Args>
+  static T* construct(void* at, Args&&... args) {
+    if constexpr (std::is_constructible_v<T, Args...>)
+      return ::new (at) T(std::forward<Args>(args)...);
+    else
+      return ::new (at) T{std::forward<Args>(args)...};  // an aggregate
+  }
+
+  template <class... Args>
+  static Shared make_unless_present(std::string_view name, Args&&... args) {
+    detail::SegmentDraft draft(name, type());
+    construct(draft.object(), std::forward<Args>(args)...);
+    return Shared(draft.publish() ? draft.take() : detail::Mapping());
+  }
+
+  detail::Mapping mapping_;
+  T* object_ = nullptr;
+};
+
+}  // namespace heirlock
+#endif

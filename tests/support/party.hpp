@@ -1,0 +1,53 @@
+// Parties to a test: the same body as a thread or as a process.
+#ifndef HEIRLOCK_TESTS_SUPPORT_PARTY_HPP
+#define HEIRLOCK_TESTS_SUPPORT_PARTY_HPP
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <thread>
+
+#include "support/shared_memory.hpp"
+
+namespace support {
+
+enum class As { thread, process };
+std::ostream& operator<<(std::ostream& out, As as);
+
+/// One party, started at once. Its body may use what lies in shared memory, and EXPECT and ASSERT: a failure
+/// in a process fails the test that joins it. A party that is not joined is, when it is destroyed.
+class Party {
+ public:
+  Party(As as, std::function<void()> body);
+  Party(const Party&) = delete;
+  Party& operator=(const Party&) = delete;
+  ~Party();
+
+  /// Waits until it has ended, and fails the test if a process did so by anything else than returning without
+  /// a failure.
+  void join();
+  /// Processes only: kills it with SIGKILL and reaps it.
+  void kill();
+  /// Processes only: sends a signal; waits until it has stopped if that is SIGSTOP.
+  void signal(int number);
+  /// Its thread id, which is the process id if it is a process.
+  pid_t tid() const;
+  /// Returns as soon as it sleeps in a futex call.
+  void wait_until_asleep() const;
+
+ private:
+  InSharedMemory<std::atomic<pid_t>> tid_;
+  std::thread thread_;
+  pid_t process_ = 0;
+};
+
+/// Returns as soon as the thread sleeps in a futex call.
+void wait_until_asleep_in_futex(pid_t tid);
+/// The thread's state as /proc shows it: 'R', 'S', 'T', 'Z' ...; 0 when it is gone.
+char state_of(pid_t tid);
+
+}  // namespace support
+#endif

@@ -1,0 +1,35 @@
+// The main function of every test program: a test that hangs is ended and named.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+namespace {
+
+constexpr unsigned seconds_a_test = 60;
+const char* running = "";
+
+void bark(int) {
+  const char* const texts[] = {"\nwatchdog: the test ", running,
+                               " has not ended within a minute; it hangs\n"};
+  for (const char* text : texts)
+    if (write(STDERR_FILENO, text, strlen(text)) < 0) break;
+  abort();
+}
+
+class Watchdog : public testing::EmptyTestEventListener {
+  void OnTestStart(const testing::TestInfo& test) override {
+    running = test.name();
+    signal(SIGALRM, bark);
+    alarm(seconds_a_test);
+  }
+  void OnTestEnd(const testing::TestInfo&) override { alarm(0); }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  testing::UnitTest::GetInstance()->listeners().Append(new Watchdog);
+  return RUN_ALL_TESTS();
+}
