@@ -4,6 +4,7 @@
 #define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 
 #define HEIRLOCK_NOINLINE __attribute__((noinline))
+#define HEIRLOCK_VISIBLE __attribute__((visibility("default")))
 #define HEIRLOCK_UNLIKELY(condition) __builtin_expect(static_cast<bool>(condition), false)
 
 #if defined(__clang__)

@@ -77,9 +77,10 @@ struct LinuxThread {
   robust_list_head* robust_list = nullptr;
   const void* quiet = nullptr;  // the lock whose last wake-up found nobody, or null
 };
-inline thread_local LinuxThread this_thread_record{};
-inline const std::atomic<std::uint64_t> no_generation_yet{0};
-inline std::atomic<const std::atomic<std::uint64_t>*> generation_page{&no_generation_yet};
+// One of each in a process: visible however a program that includes this is compiled.
+HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record{};
+HEIRLOCK_VISIBLE inline const std::atomic<std::uint64_t> no_generation_yet{0};
+HEIRLOCK_VISIBLE inline std::atomic<const std::atomic<std::uint64_t>*> generation_page{&no_generation_yet};
 
 struct LinuxPlatform {
   template <class T>
