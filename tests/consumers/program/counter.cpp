@@ -1,0 +1,5 @@
+#include "counter.hpp"
+
+int Counter::add(int amount) {
+  return locked([&] { return *value_ += amount; });
+}

@@ -1,0 +1,23 @@
+# Installs heirlock, static or (SHARED) shared, and uses what was installed.
+# Spec: build.consumer
+include(${CMAKE_CURRENT_LIST_DIR}/support.cmake)
+
+build(heirlock ${HEIRLOCK} -DBUILD_SHARED_LIBS=${SHARED} -DHEIRLOCK_BUILD_TESTS=OFF -DHEIRLOCK_BUILD_STRESS=OFF
+      -DCMAKE_INSTALL_INCLUDEDIR=headers)
+run(${CMAKE_COMMAND} --install ${SCRATCH}/heirlock --prefix ${SCRATCH}/first)
+# A package can be moved, and must not lead back to where it was built.
+file(RENAME ${SCRATCH}/first ${SCRATCH}/prefix)
+file(RENAME ${SCRATCH}/heirlock ${SCRATCH}/gone)
+
+set(options -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix)
+if(SHARED)
+  list(APPEND options -DCMAKE_CXX_STANDARD=20 -DCMAKE_CXX_VISIBILITY_PRESET=hidden
+                      -DCMAKE_VISIBILITY_INLINES_HIDDEN=ON)
+endif()
+build_and_run(build ${ways}/find_package ${options})
+expect_no_development_flags(build)
+
+foreach(version IN ITEMS 0.1.1 0.2 1.0)
+  set_configure(version_${version} ${ways}/find_package ${options} -DEXPECTED_VERSION=${version})
+  run_expecting("version: 0.1.0" ${configure})
+endforeach()
