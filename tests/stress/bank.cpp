@@ -1,0 +1,156 @@
+#include "stress/bank.hpp"
+
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+namespace stress {
+namespace {
+
+thread_local Visitor* this_visitor = nullptr;
+
+}  // namespace
+
+Visitor::Visitor(Line& line_of_thread) noexcept
+    : line(line_of_thread),
+      tid(static_cast<pid_t>(syscall(SYS_gettid))),
+      ticket(static_cast<std::uint64_t>(tid) << 32) {
+  line.waiting_since.post(0);  // one who was killed here may have left its own
+  line.tid.post(tid);
+  this_visitor = this;
+}
+
+Visitor::~Visitor() {
+  this_visitor = nullptr;
+}
+
+void Visitor::stop_waiting() noexcept {
+  const Nanoseconds since = line.waiting_since.read();
+  if (since == 0) return;
+  line.waiting_since.post(0);
+  line.longest_wait.raise_to(now() - since);
+}
+
+Bank::Visit::Visit(Bank& bank) noexcept : bank_(bank) {
+  Visitor& me = *this_visitor;
+  if (++me.depth == 1) {
+    me.stop_waiting();
+    Ledger& ledger = bank_.ledger_;
+    if (ledger.inside.load() != 0) me.line.wrong_owners.add(1);
+    ledger.inside.store(++me.ticket);
+    ledger.visits.store(ledger.visits.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  bank_.check_inside();
+}
+
+Bank::Visit::~Visit() {
+  bank_.check_inside();
+  if (--this_visitor->depth == 0) bank_.ledger_.inside.store(0);
+}
+
+void Bank::check_inside() noexcept {
+  const Visitor& me = *this_visitor;
+  const bool right = mutex().is_owned() && mutex().owner() == me.tid && mutex().depth() == me.depth &&
+                     ledger_.inside.load() == me.ticket;
+  if (!right) me.line.wrong_owners.add(1);
+}
+
+void Bank::check_outside() noexcept {
+  const Visitor& me = *this_visitor;
+  if (mutex().is_owned() || mutex().owner() == me.tid || mutex().depth() != 0) me.line.wrong_owners.add(1);
+}
+
+// A transfer takes less than a microsecond; without this, hardly a kill would find one half-done.
+void Bank::linger_at_times() noexcept {
+  constexpr std::uint32_t seldom = 1021;  // a prime, so that it is each step's turn
+  if (++this_visitor->steps % seldom == 0) sched_yield();
+}
+
+bool Bank::transfer(const Transfer& order) {
+  return locked([&] {
+    const Visit visit(*this);
+    Journal& journal = ledger_.journal;
+    journal.payer.store(order.payer);
+    journal.payee.store(order.payee);
+    journal.payer_before.store(ledger_.balances[order.payer].load());
+    journal.payee_after.store(ledger_.balances[order.payee].load() + order.amount);
+    journal.stage.store(Stage::prepared);
+    linger_at_times();
+    const bool enough = withdraw(order.payer, order.amount);
+    if (enough) {
+      linger_at_times();
+      journal.stage.store(Stage::withdrawn);
+      linger_at_times();
+      deposit(order.payee, order.amount);
+    }
+    linger_at_times();
+    journal.stage.store(Stage::none);
+    return enough;
+  });
+}
+
+bool Bank::withdraw(std::uint32_t account, Money amount) {
+  return locked([&] {
+    const Visit visit(*this);
+    const Money balance = ledger_.balances[account].load();
+    if (balance < amount) return false;
+    set_balance(account, balance - amount);
+    return true;
+  });
+}
+
+void Bank::deposit(std::uint32_t account, Money amount) {
+  locked([&] {
+    const Visit visit(*this);
+    set_balance(account, ledger_.balances[account].load() + amount);
+  });
+}
+
+void Bank::set_balance(std::uint32_t account, Money balance) {
+  locked([&] {
+    const Visit visit(*this);
+    ledger_.balances[account].store(balance);
+  });
+}
+
+void Bank::there_and_back(const Transfer& order) {
+  const Visit visit(*this);
+  if (transfer(order)) transfer({order.payee, order.payer, order.amount});
+}
+
+Money Bank::audit() {
+  const Visit visit(*this);
+  Money sum = 0;
+  for (std::uint32_t account = 0; account < ledger_.size; ++account) sum += ledger_.balances[account].load();
+  const Money difference = sum - ledger_.total;
+  this_visitor->line.money_lost.raise_to(std::abs(difference));
+  return difference;
+}
+
+void Bank::recover() {
+  Line& line = this_visitor->line;
+  line.inherited.add(1);
+  // What the dead owner left there. Were it alive after all, it would miss its own ticket.
+  ledger_.inside.store(0);
+  const Visit visit(*this);
+  Journal& journal = ledger_.journal;
+  switch (journal.stage.load()) {
+    case Stage::none:
+      break;
+    case Stage::prepared:
+      set_balance(journal.payer.load(), journal.payer_before.load());
+      journal.stage.store(Stage::none);
+      line.undone.add(1);
+      break;
+    case Stage::withdrawn:
+      set_balance(journal.payee.load(), journal.payee_after.load());
+      journal.stage.store(Stage::none);
+      line.finished.add(1);
+      break;
+  }
+  line.recoveries.add(1);
+}
+
+}  // namespace stress

@@ -1,0 +1,54 @@
+// What a run came to, for people and for programs.
+#ifndef HEIRLOCK_TESTS_STRESS_REPORT_HPP
+#define HEIRLOCK_TESTS_STRESS_REPORT_HPP
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "stress/clock.hpp"
+#include "stress/ledger.hpp"
+#include "stress/options.hpp"
+
+namespace stress {
+
+struct Result {
+  bool interrupted = false;
+  Nanoseconds elapsed = 0;
+  std::uint64_t operations = 0;
+  std::uint64_t kills = 0;
+  std::uint64_t inherited = 0;
+  std::uint64_t recoveries = 0;
+  std::uint64_t finished = 0;
+  std::uint64_t undone = 0;
+  std::uint64_t timed_out = 0;
+  Nanoseconds longest_wait = 0;
+  Nanoseconds longest_wait_while_free = 0;
+  Money money_lost = 0;
+  std::uint64_t stranded_waiters = 0;
+  std::uint64_t wrong_owners = 0;
+  std::vector<std::string> failures;  // workers that did neither die of SIGKILL nor work until the end
+
+  bool passed() const {
+    return money_lost == 0 && stranded_waiters == 0 && wrong_owners == 0 && failures.empty();
+  }
+};
+
+/// The first line, which says how to run the same again. The options have their seed.
+std::string headline(const Options& options);
+/// The table and the verdict.
+std::string table(const Result& result);
+std::string as_json(const Options& options, const Result& result);
+
+struct Progress {
+  Nanoseconds elapsed;
+  double operations_per_second;
+  std::uint64_t kills;
+  std::uint64_t inherited;
+  Nanoseconds longest_waiting;
+};
+/// Without an end of line.
+std::string progress_line(const Progress& progress);
+
+}  // namespace stress
+#endif

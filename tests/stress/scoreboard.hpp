@@ -1,0 +1,53 @@
+// What the workers tell the supervisor, in memory that survives them.
+#ifndef HEIRLOCK_TESTS_STRESS_SCOREBOARD_HPP
+#define HEIRLOCK_TESTS_STRESS_SCOREBOARD_HPP
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "stress/clock.hpp"
+#include "stress/ledger.hpp"
+#include "stress/options.hpp"
+#include "stress/phase.hpp"
+
+namespace stress {
+
+/// A number that one thread writes and the supervisor reads, whenever it likes.
+template <class T>
+class Posted {
+ public:
+  T read() const noexcept { return value_.load(std::memory_order_relaxed); }
+  void post(T value) noexcept { value_.store(value, std::memory_order_relaxed); }
+  void add(T more) noexcept { post(read() + more); }
+  void raise_to(T value) noexcept {
+    if (value > read()) post(value);
+  }
+
+ private:
+  std::atomic<T> value_{};
+};
+
+/// One thread's line. It passes on, counters and all, to the thread that replaces a killed one.
+struct alignas(64) Line {
+  Posted<pid_t> tid;                  // 0 while no thread works here
+  Posted<Nanoseconds> waiting_since;  // 0 while it does not wait for the lock
+  Posted<Nanoseconds> longest_wait;
+  Posted<std::uint64_t> operations;
+  Posted<std::uint64_t> timed_out;
+  Posted<std::uint64_t> inherited;
+  Posted<std::uint64_t> recoveries;
+  Posted<std::uint64_t> finished;  // half-done transfers that an heir carried out
+  Posted<std::uint64_t> undone;    // and those it took back
+  Posted<std::uint64_t> wrong_owners;
+  Posted<Money> money_lost;  // the largest difference an audit found
+};
+
+struct Scoreboard {
+  PhaseSign phase;
+  Line lines[most_processes * most_threads + 1];  // the workers', and then the supervisor's
+};
+
+}  // namespace stress
+#endif
