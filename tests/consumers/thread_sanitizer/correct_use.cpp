@@ -1,0 +1,226 @@
+// Correct use by many threads, of which ThreadSanitizer must report nothing. It sees the lock's own atomic
+// operations, but neither the kernel's store that frees a lock, nor its wake-ups.
+// Spec: build.thread-sanitizer
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <heirlock/lockable.hpp>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+using namespace std::chrono_literals;
+
+namespace {
+
+void expect(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "expected %s\n", what);
+  std::_Exit(1);
+}
+
+// The lock's first field, laid down in SPECIFICATION.md.
+std::uint32_t word_of(const ReentrantLock& lock) {
+  return reinterpret_cast<const std::atomic<std::uint32_t>&>(lock).load(std::memory_order_relaxed);
+}
+bool has_waiters(const ReentrantLock& lock) {
+  return (word_of(lock) & 0x80000000) != 0;
+}
+
+// Tells another thread to go on, and orders nothing: the lock alone must do that.
+class Signal {
+ public:
+  void give() { given_.store(true, std::memory_order_relaxed); }
+  void await() const {
+    while (!given_.load(std::memory_order_relaxed)) std::this_thread::yield();
+  }
+
+ private:
+  std::atomic<bool> given_{false};
+};
+
+// Claim: what was written before a release that wakes a sleeper is seen by the one who was woken.
+void a_woken_sleeper_reads_what_was_written() {
+  ReentrantLock lock;
+  int data = 0;
+  lock.lock();
+  std::thread sleeper([&] {
+    lock.lock();
+    expect(data == 1, "the sleeper to read what the owner wrote");
+    lock.unlock();
+  });
+  while (!has_waiters(lock)) std::this_thread::yield();
+  data = 1;
+  lock.unlock();
+  sleeper.join();
+}
+
+// Claim: what was written before a release that is the kernel's own store is seen by the next owner.
+void a_release_by_the_kernel_publishes_what_was_written() {
+  ReentrantLock lock;
+  int data = 0;
+  Signal released;
+  Signal done;
+  lock.lock();
+  std::thread other([&] {
+    lock.lock();    // with WAITERS set
+    lock.unlock();  // keeps it, wakes, and finds nobody
+    lock.lock();
+    data = 1;
+    lock.unlock();  // so this one drops it in the kernel
+    released.give();
+    done.await();  // its end would order everything
+  });
+  while (!has_waiters(lock)) std::this_thread::yield();
+  lock.unlock();
+  released.await();
+  expect(word_of(lock) == 0, "the kernel to have freed the lock");
+  lock.lock();
+  expect(data == 1, "the next owner to read what was written");
+  lock.unlock();
+  done.give();
+  other.join();
+}
+
+// Claim: an heir reads what the one before it wrote, and so do those after it.
+void an_heir_reads_what_was_written() {
+  class Owner : public heirlock::Lockable {
+   public:
+    explicit Owner(ReentrantLock& lock) : Lockable(lock) {}
+  };
+  ReentrantLock lock;
+  int data = 0;
+  Signal given_up;
+  Signal mended;
+  Signal done;
+  std::thread first([&] {
+    {
+      Owner owner(lock);
+      owner.lock();
+      data = 1;
+    }  // gives the lock up unrepaired, as a death would
+    given_up.give();
+    done.await();
+  });
+  std::thread second([&] {
+    given_up.await();
+    expect(lock.acquire() == AcquireResult::inherited, "the lock to be inherited");
+    expect(data == 1, "the heir to read what was written");
+    data = 2;
+    lock.repaired();
+    lock.release();
+    mended.give();
+    done.await();
+  });
+  mended.await();
+  expect(lock.acquire() == AcquireResult::acquired, "the lock to be repaired");
+  expect(data == 2, "the owner after the heir to read what it wrote");
+  lock.release();
+  done.give();
+  first.join();
+  second.join();
+}
+
+// One counter under a lock, counted up in every way there is.
+class Counter : public heirlock::Lockable {
+ public:
+  explicit Counter(ReentrantLock& lock) : Lockable(lock) {}
+
+  void in_locked() {
+    locked([&] { ++value_; });
+  }
+  void nested() {
+    locked([&] {
+      in_locked();
+      acquire_and_release();
+      ++value_;
+    });
+  }
+  void acquire_and_release() {
+    acquire();
+    ++value_;
+    release();
+  }
+  void guarded() {
+    const std::lock_guard<Lockable> guard(*this);
+    ++value_;
+  }
+  void tried() {
+    while (!acquire(false)) std::this_thread::yield();
+    ++value_;
+    release();
+  }
+  void timed() {
+    while (!acquire(true, 50us)) continue;
+    ++value_;
+    release();
+  }
+  void until_a_moment() {
+    while (!try_lock_until(std::chrono::system_clock::now() + 50us)) continue;
+    ++value_;
+    unlock();
+  }
+  /// Gives the lock up in need of repair, so that whoever is next inherits.
+  void given_up() {
+    Counter dying(mutex());
+    dying.lock();
+    ++value_of_dying_;
+  }
+
+  void in_every_way() {
+    in_locked();
+    nested();
+    acquire_and_release();
+    guarded();
+    tried();
+    timed();
+    until_a_moment();
+    given_up();
+  }
+  static constexpr int ways = 9;
+
+  int value() {
+    return locked([&] { return value_; });
+  }
+  int given_up_value() {
+    return locked([&] { return value_of_dying_; });
+  }
+
+ private:
+  void recover() override { ++recovered_; }
+
+  int value_ = 0;
+  int value_of_dying_ = 0;
+  int recovered_ = 0;
+};
+
+// Claim: no way to hold the lock lets two threads into one section.
+void many_threads_count_in_every_way() {
+  constexpr int threads = 6;
+  constexpr int rounds = 10000;
+  ReentrantLock lock;
+  Counter counter(lock);
+  std::vector<std::thread> all;
+  for (int i = 0; i < threads; ++i)
+    all.emplace_back([&] {
+      for (int round = 0; round < rounds; ++round) counter.in_every_way();
+    });
+  for (std::thread& thread : all) thread.join();
+  expect(counter.value() == threads * rounds * Counter::ways, "every count to be there");
+  expect(counter.given_up_value() == threads * rounds, "every count before a death to be there");
+}
+
+}  // namespace
+
+int main() {
+  a_woken_sleeper_reads_what_was_written();
+  a_release_by_the_kernel_publishes_what_was_written();
+  an_heir_reads_what_was_written();
+  many_threads_count_in_every_way();
+  std::puts("nothing lost");
+}
