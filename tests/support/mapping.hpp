@@ -1,0 +1,21 @@
+// What the kernel has mapped.
+#ifndef HEIRLOCK_TESTS_SUPPORT_MAPPING_HPP
+#define HEIRLOCK_TESTS_SUPPORT_MAPPING_HPP
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+
+namespace support {
+
+/// Whether the page that holds this address is mapped in the calling process.
+inline bool is_mapped(const void* address) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  void* const start = reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(address) & ~(page - 1));
+  unsigned char resident = 0;
+  return mincore(start, 1, &resident) == 0;
+}
+
+}  // namespace support
+#endif

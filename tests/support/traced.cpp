@@ -1,0 +1,95 @@
+#include "support/traced.hpp"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <exception>
+#include <vector>
+
+namespace support {
+namespace {
+
+constexpr int not_traceable = 77;
+
+// A stop at a system call, told from a signal's by PTRACE_O_TRACESYSGOOD.
+constexpr int system_call_stop = SIGTRAP | 0x80;
+
+}  // namespace
+
+Traced::Traced(std::function<void()> body) : process_(fork()) {
+  if (process_ == 0) {
+    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(not_traceable);
+    raise(SIGSTOP);
+    try {
+      body();
+    } catch (const std::exception& error) {
+      ADD_FAILURE() << "a traced process ended by the exception: " << error.what();
+    }
+    fflush(nullptr);
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  waitpid(process_, &wait_status_, 0);
+  if (!WIFSTOPPED(wait_status_)) {
+    process_ = 0;
+    return;
+  }
+  ptrace(PTRACE_SETOPTIONS, process_, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+}
+
+Traced::~Traced() {
+  kill();
+}
+
+bool Traced::is_permitted() {
+  Traced probe([] {});
+  return probe.process_ != 0 && probe.finish();
+}
+
+bool Traced::go_on() {
+  int signal = 0;
+  while (process_ != 0) {
+    ptrace(PTRACE_SYSCALL, process_, nullptr, signal);
+    waitpid(process_, &wait_status_, 0);
+    if (!WIFSTOPPED(wait_status_)) break;
+    if (WSTOPSIG(wait_status_) == system_call_stop) return true;
+    signal = WSTOPSIG(wait_status_);  // its own: handed on
+  }
+  process_ = 0;
+  return false;
+}
+
+bool Traced::is_about_to_open(const std::string& path) const {
+  __ptrace_syscall_info info{};
+  if (ptrace(PTRACE_GET_SYSCALL_INFO, process_, sizeof info, &info) <= 0) return false;
+  if (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_openat) return false;
+  std::vector<char> text(path.size() + 1);
+  iovec here{text.data(), text.size()};
+  iovec there{reinterpret_cast<void*>(info.entry.args[1]), text.size()};
+  return process_vm_readv(process_, &here, 1, &there, 1, 0) == static_cast<ssize_t>(text.size()) &&
+         std::string(text.data(), path.size()) == path && text.back() == '\0';
+}
+
+bool Traced::go_on_until_it_opens(const std::string& path) {
+  while (go_on())
+    if (is_about_to_open(path)) return true;
+  return false;
+}
+
+bool Traced::finish() {
+  while (go_on()) continue;
+  return WIFEXITED(wait_status_) && WEXITSTATUS(wait_status_) == 0;
+}
+
+void Traced::kill() {
+  if (process_ == 0) return;
+  ::kill(process_, SIGKILL);
+  waitpid(process_, &wait_status_, 0);
+  process_ = 0;
+}
+
+}  // namespace support
