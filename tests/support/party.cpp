@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <exception>
 #include <fstream>
 #include <string>
@@ -92,6 +93,15 @@ void Party::wait_until_asleep() const {
   wait_until_asleep_in_futex(tid());
 }
 
+void Party::wait_until_asleep_on(const void* futex) const {
+  while (!is_asleep_on(tid(), futex)) {
+    const char state = state_of(tid());
+    if (state == '\0' || state == 'Z' || state == 'X')
+      return ADD_FAILURE() << "the party has ended, expected it to sleep on the lock";
+    sched_yield();
+  }
+}
+
 char state_of(pid_t tid) {
   std::ifstream file("/proc/" + std::to_string(tid) + "/stat");
   std::string text;
@@ -107,6 +117,14 @@ void wait_until_asleep_in_futex(pid_t tid) {
     if (file >> number && number == SYS_futex && state_of(tid) == 'S') return;
     sched_yield();
   }
+}
+
+bool is_asleep_on(pid_t tid, const void* futex) {
+  std::ifstream file("/proc/" + std::to_string(tid) + "/syscall");
+  long number = -1;
+  std::uintptr_t address = 0;
+  return file >> std::dec >> number >> std::hex >> address && number == SYS_futex &&
+         address == reinterpret_cast<std::uintptr_t>(futex) && state_of(tid) == 'S';
 }
 
 }  // namespace support

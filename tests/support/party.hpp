@@ -37,6 +37,9 @@ class Party {
   pid_t tid() const;
   /// Returns as soon as it sleeps in a futex call.
   void wait_until_asleep() const;
+  /// Returns as soon as it sleeps on the futex at this address: a lock's, that is, and not a Gate's. Fails
+  /// the test, and returns, if the party has ended.
+  void wait_until_asleep_on(const void* futex) const;
 
  private:
   InSharedMemory<std::atomic<pid_t>> tid_;
@@ -46,6 +49,8 @@ class Party {
 
 /// Returns as soon as the thread sleeps in a futex call.
 void wait_until_asleep_in_futex(pid_t tid);
+/// Whether the thread sleeps on the futex at this address of its own, which a forked child shares.
+bool is_asleep_on(pid_t tid, const void* futex);
 /// The thread's state as /proc shows it: 'R', 'S', 'T', 'Z' ...; 0 when it is gone.
 char state_of(pid_t tid);
 

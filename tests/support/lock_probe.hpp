@@ -1,0 +1,52 @@
+// What a test sees of a lock beneath its interface: its fields, its bytes, and who the caller is.
+#ifndef HEIRLOCK_TESTS_SUPPORT_LOCK_PROBE_HPP
+#define HEIRLOCK_TESTS_SUPPORT_LOCK_PROBE_HPP
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+
+#include "heirlock/reentrant_lock.hpp"
+
+namespace support {
+
+/// The lock's fields, to read and to set.
+inline heirlock::detail::LinuxLock& fields_of(heirlock::ReentrantLock& lock) {
+  return reinterpret_cast<heirlock::detail::LinuxLock&>(lock);
+}
+
+inline std::uint32_t word_of(heirlock::ReentrantLock& lock) {
+  return fields_of(lock).word.load(heirlock::detail::Order::relaxed);
+}
+
+inline void set_word(heirlock::ReentrantLock& lock, std::uint32_t word) {
+  fields_of(lock).word.store(word, heirlock::detail::Order::relaxed);
+}
+
+/// All 40 bytes, to be compared. Nobody else may be using the lock.
+using LockBytes = std::array<unsigned char, sizeof(heirlock::ReentrantLock)>;
+inline LockBytes bytes_of(const heirlock::ReentrantLock& lock) {
+  LockBytes bytes;
+  std::memcpy(bytes.data(), &lock, sizeof lock);
+  return bytes;
+}
+
+/// The calling thread's id, asked of the kernel each time.
+inline std::uint32_t my_tid() {
+  return static_cast<std::uint32_t>(syscall(SYS_gettid));
+}
+
+/// A thread remembers the lock whose last wake-up found nobody, by its address, which an earlier test's lock
+/// may have had. Makes the calling thread remember another lock, or none.
+inline void forget_the_quiet_lock() {
+  static heirlock::ReentrantLock another;
+  set_word(another, heirlock::detail::waiters_bit);
+  static_cast<void>(another.acquire());
+  another.release();
+}
+
+}  // namespace support
+#endif
