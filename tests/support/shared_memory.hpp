@@ -4,8 +4,10 @@
 
 #include <semaphore.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -42,6 +44,15 @@ class Gate {
   }
   void wait() {
     while (sem_wait(&*semaphore_) != 0 && errno == EINTR) continue;
+  }
+  /// Passes when it opens within this time; returns whether it did. For what must not be waited for in vain.
+  bool wait_for(std::chrono::seconds time) {
+    timespec until{};
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += time.count();
+    while (sem_timedwait(&*semaphore_, &until) != 0)
+      if (errno != EINTR) return false;
+    return true;
   }
   /// Passes if it is open already.
   bool try_wait() { return sem_trywait(&*semaphore_) == 0; }
