@@ -1,0 +1,118 @@
+// More locks held at a death than the kernel's walk treats. Those it leaves out only the backstop finds.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <list>
+#include <thread>
+
+#include "heirlock/reentrant_lock.hpp"
+#include "support/acquire_result.hpp"
+#include "support/party.hpp"
+#include "support/shared_lock.hpp"
+#include "support/waiter.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+using support::Backstop;
+using support::Gate;
+using support::SharedLocks;
+using support::Waiter;
+
+namespace {
+
+constexpr std::size_t treated_by_the_kernel = 2048;  // ROBUST_LIST_LIMIT in the kernel's linux/futex.h
+constexpr std::size_t held = 2100;
+constexpr std::size_t left_out =
+    held - treated_by_the_kernel;  // the first acquired: the walk is last to first
+
+enum class Corpse { reaped, left };
+std::ostream& operator<<(std::ostream& out, Corpse corpse) {
+  return out << (corpse == Corpse::reaped ? "reaped" : "left");
+}
+
+// Its owner holds them all, and dies when the test wants.
+class ManyLocks : public testing::TestWithParam<Corpse> {
+ protected:
+  ManyLocks() {
+    Gate holds;
+    owner_ = fork();
+    if (owner_ == 0) {
+      for (ReentrantLock& lock : locks)
+        if (lock.acquire() != AcquireResult::acquired) _exit(1);
+      holds.open();
+      for (;;) pause();
+    }
+    EXPECT_TRUE(holds.wait_for(Waiter::patience));
+  }
+  ~ManyLocks() override {
+    if (owner_ > 0) waitpid(owner_, nullptr, 0);
+  }
+
+  void let_the_owner_die() {
+    ASSERT_EQ(kill(owner_, SIGKILL), 0);
+    siginfo_t end{};
+    ASSERT_EQ(waitid(P_PID, static_cast<id_t>(owner_), &end, WEXITED | WNOWAIT), 0);
+    ASSERT_EQ(end.si_status, SIGKILL);
+    if (GetParam() == Corpse::left) return;
+    ASSERT_EQ(waitpid(owner_, nullptr, 0), owner_);
+    owner_ = 0;
+  }
+
+  SharedLocks<held> locks;
+
+ private:
+  pid_t owner_ = 0;
+};
+INSTANTIATE_TEST_SUITE_P(Corpse, ManyLocks, testing::Values(Corpse::reaped, Corpse::left),
+                         testing::PrintToStringParamName());
+
+// Spec: kernel.list-limit
+TEST_P(ManyLocks, are_passed_on_by_the_kernel_up_to_its_limit) {
+  let_the_owner_die();
+  std::size_t inherited = 0;
+  for (ReentrantLock& lock : locks)
+    if (lock.try_acquire() == AcquireResult::inherited) ++inherited;
+  EXPECT_EQ(inherited, treated_by_the_kernel);
+}
+
+// Spec: lock.inherit.many, lock.inherit.zombie
+TEST_P(ManyLocks, are_all_inherited) {
+  let_the_owner_die();
+  std::atomic<std::size_t> inherited{0};
+  std::list<std::thread> heirs;
+  for (ReentrantLock& lock : locks) {
+    if (lock.try_acquire() == AcquireResult::inherited)
+      ++inherited;
+    else  // in a thread of its own, so that they wait out the first slice all at once
+      heirs.emplace_back([&lock, &inherited] {
+        EXPECT_EQ(lock.acquire_for(Waiter::patience), AcquireResult::inherited);
+        ++inherited;
+        lock.release();
+      });
+  }
+  for (std::thread& heir : heirs) heir.join();
+  EXPECT_EQ(inherited, held);
+}
+
+// Spec: lock.inherit.many, lock.inherit.sleeper, lock.inherit.zombie
+TEST_P(ManyLocks, are_inherited_by_those_who_slept_for_one_that_the_kernel_left_out) {
+  Waiter first(locks[0], Backstop::on);
+  Waiter second(locks[0], Backstop::on);
+  let_the_owner_die();
+  EXPECT_EQ(first.result(), AcquireResult::inherited);
+  EXPECT_EQ(second.result(), AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.sleeper
+TEST_P(ManyLocks, are_inherited_by_those_who_slept_for_one_that_the_kernel_treated) {
+  Waiter of_the_last_treated(locks[left_out]);
+  Waiter of_the_first_treated(locks[held - 1]);
+  let_the_owner_die();
+  EXPECT_EQ(of_the_last_treated.result(), AcquireResult::inherited);
+  EXPECT_EQ(of_the_first_treated.result(), AcquireResult::inherited);
+}
+
+}  // namespace
