@@ -1,0 +1,238 @@
+// Thread ids of two PID namespaces must not meet in one lock: each numbers its threads from 1.
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <functional>
+#include <system_error>
+
+#include "heirlock/reentrant_lock.hpp"
+#include "support/acquire_result.hpp"
+#include "support/child.hpp"
+#include "support/lock_probe.hpp"
+#include "support/party.hpp"
+#include "support/shared_lock.hpp"
+#include "support/waiter.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+using support::As;
+using support::Birth;
+using support::Child;
+using support::Gate;
+using support::Party;
+using support::SharedLock;
+using support::Waiter;
+
+namespace {
+
+// Gives the children that the caller makes from now on a PID namespace of their own.
+bool enter_new_pid_namespace() {
+  if (unshare(CLONE_NEWPID) == 0) return true;
+  return errno == EPERM && unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0;
+}
+
+constexpr std::chrono::milliseconds several_slices{400};  // 50, 100, 200 and what is left
+
+class PidNamespace : public testing::Test {
+ protected:
+  void SetUp() override {
+    Child probe(Birth::fork, [this] { *permitted_ = enter_new_pid_namespace(); });
+    probe.join();
+    if (!*permitted_)
+      GTEST_SKIP() << "this system permits no new PID namespace, with a user namespace or without";
+  }
+
+  // Runs the body as process 1 of a new PID namespace, in the background.
+  static Party in_another(const std::function<void()>& body) {
+    return Party(As::process, [body] {
+      ASSERT_TRUE(enter_new_pid_namespace());
+      Child first(Birth::fork, [&] {
+        EXPECT_EQ(getpid(), 1);
+        body();
+      });
+      first.join();
+    });
+  }
+
+  // All acquires of a lock of another namespace are refused, and nothing changes.
+  static void expect_refusal(ReentrantLock& lock) {
+    const auto before = support::bytes_of(lock);
+    const auto expect_refused = [](auto acquire) {
+      try {
+        EXPECT_EQ(acquire(), AcquireResult::not_acquired) << "and no exception";
+        ADD_FAILURE() << "it was not refused";
+      } catch (const std::system_error& error) {
+        EXPECT_EQ(error.code(), heirlock::errc::foreign_pid_namespace) << error.what();
+      }
+    };
+    expect_refused([&] { return lock.try_acquire(); });
+    expect_refused([&] { return lock.acquire(); });
+    expect_refused([&] { return lock.acquire_for(std::chrono::milliseconds(1)); });
+    EXPECT_EQ(support::bytes_of(lock), before);
+  }
+
+  SharedLock lock;
+
+ private:
+  support::InSharedMemory<bool> permitted_;
+};
+
+// Spec: lock.owner.pid-namespace, lock.error.unchanged
+TEST_F(PidNamespace, of_the_acquirer_must_be_that_of_the_owner) {
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  in_another([&] { expect_refusal(*lock); }).join();
+  lock->release();
+  EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
+}
+
+// Spec: lock.owner.pid-namespace, lock.error.unchanged
+TEST_F(PidNamespace, of_the_acquirer_must_be_that_of_former_owners) {
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  lock->release();
+  in_another([&] { expect_refusal(*lock); }).join();
+  EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
+}
+
+// Spec: lock.owner.pid-namespace, lock.error.unchanged
+TEST_F(PidNamespace, of_the_acquirer_must_be_that_of_a_dead_owner) {
+  Party(As::process, [&] { EXPECT_EQ(lock->acquire(), AcquireResult::acquired); }).join();
+  in_another([&] { expect_refusal(*lock); }).join();
+  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+}
+
+// Spec: lock.owner.pid-namespace, lock.error.unchanged
+TEST_F(PidNamespace, decides_also_when_the_first_user_was_in_the_inner_one) {
+  in_another([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    lock->release();
+  }).join();
+  expect_refusal(*lock);
+}
+
+// Spec: lock.owner.pid-namespace, lock.error.unchanged
+TEST_F(PidNamespace, decides_also_while_the_owner_is_in_the_inner_one) {
+  Gate holds, may_release;
+  Party owner = in_another([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    holds.open();
+    may_release.wait();
+    lock->release();
+  });
+  holds.wait();
+  expect_refusal(*lock);
+  may_release.open();
+  owner.join();
+}
+
+// Spec: lock.error.unchanged, lock.acquire.progress
+TEST_F(PidNamespace, refuses_without_harm_to_those_who_wait) {
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  Waiter waiter(*lock);
+  in_another([&] { expect_refusal(*lock); }).join();
+  lock->release();
+  EXPECT_EQ(waiter.result(), AcquireResult::acquired);
+}
+
+// Spec: lock.release.owner-only, lock.owner.query
+TEST_F(PidNamespace, lets_nobody_release_the_lock_of_another) {
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  in_another([&] {
+    EXPECT_FALSE(lock->is_owned());
+    EXPECT_THROW(lock->release(), heirlock::AssertionError);
+    EXPECT_THROW(lock->repaired(), heirlock::AssertionError);
+  }).join();
+  EXPECT_TRUE(lock->is_owned());
+}
+
+// Spec: lock.owner.pid-namespace, lock.acquire.exclusion
+TEST_F(PidNamespace, keeps_two_threads_with_the_same_id_apart) {
+  Gate holds, may_release;
+  Party owner = in_another([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    EXPECT_EQ(lock->owner(), 1);
+    holds.open();
+    may_release.wait();
+    EXPECT_EQ(lock->depth(), 1u);
+    lock->release();
+  });
+  holds.wait();
+  in_another([&] {
+    EXPECT_EQ(support::my_tid(), 1u);
+    EXPECT_EQ(lock->owner(), 1);
+    EXPECT_FALSE(lock->is_owned());
+    EXPECT_EQ(lock->depth(), 0u);
+    EXPECT_THROW(lock->release(), heirlock::AssertionError);
+    expect_refusal(*lock);
+  }).join();
+  may_release.open();
+  owner.join();
+}
+
+// Spec: lock.acquire.blocking, lock.inherit.death, lock.inherit.sleeper
+TEST_F(PidNamespace, may_be_any_that_all_users_share) {
+  in_another([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    EXPECT_EQ(lock->acquire(), AcquireResult::reentered);
+    lock->release();
+    lock->release();
+    Gate holds;
+    Child owner(Birth::fork, [&] {
+      EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+      holds.open();
+      for (;;) pause();
+    });
+    holds.wait();
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+    owner.kill();
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+    lock->release();
+  }).join();
+}
+
+// The child of an unshare(CLONE_NEWPID) is in the new namespace, its parent is not.
+// Spec: lock.owner.pid-namespace
+TEST_F(PidNamespace, of_a_parent_that_unshared_is_still_the_old_one) {
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  lock->release();
+  Party(As::process, [&] {
+    ASSERT_TRUE(enter_new_pid_namespace());
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    Child(Birth::fork, [&] { expect_refusal(*lock); }).join();
+    lock->release();
+  }).join();
+}
+
+// A new PID namespace comes without a /proc of its own: what is mounted there still numbers the processes
+// of the outer one. That the outer process of a number is dead says nothing about the inner one.
+// Spec: lock.acquire.exclusion, lock.owner.pid-namespace
+TEST_F(PidNamespace, DISABLED_without_its_own_proc_does_not_make_a_living_owner_look_dead) {
+  const pid_t dead_outside = fork();
+  if (dead_outside == 0) _exit(0);
+  siginfo_t end{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(dead_outside), &end, WEXITED | WNOWAIT), 0);
+  in_another([&] {
+    Gate holds;
+    Child owner(
+        Birth::clone3,
+        [&] {
+          EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+          holds.open();
+          for (;;) pause();
+        },
+        dead_outside);
+    ASSERT_GT(owner.pid(), 0);
+    holds.wait();
+    EXPECT_EQ(lock->owner(), dead_outside);
+    EXPECT_EQ(lock->acquire_for(several_slices), AcquireResult::not_acquired);
+    owner.kill();
+  }).join();
+  waitpid(dead_outside, nullptr, 0);
+}
+
+}  // namespace

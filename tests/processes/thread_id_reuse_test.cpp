@@ -1,0 +1,283 @@
+// A dead owner's thread id comes to a living thread, which must not be taken for that owner. And owners that
+// are gone though no kernel's walk has said so: their words lead to nobody.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <functional>
+#include <memory>
+
+#include "dying_owner.hpp"
+#include "heirlock/reentrant_lock.hpp"
+#include "support/acquire_result.hpp"
+#include "support/child.hpp"
+#include "support/lock_probe.hpp"
+#include "support/party.hpp"
+#include "support/shared_lock.hpp"
+#include "support/waiter.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::AssertionError;
+using heirlock::ReentrantLock;
+using support::As;
+using support::Backstop;
+using support::Birth;
+using support::Child;
+using support::fields_of;
+using support::Gate;
+using support::Party;
+using support::SharedLock;
+using support::Waiter;
+
+namespace {
+
+// The word of an owner whom the kernel's walk missed. Its depth and id are what such an owner would leave.
+void leave_as_if_held_by(pid_t tid, ReentrantLock& lock, std::uint32_t flags = 0) {
+  constexpr std::uint64_t somebodys_id = 0x1234567890abcdef;
+  fields_of(lock).word.store(static_cast<std::uint32_t>(tid) | flags, heirlock::detail::Order::relaxed);
+  fields_of(lock).owner_id.store(somebodys_id, heirlock::detail::Order::relaxed);
+  fields_of(lock).depth.store(7);
+}
+
+// --- A word with the caller's own thread id, left by another -------------------------------------------
+
+class AWordWithMyThreadId : public testing::Test {
+ protected:
+  AWordWithMyThreadId() {
+    EXPECT_EQ(lock->acquire(),
+              AcquireResult::acquired);  // so that the namespace is known, as after a real use
+    lock->release();
+    leave_as_if_held_by(static_cast<pid_t>(support::my_tid()), *lock);
+  }
+
+  SharedLock lock;
+};
+
+// Spec: lock.owner.thread-id-reuse
+TEST_F(AWordWithMyThreadId, does_not_make_me_the_owner) {
+  EXPECT_FALSE(lock->is_owned());
+  EXPECT_EQ(lock->depth(), 0u);
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.release.owner-only
+TEST_F(AWordWithMyThreadId, gives_me_nothing_to_release) {
+  const auto before = support::bytes_of(*lock);
+  EXPECT_THROW(lock->release(), AssertionError);
+  EXPECT_EQ(support::bytes_of(*lock), before);
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.inherit.repaired-owner-only
+TEST_F(AWordWithMyThreadId, gives_me_nothing_to_call_repaired) {
+  EXPECT_THROW(lock->repaired(), AssertionError);
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.inherit.depth
+TEST_F(AWordWithMyThreadId, is_inherited_and_not_reentered) {
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  EXPECT_EQ(lock->depth(), 1u);
+  EXPECT_TRUE(lock->is_owned());
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.try.free
+TEST_F(AWordWithMyThreadId, is_inherited_without_waiting) {
+  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.inherit.flag
+TEST_F(AWordWithMyThreadId, is_inherited_also_when_its_owner_had_inherited) {
+  leave_as_if_held_by(static_cast<pid_t>(support::my_tid()), *lock, heirlock::detail::owner_died_bit);
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+}
+
+// Without the backstop: the sleeper is woken because its bit in the word is kept.
+// Spec: lock.owner.thread-id-reuse, lock.acquire.progress
+TEST_F(AWordWithMyThreadId, still_shows_those_who_sleep_after_i_inherited) {
+  Waiter waiter(*lock);
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  lock->release();
+  EXPECT_EQ(waiter.result(), AcquireResult::inherited);
+}
+
+// --- A thread id that really comes back ----------------------------------------------------------------
+
+class AThreadIdThatCameBack : public testing::Test {
+ protected:
+  // An owner calls exec from a thread that is not the leader: its id is free, the lock still names it, and
+  // the kernel's walk has passed. Another process of the machine could get the id first; then it is done
+  // again.
+  void reuse(
+      const std::function<void()>& body, const std::function<void()>& before_the_owner_dies = [] {}) {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      DyingOwner owner(Death::by_exec_of_other_thread,
+                       [this] { EXPECT_NE(lock->acquire(), AcquireResult::not_acquired); });
+      before_the_owner_dies();
+      owner.die();
+      const pid_t id = lock->owner();
+      ASSERT_GT(id, 0);
+      const pid_t probe = support::make_child(Birth::clone3, id);
+      if (probe == 0) _exit(0);
+      if (probe < 0 && (errno == EPERM || errno == ENOSYS))
+        GTEST_SKIP() << "this system does not let the test choose a process's id";
+      if (probe < 0) {  // taken
+        EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
+        lock->release();
+        continue;
+      }
+      waitpid(probe, nullptr, 0);
+      Child reborn(
+          Birth::clone3,
+          [&] {
+            EXPECT_EQ(lock->owner(), static_cast<pid_t>(support::my_tid()));
+            body();
+          },
+          id);
+      return reborn.join();
+    }
+    GTEST_SKIP() << "other processes of the machine took each thread id first";
+  }
+
+  SharedLock lock;
+};
+
+// Spec: lock.owner.thread-id-reuse
+TEST_F(AThreadIdThatCameBack, makes_no_owner) {
+  reuse([this] { EXPECT_FALSE(lock->is_owned()); });
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.release.owner-only
+TEST_F(AThreadIdThatCameBack, releases_nothing) {
+  reuse([this] { EXPECT_THROW(lock->release(), AssertionError); });
+}
+
+// Spec: lock.owner.thread-id-reuse
+TEST_F(AThreadIdThatCameBack, inherits_and_does_not_reenter) {
+  reuse([this] { EXPECT_EQ(lock->acquire(), AcquireResult::inherited); });
+}
+
+// Spec: lock.owner.thread-id-reuse, lock.inherit.flag
+TEST_F(AThreadIdThatCameBack, inherits_after_it_was_refused_a_release) {
+  reuse([this] {
+    EXPECT_THROW(lock->release(), AssertionError);
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+    EXPECT_EQ(lock->acquire(), AcquireResult::reentered);
+    lock->release();
+    lock->release();
+  });
+  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+}
+
+// Its sleep is without the backstop: it goes on because its bit outlives the dead owner and the new one.
+// Spec: lock.owner.thread-id-reuse, lock.inherit.sleeper
+TEST_F(AThreadIdThatCameBack, wakes_the_dead_owners_sleepers_when_it_releases) {
+  std::unique_ptr<Waiter> waiter;
+  reuse(
+      [this] {
+        EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+        lock->release();
+      },
+      [&] {
+        waiter.reset();
+        waiter = std::make_unique<Waiter>(*lock);
+      });
+  EXPECT_EQ(waiter->result(), AcquireResult::inherited);
+}
+
+// --- A word that leads to nobody -----------------------------------------------------------------------
+
+// The id of a thread that has just ended and is not reaped, or is.
+pid_t dead_process() {
+  const pid_t process = fork();
+  if (process == 0) _exit(0);
+  siginfo_t end{};
+  EXPECT_EQ(waitid(P_PID, static_cast<id_t>(process), &end, WEXITED | WNOWAIT), 0);
+  return process;
+}
+
+constexpr std::chrono::milliseconds several_slices{400};  // 50, 100, 200 and what is left
+
+class AWordThatTheKernelsWalkMissed : public testing::Test {
+ protected:
+  SharedLock lock;
+};
+
+// Spec: lock.inherit.death
+TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_reaped) {
+  const pid_t owner = dead_process();
+  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
+  leave_as_if_held_by(owner, *lock);
+  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
+  EXPECT_EQ(lock->depth(), 1u);
+}
+
+// Spec: lock.inherit.zombie
+TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped) {
+  const pid_t owner = dead_process();
+  leave_as_if_held_by(owner, *lock);
+  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
+  waitpid(owner, nullptr, 0);
+}
+
+// Spec: lock.inherit.zombie
+TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_led_a_process_that_lives_on) {
+  DyingOwner process(Death::by_end_of_leader, [] {});
+  process.die();
+  leave_as_if_held_by(process.process(), *lock);
+  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.flag
+TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_had_inherited) {
+  const pid_t owner = dead_process();
+  leave_as_if_held_by(owner, *lock, heirlock::detail::owner_died_bit);
+  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
+  waitpid(owner, nullptr, 0);
+}
+
+// One of them finds out; the others are woken, one after the other.
+// Spec: lock.inherit.sleeper
+TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_by_all_who_sleep) {
+  Gate may_die;
+  const pid_t owner = fork();
+  if (owner == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    may_die.wait();
+    _exit(0);
+  }
+  leave_as_if_held_by(owner, *lock);
+  Waiter first(*lock, Backstop::on);
+  Waiter second(*lock);
+  Waiter third(*lock);
+  may_die.open();
+  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
+  EXPECT_EQ(first.result(), AcquireResult::inherited);
+  EXPECT_EQ(second.result(), AcquireResult::inherited);
+  EXPECT_EQ(third.result(), AcquireResult::inherited);
+}
+
+// Each wait is shorter than the first slice.
+// Spec: lock.inherit.death
+TEST_F(AWordThatTheKernelsWalkMissed, DISABLED_is_inherited_by_one_who_asks_often_and_never_waits_long) {
+  const pid_t owner = dead_process();
+  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
+  leave_as_if_held_by(owner, *lock);
+  AcquireResult result = AcquireResult::not_acquired;
+  for (int i = 0; i < 100 && result == AcquireResult::not_acquired; ++i)
+    result = lock->acquire_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.stopped, lock.acquire.exclusion
+TEST_F(AWordThatTheKernelsWalkMissed, is_left_alone_while_its_owner_lives) {
+  Gate may_end;
+  Party owner(As::process, [&] { may_end.wait(); });
+  leave_as_if_held_by(owner.tid(), *lock);
+  EXPECT_EQ(lock->acquire_for(several_slices), AcquireResult::not_acquired);
+  may_end.open();
+}
+
+}  // namespace
