@@ -1,0 +1,305 @@
+// What destroying a Lockable does to a lock that is held.
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "heirlock/lockable.hpp"
+#include "support/between_parties.hpp"
+#include "support/party.hpp"
+#include "support/segment_name.hpp"
+#include "unit/guarded.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+using support::As;
+using support::Gate;
+using support::InSharedMemory;
+using support::Party;
+using support::SegmentName;
+
+namespace {
+
+// Objects whose lock is in memory of the test's own, so that it can be looked at when they are gone.
+class Destroying : public testing::TestWithParam<As> {
+ protected:
+  std::unique_ptr<Guarded> make() { return std::make_unique<Guarded>(*lock); }
+
+  InSharedMemory<ReentrantLock> lock;
+};
+INSTANTIATE_TEST_SUITE_P(As, Destroying, support::each_kind_of_party, support::kind_name);
+
+// Spec: lockable.destroy-held
+TEST_F(Destroying, an_object_whose_lock_is_held_once_frees_it_with_its_flag_set) {
+  auto object = make();
+  object->acquire();
+  object.reset();
+  EXPECT_EQ(lock->owner(), 0);
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  lock->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_F(Destroying, an_object_whose_lock_is_held_three_deep_frees_it_with_its_flag_set) {
+  auto object = make();
+  for (int i = 0; i < 3; ++i) object->acquire();
+  object->release();
+  object->acquire();
+  object.reset();
+  EXPECT_EQ(lock->owner(), 0);
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  lock->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_F(Destroying, an_object_whose_lock_is_free_leaves_the_flag_clear) {
+  auto object = make();
+  object->acquire();
+  object->release();
+  object.reset();
+  EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+  lock->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_P(Destroying, an_object_whose_lock_is_held_lets_the_next_one_recover) {
+  auto object = make();
+  object->acquire();
+  object.reset();
+  Party(GetParam(), [&] {
+    const auto next = make();
+    next->acquire();
+    EXPECT_EQ(next->recoveries(), 1);
+    next->release();
+  }).join();
+}
+
+// Spec: lockable.destroy-held
+TEST_P(Destroying, an_object_whose_lock_is_held_lets_a_sleeping_waiter_in) {
+  auto object = make();
+  object->acquire();
+  object->acquire();
+  Party waiter(GetParam(), [&] {
+    const auto next = make();
+    next->acquire();
+    EXPECT_EQ(next->recoveries(), 1);
+    EXPECT_EQ(lock->depth(), 1U);
+    next->release();
+  });
+  waiter.wait_until_asleep_on(&*lock);
+  object.reset();
+  waiter.join();
+}
+
+// The mapping of an anonymous lock goes with its object; a child has its own of the same memory.
+// Spec: lockable.destroy-held
+TEST(DestroyingAnAnonymousObject, whose_lock_is_held_lets_a_sleeping_child_in) {
+  auto object = std::make_unique<Guarded>();
+  for (int i = 0; i < 3; ++i) object->acquire();
+  Party child(As::process, [&] {
+    object->acquire();
+    EXPECT_EQ(object->recoveries(), 1);
+    object->release();
+  });
+  child.wait_until_asleep_on(&object->mutex());
+  object.reset();
+  child.join();
+}
+
+// The robust list must not lead into memory that is gone.
+// Spec: lockable.destroy-held
+TEST_P(Destroying, an_anonymous_object_whose_lock_is_held_leaves_the_threads_other_locks_inheritable) {
+  Party(GetParam(), [&] {
+    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+    auto object = std::make_unique<Guarded>();
+    object->acquire();
+    object.reset();
+  }).join();
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  lock->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_P(Destroying, an_object_whose_lock_was_inherited_and_is_held_lets_the_next_one_recover) {
+  auto object = make();
+  die_holding(*object);
+  object->acquire();
+  object.reset();
+  Party(GetParam(), [&] {
+    const auto next = make();
+    next->acquire();
+    EXPECT_EQ(next->recoveries(), 1);
+    next->release();
+  }).join();
+}
+
+// Spec: lockable.destroy-held
+TEST(DestroyingAnAnonymousObject, in_a_child_changes_nothing_for_the_parent_that_holds_the_lock) {
+  auto object = std::make_unique<Guarded>();
+  object->acquire();
+  Party(As::process, [&] { object.reset(); }).join();
+  EXPECT_EQ(object->mutex().depth(), 1U);
+  EXPECT_FALSE(object->mutex().needs_repair());
+  Party(As::process, [&] { EXPECT_FALSE(object->acquire(false)); }).join();
+  object->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_F(Destroying, an_object_over_a_placed_lock_in_a_child_changes_nothing_for_the_parent_that_holds_it) {
+  auto object = make();
+  object->acquire();
+  Party(As::process, [&] { object.reset(); }).join();
+  EXPECT_EQ(lock->depth(), 1U);
+  EXPECT_FALSE(lock->needs_repair());
+  object->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_P(Destroying, an_object_that_anothers_lock_was_waited_for_in_vain_changes_nothing) {
+  auto object = make();
+  object->acquire();
+  Party(GetParam(), [&] {
+    const auto same = make();
+    EXPECT_FALSE(same->acquire(false));
+  }).join();
+  EXPECT_EQ(lock->depth(), 1U);
+  EXPECT_FALSE(lock->needs_repair());
+  object->release();
+}
+
+// --- Two objects over one lock
+// --------------------------------------------------------------------------------
+
+// Two objects over one lock in one process: placed, or opened by name, each in a mapping of its own.
+enum class Over { placed_lock, name };
+std::ostream& operator<<(std::ostream& out, Over over) {
+  return out << (over == Over::name ? "name" : "placed_lock");
+}
+
+class DestroyingOneOfTwo : public testing::TestWithParam<Over> {
+ protected:
+  std::unique_ptr<Guarded> make() {
+    return GetParam() == Over::name ? std::make_unique<Guarded>(name) : std::make_unique<Guarded>(*lock);
+  }
+
+  SegmentName name;
+  InSharedMemory<ReentrantLock> lock;
+  std::unique_ptr<Guarded> one = make();
+  std::unique_ptr<Guarded> two = make();
+};
+INSTANTIATE_TEST_SUITE_P(Over, DestroyingOneOfTwo, testing::Values(Over::placed_lock, Over::name),
+                         support::kind_name);
+
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_that_holds_it) {
+  two->acquire();
+  two->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 2U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+  two->release();
+}
+
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_had_held_it_before) {
+  one->acquire();
+  one->acquire();
+  one->release();
+  one->release();
+  two->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_reentered_meanwhile) {
+  two->acquire();
+  one->acquire();
+  one->release();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_recovered_before) {
+  die_holding(*two);
+  one->acquire();
+  one->release();
+  two->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_P(DestroyingOneOfTwo, frees_the_lock_that_it_holds) {
+  one->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().owner(), 0);
+  EXPECT_TRUE(two->mutex().needs_repair());
+  two->acquire();
+  EXPECT_EQ(two->recoveries(), 1);
+  two->release();
+}
+
+// Spec: lockable.destroy-held
+TEST_P(DestroyingOneOfTwo, frees_the_lock_that_it_holds_since_it_inherited_it) {
+  die_holding(*two);
+  one->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().owner(), 0);
+  EXPECT_TRUE(two->mutex().needs_repair());
+}
+
+// The lock is linked at the address that goes away, and its owner's robust list must not lead there.
+// Spec: lockable.destroy-held
+TEST(DestroyingANamedObject, frees_the_lock_that_was_acquired_through_it_and_kept_through_another) {
+  const SegmentName name;
+  auto one = std::make_unique<Guarded>(name);
+  Guarded two(name);
+  one->acquire();
+  two.acquire();
+  one->release();
+  ASSERT_EQ(two.mutex().depth(), 1U);
+  one.reset();
+  EXPECT_EQ(two.mutex().owner(), 0);
+  EXPECT_TRUE(two.mutex().needs_repair());
+}
+
+// Spec: lock.inherit.many
+TEST_P(Destroying, a_named_object_of_several_leaves_the_threads_other_locks_inheritable) {
+  const SegmentName name;
+  Party(GetParam(), [&] {
+    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+    auto one = std::make_unique<Guarded>(name);
+    Guarded two(name);
+    one->acquire();
+    two.acquire();
+    one->release();
+    one.reset();
+  }).join();
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  lock->release();
+}
+
+// The address that stays may serve the lock again, and the list leads to where it was taken.
+// Spec: lockable.destroy-other
+TEST(DestroyingANamedObject, that_reentered_a_lock_taken_through_another_leaves_it_there) {
+  const SegmentName name;
+  Guarded one(name);
+  auto two = std::make_unique<Guarded>(name);
+  one.acquire();
+  two->acquire();
+  two->release();
+  two.reset();
+  Party(As::process, [&] { EXPECT_FALSE(one.acquire(false)); }).join();
+  EXPECT_EQ(one.mutex().depth(), 1U);
+  one.release();
+}
+
+}  // namespace
