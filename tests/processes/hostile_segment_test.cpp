@@ -1,0 +1,527 @@
+// Named segments that hold something else than expected, or that somebody else has a hand in.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <ostream>
+#include <random>
+#include <string>
+#include <tuple>
+
+#include "heirlock/lockable.hpp"
+#include "heirlock/shared.hpp"
+#include "support/party.hpp"
+#include "support/refusal.hpp"
+#include "support/segment_name.hpp"
+#include "support/traced.hpp"
+
+using heirlock::errc;
+using heirlock::ReentrantLock;
+using heirlock::Shared;
+using support::As;
+using support::Party;
+using support::refusal_of;
+using support::says;
+using support::SegmentName;
+using support::Traced;
+
+namespace {
+
+constexpr uid_t nobody = 65534;
+
+struct Account {
+  std::int64_t owner = 7;
+  std::int64_t balance = 9;
+};
+constexpr std::size_t header_size = 64;
+constexpr std::size_t account_file_size = header_size + sizeof(Account);
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string((std::istreambuf_iterator<char>(file)), {});
+}
+
+// Puts these bytes where the segment would be; only its owner may write them.
+void write_file(const std::string& path, const std::string& bytes) {
+  std::remove(path.c_str());
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  ASSERT_GE(file, 0);
+  ASSERT_EQ(write(file, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  close(file);
+}
+
+std::string bytes_of_an_account() {
+  const SegmentName name;
+  const auto made = Shared<Account>::create(name);
+  return read_file(name.path());
+}
+
+// All that the file system tells of what stands at a path, and what is in it.
+struct Snapshot {
+  explicit Snapshot(const std::string& path) {
+    EXPECT_EQ(lstat(path.c_str(), &status), 0);
+    if (S_ISREG(status.st_mode)) bytes = read_file(path);
+    if (S_ISLNK(status.st_mode)) {
+      char target[256] = {};
+      EXPECT_GT(readlink(path.c_str(), target, sizeof target - 1), 0);
+      bytes = target;
+    }
+  }
+  friend bool operator==(const Snapshot& one, const Snapshot& two) {
+    const auto all = [](const Snapshot& of) {
+      const struct stat& is = of.status;
+      return std::make_tuple(of.bytes, is.st_ino, is.st_mode, is.st_uid, is.st_nlink, is.st_size,
+                             is.st_mtim.tv_sec, is.st_mtim.tv_nsec, is.st_ctim.tv_sec, is.st_ctim.tv_nsec);
+    };
+    return all(one) == all(two);
+  }
+  struct stat status {};
+  std::string bytes;
+};
+
+// --- Something else in the segment
+// ----------------------------------------------------------------------------
+
+class HostileSegment : public testing::Test {
+ protected:
+  // Refused alike by all that open; returns the message.
+  template <class T = Account>
+  std::string message_of_the_mismatch() const {
+    const Snapshot before(name.path());
+    const auto opening = refusal_of([&] { Shared<T>::open(name); });
+    EXPECT_EQ(opening.code, errc::layout_mismatch) << opening.message;
+    const auto opening_or_creating = refusal_of([&] { Shared<T>::open_or_create(name); });
+    EXPECT_EQ(opening_or_creating.code, errc::layout_mismatch) << opening_or_creating.message;
+    EXPECT_TRUE(Snapshot(name.path()) == before) << "the file was touched";
+    return opening.message;
+  }
+
+  const SegmentName name;
+};
+
+struct Field {
+  const char* name;
+  std::size_t offset;
+  std::size_t size;
+  std::uint64_t value;  // what stands there instead
+  const char* found;    // what the message says of it
+  const char* expected;
+};
+std::ostream& operator<<(std::ostream& out, const Field& field) {
+  return out << field.name;
+}
+
+class HeaderField : public HostileSegment, public testing::WithParamInterface<Field> {};
+INSTANTIATE_TEST_SUITE_P(
+    Fields, HeaderField,
+    testing::Values(Field{"magic_first", 0, 1, 'H', "a header of something else", "heirlock's"},
+                    Field{"magic_last", 7, 1, 'K', "a header of something else", "heirlock's"},
+                    Field{"version_newer", 8, 4, 2, "layout version 2", "expected 1"},
+                    Field{"version_older", 8, 4, 0, "layout version 0", "expected 1"},
+                    Field{"object_offset", 12, 4, 72, "an object at offset 72", "expected 64"},
+                    Field{"object_size", 16, 8, 24, "an object of size 24", "expected 16"},
+                    Field{"object_size_high_half", 20, 4, 1, "an object of size 4294967312", "expected 16"},
+                    Field{"object_alignment", 24, 8, 16, "an object of alignment 16", "expected 8"},
+                    Field{"fingerprint", 32, 8, 1, "an object of another type, fingerprint 1", "expected"},
+                    Field{"file_size", 40, 8, 88, "a recorded size of 88", "expected 80"},
+                    Field{"file_size_too_small", 40, 8, 72, "a recorded size of 72", "expected 80"},
+                    Field{"reserved_first", 48, 1, 1, "reserved bytes 1", "expected 0"},
+                    Field{"reserved_last", 56, 8, 1, "reserved bytes 1", "expected 0"}),
+    testing::PrintToStringParamName());
+
+// Spec: shared.layout
+TEST_P(HeaderField, that_differs_is_refused_and_the_message_says_what_was_found_and_expected) {
+  const Field& field = GetParam();
+  std::string bytes = bytes_of_an_account();
+  std::memcpy(bytes.data() + field.offset, &field.value, field.size);
+  write_file(name.path(), bytes);
+  EXPECT_TRUE(says(message_of_the_mismatch(), name.path(), field.found, field.expected));
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, what_is_whole_is_opened) {
+  write_file(name.path(), bytes_of_an_account());
+  EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_another_type_of_the_same_size_is_refused) {
+  struct Other {
+    std::int64_t owner = 7;
+    std::int64_t balance = 9;
+  };
+  const auto made = Shared<Other>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch(), "another type", "Account"));
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_another_size_is_refused) {
+  const auto made = Shared<std::int64_t>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch<std::int32_t>(), "size 8", "expected 4"));
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_another_alignment_is_refused) {
+  struct alignas(16) Aligned {
+    std::int64_t owner = 7;
+    std::int64_t balance = 9;
+  };
+  const auto made = Shared<Aligned>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch(), "alignment 16", "expected 8"));
+}
+
+// Shared and Lockable draw on the same names.
+// Spec: shared.layout
+TEST_F(HostileSegment, that_is_no_lock_is_refused_to_a_lockable) {
+  class Named : public heirlock::Lockable {
+   public:
+    explicit Named(std::string_view name) : Lockable(name) {}
+  };
+  const auto made = Shared<Account>::create(name);
+  const auto refusal = refusal_of([&] { Named object(name); });
+  EXPECT_EQ(refusal.code, errc::layout_mismatch);
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_any_shorter_length_is_refused) {
+  const std::string bytes = bytes_of_an_account();
+  ASSERT_EQ(bytes.size(), account_file_size);
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    write_file(name.path(), bytes.substr(0, length));
+    EXPECT_TRUE(says(message_of_the_mismatch(), "found a size of " + std::to_string(length)));
+  }
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_a_greater_length_is_refused) {
+  const std::string bytes = bytes_of_an_account();
+  for (const std::size_t more : {1U, 8U, 4096U, 1U << 20}) {
+    write_file(name.path(), bytes + std::string(more, '\0'));
+    EXPECT_TRUE(says(message_of_the_mismatch(), "found a size of " + std::to_string(account_file_size + more),
+                     "expected 80"));
+  }
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_random_bytes_is_refused) {
+  std::mt19937 random(20240501);
+  for (std::size_t length = 0; length < 200; ++length) {
+    std::string bytes(length, '\0');
+    for (char& byte : bytes) byte = static_cast<char>(random());
+    write_file(name.path(), bytes);
+    message_of_the_mismatch();
+  }
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, of_zeros_is_refused) {
+  write_file(name.path(), std::string(account_file_size, '\0'));
+  message_of_the_mismatch();
+}
+
+// Spec: shared.layout
+TEST_F(HostileSegment, whose_every_single_bit_of_the_header_is_flipped_is_refused) {
+  const std::string whole = bytes_of_an_account();
+  for (std::size_t bit = 0; bit < header_size * 8; ++bit) {
+    std::string bytes = whole;
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    write_file(name.path(), bytes);
+    message_of_the_mismatch();
+  }
+}
+
+// Spec: shared.create
+TEST_F(HostileSegment, of_garbage_is_a_name_that_is_taken) {
+  write_file(name.path(), "garbage");
+  const Snapshot before(name.path());
+  EXPECT_EQ(refusal_of([&] { Shared<Account>::create(name); }).code, std::errc::file_exists);
+  EXPECT_TRUE(Snapshot(name.path()) == before);
+}
+
+// Spec: shared.remove
+TEST_F(HostileSegment, of_garbage_can_be_removed) {
+  write_file(name.path(), "garbage");
+  EXPECT_TRUE(Shared<Account>::remove(name));
+  EXPECT_EQ(Shared<Account>::create(name)->owner, 7);
+}
+
+// --- Somebody else has a hand in it
+// ---------------------------------------------------------------------------
+
+struct Trap {
+  const char* name;
+  // Sets the trap at the first path; the second is that of a sound segment of the right type. Returns false
+  // where the system does not let the caller.
+  bool (*set)(const std::string& path, const std::string& sound);
+  const char* found;
+  const char* expected;
+};
+std::ostream& operator<<(std::ostream& out, const Trap& trap) {
+  return out << trap.name;
+}
+
+template <mode_t mode>
+bool set_mode(const std::string& path, const std::string& sound) {
+  return rename(sound.c_str(), path.c_str()) == 0 && chmod(path.c_str(), mode) == 0;
+}
+
+bool make_socket(const std::string& path, const std::string&) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int socket_file = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int result = bind(socket_file, reinterpret_cast<sockaddr*>(&address), sizeof address);
+  close(socket_file);
+  return result == 0;
+}
+
+using Path = const std::string&;
+const Trap traps[] = {
+    {"symbolic_link", [](Path path, Path sound) { return symlink(sound.c_str(), path.c_str()) == 0; },
+     "a symbolic link", "a file"},
+    {"dangling_symbolic_link",
+     [](Path path, Path) { return symlink((path + ".nowhere").c_str(), path.c_str()) == 0; },
+     "a symbolic link", "a file"},
+    {"directory", [](Path path, Path) { return mkdir(path.c_str(), 0700) == 0; }, "a directory", "a file"},
+    {"fifo", [](Path path, Path) { return mkfifo(path.c_str(), 0600) == 0; }, "a FIFO", "a file"},
+    {"device", [](Path path, Path) { return mknod(path.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0; },
+     "a device", "a file"},
+    {"socket", make_socket, "a socket", "a file"},
+    {"hard_link", [](Path path, Path sound) { return link(sound.c_str(), path.c_str()) == 0; },
+     "a second name", "one name"},
+    {"group_writable", set_mode<0620>, "others than its owner may write", "mode 0600"},
+    {"writable_by_others", set_mode<0602>, "others than its owner may write", "mode 0600"},
+    {"writable_by_all", set_mode<0666>, "others than its owner may write", "mode 0600"},
+    {"of_another_user",
+     [](Path path, Path sound) {
+       return geteuid() == 0 && rename(sound.c_str(), path.c_str()) == 0 &&
+              chown(path.c_str(), nobody, nobody) == 0;
+     },
+     "a segment of user 65534", "the calling user 0"},
+};
+
+class ATrap : public testing::TestWithParam<Trap> {
+ protected:
+  void SetUp() override {
+    Shared<Account>::create(sound);
+    if (!GetParam().set(name.path(), sound.path()))
+      GTEST_SKIP() << "this system does not let user " << geteuid() << " make a " << GetParam().name;
+  }
+
+  const SegmentName name;
+  const SegmentName sound;
+};
+INSTANTIATE_TEST_SUITE_P(Traps, ATrap, testing::ValuesIn(traps), testing::PrintToStringParamName());
+
+// Spec: shared.trust
+TEST_P(ATrap, is_not_trusted_by_open_and_left_as_it_is) {
+  const Snapshot before(name.path());
+  const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+  EXPECT_EQ(refusal.code, errc::not_trusted);
+  EXPECT_TRUE(Snapshot(name.path()) == before);
+}
+
+// Spec: shared.trust
+TEST_P(ATrap, is_not_trusted_by_open_or_create_and_left_as_it_is) {
+  const Snapshot before(name.path());
+  const auto refusal = refusal_of([&] { Shared<Account>::open_or_create(name); });
+  EXPECT_EQ(refusal.code, errc::not_trusted);
+  EXPECT_TRUE(Snapshot(name.path()) == before);
+}
+
+// Spec: shared.create
+TEST_P(ATrap, is_a_name_that_is_taken_and_left_as_it_is) {
+  const Snapshot before(name.path());
+  const auto refusal = refusal_of([&] { Shared<Account>::create(name); });
+  EXPECT_EQ(refusal.code, std::errc::file_exists);
+  EXPECT_TRUE(Snapshot(name.path()) == before);
+}
+
+// Spec: lock.error.message
+TEST_P(ATrap, is_named_in_the_message_with_what_was_expected) {
+  const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+  EXPECT_TRUE(says(refusal.message, name.path(), "found ", GetParam().found, "expected ", GetParam().expected,
+                   "use another name"));
+}
+
+// Opening a device or a FIFO has effects, so it is looked at first.
+// Spec: shared.trust
+TEST_P(ATrap, is_not_even_opened) {
+  const int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  ASSERT_GE(inotify_add_watch(watch, name.path().c_str(), IN_OPEN | IN_DONT_FOLLOW), 0);
+  refusal_of([&] { Shared<Account>::open(name); });
+  alignas(inotify_event) char events[4096];
+  EXPECT_LT(read(watch, events, sizeof events), 0) << "it was opened";
+  close(watch);
+}
+
+// --- What stands there changes meanwhile
+// ----------------------------------------------------------------------
+
+// A name that is looked at and then opened may lead elsewhere by then.
+class SwappedMeanwhile : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
+  }
+
+  // Sets the trap when a process that opens the segment has found it sound and is about to open it.
+  void expect_refusal(const char* trap_name) {
+    const auto* const trap = std::find_if(std::begin(traps), std::end(traps), [&](const Trap& one) {
+      return trap_name == std::string(one.name);
+    });
+    ASSERT_NE(trap, std::end(traps));
+    Shared<Account>::create(name);
+    Shared<Account>::create(sound);
+    Traced victim([&] {
+      const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+      EXPECT_TRUE(says(refusal.message, name.path()));
+    });
+    ASSERT_TRUE(victim.go_on_until_it_opens(name.path()));
+    ASSERT_EQ(std::remove(name.path().c_str()), 0);
+    if (!trap->set(name.path(), sound.path())) GTEST_SKIP() << "not permitted here";
+    EXPECT_TRUE(victim.finish());
+  }
+
+  const SegmentName name;
+  const SegmentName sound;
+};
+
+// Spec: shared.trust
+TEST_F(SwappedMeanwhile, by_a_symbolic_link_is_refused) {
+  expect_refusal("symbolic_link");
+}
+
+// Spec: shared.trust
+TEST_F(SwappedMeanwhile, by_a_hard_link_is_refused) {
+  expect_refusal("hard_link");
+}
+
+// Spec: shared.trust
+TEST_F(SwappedMeanwhile, by_what_others_may_write_is_refused) {
+  expect_refusal("writable_by_others");
+}
+
+// Spec: shared.trust
+TEST_F(SwappedMeanwhile, by_what_another_user_owns_is_refused) {
+  expect_refusal("of_another_user");
+}
+
+// It must not wait for somebody to open the other end.
+// Spec: shared.trust
+TEST_F(SwappedMeanwhile, by_a_fifo_is_refused) {
+  expect_refusal("fifo");
+}
+
+// Spec: shared.open
+TEST_F(SwappedMeanwhile, by_nothing_is_as_if_there_had_been_none) {
+  Shared<Account>::create(name);
+  Traced victim([&] {
+    const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+    EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
+  });
+  ASSERT_TRUE(victim.go_on_until_it_opens(name.path()));
+  ASSERT_TRUE(Shared<Account>::remove(name));
+  EXPECT_TRUE(victim.finish());
+}
+
+// --- Users
+// ----------------------------------------------------------------------------------------------------
+
+class AnotherUser : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  }
+
+  static void as_nobody(const std::function<void()>& body) {
+    Party(As::process, [&] {
+      ASSERT_EQ(setresgid(nobody, nobody, nobody), 0);
+      ASSERT_EQ(setresuid(nobody, nobody, nobody), 0);
+      prctl(PR_SET_PDEATHSIG, SIGKILL);  // changing the user took it back
+      body();
+    }).join();
+  }
+
+  const SegmentName name;
+};
+
+// Spec: shared.create
+TEST_F(AnotherUser, has_segments_too) {
+  as_nobody([&] {
+    const auto made = Shared<Account>::create(name);
+    EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
+    EXPECT_TRUE(Shared<Account>::remove(name));
+  });
+}
+
+// Spec: shared.trust
+TEST_F(AnotherUser, of_whom_root_finds_a_segment_is_not_trusted_by_root) {
+  as_nobody([&] { Shared<Account>::create(name); });
+  EXPECT_EQ(refusal_of([&] { Shared<Account>::open(name); }).code, errc::not_trusted);
+}
+
+// Root's segments are trusted; whether they may be written is for the system to say.
+// Spec: shared.trust
+TEST_F(AnotherUser, cannot_open_what_root_created) {
+  const auto made = Shared<Account>::create(name);
+  as_nobody([&] {
+    const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+    EXPECT_EQ(refusal.code, std::errc::permission_denied);
+    EXPECT_TRUE(says(refusal.message, name.path(), "for reading and writing"));
+  });
+}
+
+// Spec: shared.trust
+TEST_F(AnotherUser, does_not_trust_what_root_lets_all_write) {
+  const auto made = Shared<Account>::create(name);
+  ASSERT_EQ(chmod(name.path().c_str(), 0666), 0);
+  as_nobody([&] { EXPECT_EQ(refusal_of([&] { Shared<Account>::open(name); }).code, errc::not_trusted); });
+}
+
+// Spec: shared.trust
+TEST_F(AnotherUser, does_not_trust_what_a_third_user_owns) {
+  const auto made = Shared<Account>::create(name);
+  ASSERT_EQ(chown(name.path().c_str(), nobody - 1, nobody), 0);
+  as_nobody([&] {
+    const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+    EXPECT_EQ(refusal.code, errc::not_trusted);
+    EXPECT_TRUE(says(refusal.message, "of user 65533", "the calling user 65534 or of root"));
+  });
+}
+
+// Spec: shared.open
+TEST_F(AnotherUser, cannot_open_what_he_took_the_right_to_write_from) {
+  as_nobody([&] {
+    const auto made = Shared<Account>::create(name);
+    ASSERT_EQ(chmod(name.path().c_str(), 0400), 0);
+    const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+    EXPECT_EQ(refusal.code, std::errc::permission_denied);
+    EXPECT_TRUE(says(refusal.message, name.path(), "for reading and writing"));
+  });
+}
+
+// Spec: shared.remove
+TEST_F(AnotherUser, cannot_remove_what_root_created) {
+  const auto made = Shared<Account>::create(name);
+  as_nobody([&] {
+    EXPECT_EQ(refusal_of([&] { Shared<Account>::remove(name); }).code, std::errc::operation_not_permitted);
+  });
+  EXPECT_TRUE(name.is_taken());
+}
+
+}  // namespace

@@ -1,0 +1,584 @@
+// Named segments among processes and threads that mean well: create, open, open_or_create, remove.
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "heirlock/lockable.hpp"
+#include "heirlock/shared.hpp"
+#include "support/between_parties.hpp"
+#include "support/mapping.hpp"
+#include "support/party.hpp"
+#include "support/refusal.hpp"
+#include "support/segment_name.hpp"
+
+using heirlock::ReentrantLock;
+using heirlock::Shared;
+using support::As;
+using support::files_that_begin_with;
+using support::Gate;
+using support::InSharedMemory;
+using support::is_mapped;
+using support::Party;
+using support::refusal_of;
+using support::says;
+using support::SegmentName;
+
+namespace {
+
+struct Point {
+  int x = 1;
+  int y = 2;
+};
+
+std::ptrdiff_t open_descriptors() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+}
+
+class NamedSegment : public testing::TestWithParam<As> {
+ protected:
+  Party other(std::function<void()> body) const { return Party(GetParam(), std::move(body)); }
+
+  SegmentName name;
+};
+INSTANTIATE_TEST_SUITE_P(As, NamedSegment, support::each_kind_of_party, support::kind_name);
+
+// --- create()
+// -------------------------------------------------------------------------------------------------
+
+// Spec: shared.create
+TEST_F(NamedSegment, create_makes_an_object_from_its_arguments) {
+  const auto text = Shared<std::array<char, 4>>::create(name, std::array<char, 4>{'t', 'e', 'x', 't'});
+  EXPECT_EQ(std::string(text->data(), 4), "text");
+}
+
+// Spec: shared.create
+TEST_F(NamedSegment, create_makes_an_aggregate_from_its_members) {
+  struct Aggregate {
+    int number;
+    char letter;
+  };
+  const auto made = Shared<Aggregate>::create(name, 7, 'x');
+  EXPECT_EQ(made->number, 7);
+  EXPECT_EQ(made->letter, 'x');
+}
+
+// Spec: shared.create
+TEST_F(NamedSegment, create_without_arguments_makes_a_default_object) {
+  EXPECT_EQ(*Shared<int>::create(name), 0);
+}
+
+// Spec: shared.create
+TEST_F(NamedSegment, create_of_a_name_that_is_taken_is_refused) {
+  const auto first = Shared<int>::create(name, 1);
+  const auto refusal = refusal_of([&] { Shared<int>::create(name, 2); });
+  EXPECT_EQ(refusal.code, std::errc::file_exists);
+  EXPECT_TRUE(says(refusal.message, name.path(), "found a segment", "expected none", "open it"));
+}
+
+// Spec: shared.create
+TEST_F(NamedSegment, create_of_a_name_that_is_taken_changes_nothing) {
+  const auto first = Shared<int>::create(name, 1);
+  EXPECT_EQ(refusal_of([&] { Shared<int>::create(name, 2); }).code, std::errc::file_exists);
+  EXPECT_EQ(*first, 1);
+  EXPECT_EQ(*Shared<int>::open(name), 1);
+  EXPECT_EQ(files_that_begin_with(name), 1);
+}
+
+// Spec: shared.create
+TEST_F(NamedSegment, create_of_a_name_that_another_type_has_is_refused_in_the_same_way) {
+  const auto first = Shared<int>::create(name, 1);
+  EXPECT_EQ(refusal_of([&] { Shared<double>::create(name, 2.0); }).code, std::errc::file_exists);
+}
+
+// --- open()
+// ---------------------------------------------------------------------------------------------------
+
+// Spec: shared.open
+TEST_P(NamedSegment, open_shares_what_create_made) {
+  const auto made = Shared<Point>::create(name);
+  other([&] {
+    const auto opened = Shared<Point>::open(name);
+    EXPECT_EQ(opened->y, 2);
+    opened->x = 10;
+  }).join();
+  EXPECT_EQ(made->x, 10);
+}
+
+// Spec: shared.open
+TEST_F(NamedSegment, open_of_one_name_twice_leads_to_one_object) {
+  const auto made = Shared<int>::create(name, 1);
+  const auto first = Shared<int>::open(name);
+  const auto second = Shared<int>::open(name);
+  *first = 2;
+  EXPECT_EQ(*second, 2);
+  EXPECT_EQ(*made, 2);
+}
+
+// Spec: shared.open
+TEST_F(NamedSegment, open_of_what_there_is_not_is_refused) {
+  const auto refusal = refusal_of([&] { Shared<int>::open(name); });
+  EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
+  EXPECT_TRUE(says(refusal.message, name.path(), "found no segment", "expected one", "create it first"));
+}
+
+// Spec: shared.open
+TEST_F(NamedSegment, open_of_what_there_is_not_makes_nothing) {
+  EXPECT_EQ(refusal_of([&] { Shared<int>::open(name); }).code, std::errc::no_such_file_or_directory);
+  EXPECT_EQ(files_that_begin_with(name), 0);
+}
+
+// Spec: shared.remove
+TEST_P(NamedSegment, a_segment_outlives_its_creator) {
+  other([&] { Shared<int>::create(name, 5); }).join();
+  EXPECT_EQ(*Shared<int>::open(name), 5);
+}
+
+// Spec: shared.anonymous
+TEST_F(NamedSegment, a_child_shares_the_handle_it_inherited) {
+  const auto made = Shared<int>::create(name, 1);
+  ASSERT_TRUE(Shared<int>::remove(name));
+  Party(As::process, [&] { *made = 2; }).join();
+  EXPECT_EQ(*made, 2);
+}
+
+// --- open_or_create()
+// -----------------------------------------------------------------------------------------
+
+// Spec: shared.open-or-create
+TEST_F(NamedSegment, open_or_create_creates_where_there_is_none) {
+  EXPECT_EQ(*Shared<int>::open_or_create(name, 3), 3);
+  EXPECT_TRUE(name.is_taken());
+}
+
+// Spec: shared.open-or-create
+TEST_P(NamedSegment, open_or_create_opens_where_there_is_one_and_makes_no_object) {
+  struct Counted {
+    explicit Counted(std::atomic<int>& made) : number(++made) {}
+    int number;
+  };
+  InSharedMemory<std::atomic<int>> made{0};
+  const auto first = Shared<Counted>::open_or_create(name, *made);
+  other([&] { EXPECT_EQ(Shared<Counted>::open_or_create(name, *made)->number, 1); }).join();
+  EXPECT_EQ(*made, 1);
+}
+
+// --- remove()
+// -------------------------------------------------------------------------------------------------
+
+// Spec: shared.remove
+TEST_F(NamedSegment, remove_returns_whether_there_was_one) {
+  EXPECT_FALSE(Shared<int>::remove(name));
+  const auto made = Shared<int>::create(name);
+  EXPECT_TRUE(Shared<int>::remove(name));
+  EXPECT_FALSE(Shared<int>::remove(name));
+}
+
+// Spec: shared.remove
+TEST_P(NamedSegment, remove_takes_the_name_away) {
+  const auto made = Shared<int>::create(name);
+  other([&] { EXPECT_TRUE(Shared<int>::remove(name)); }).join();
+  EXPECT_FALSE(name.is_taken());
+  EXPECT_EQ(refusal_of([&] { Shared<int>::open(name); }).code, std::errc::no_such_file_or_directory);
+}
+
+// Spec: shared.remove
+TEST_P(NamedSegment, remove_leaves_the_segment_to_those_who_have_it) {
+  const auto made = Shared<int>::create(name, 1);
+  Gate opened, removed;
+  Party user(GetParam(), [&] {
+    const auto mine = Shared<int>::open(name);
+    opened.open();
+    removed.wait();
+    *mine = 2;
+  });
+  opened.wait();
+  Shared<int>::remove(name);
+  removed.open();
+  user.join();
+  EXPECT_EQ(*made, 2);
+}
+
+// Spec: shared.remove
+TEST_P(NamedSegment, after_remove_create_makes_a_new_segment) {
+  const auto old = Shared<int>::create(name, 1);
+  Shared<int>::remove(name);
+  other([&] { Shared<int>::create(name, 2); }).join();
+  EXPECT_EQ(*Shared<int>::open(name), 2);
+  EXPECT_EQ(*old, 1);
+}
+
+// Spec: shared.remove
+TEST_F(NamedSegment, after_remove_the_name_may_be_another_types) {
+  Shared<int>::create(name);
+  Shared<int>::remove(name);
+  EXPECT_EQ(*Shared<double>::create(name, 0.5), 0.5);
+}
+
+// --- Atomic creation
+// ------------------------------------------------------------------------------------------
+
+struct Failing {
+  explicit Failing(bool fails) {
+    if (fails) throw std::domain_error("mine");
+  }
+  int number = 4;
+};
+
+// Spec: shared.atomic-creation
+TEST_F(NamedSegment, an_object_whose_constructor_throws_leaves_nothing) {
+  EXPECT_THROW(Shared<Failing>::create(name, true), std::domain_error);
+  EXPECT_THROW(Shared<Failing>::open_or_create(name, true), std::domain_error);
+  EXPECT_EQ(files_that_begin_with(name), 0);
+}
+
+// Spec: shared.atomic-creation
+TEST_F(NamedSegment, after_a_constructor_that_threw_the_name_is_free) {
+  EXPECT_THROW(Shared<Failing>::create(name, true), std::domain_error);
+  EXPECT_EQ(Shared<Failing>::create(name, false)->number, 4);
+}
+
+// An object whose construction another party can watch.
+struct Slow {
+  Slow(Gate& begun, Gate& go_on, int number_at_last) {
+    begun.open();
+    go_on.wait();
+    number = number_at_last;
+  }
+  int number = 0;
+};
+
+// Spec: shared.atomic-creation
+TEST_P(NamedSegment, an_object_under_construction_cannot_be_seen) {
+  Gate begun, go_on;
+  Party creator(GetParam(), [&] { Shared<Slow>::create(name, begun, go_on, 8); });
+  begun.wait();
+  EXPECT_EQ(refusal_of([&] { Shared<Slow>::open(name); }).code, std::errc::no_such_file_or_directory);
+  EXPECT_EQ(files_that_begin_with(name), 0);
+  EXPECT_FALSE(Shared<Slow>::remove(name));
+  go_on.open();
+  creator.join();
+  EXPECT_EQ(Shared<Slow>::open(name)->number, 8);
+}
+
+// Spec: shared.create
+TEST_P(NamedSegment, of_two_that_create_the_first_to_finish_wins) {
+  Gate begun, go_on;
+  Party slow(GetParam(), [&] {
+    const auto refusal = refusal_of([&] { Shared<Slow>::create(name, begun, go_on, 1); });
+    EXPECT_EQ(refusal.code, std::errc::file_exists);
+  });
+  begun.wait();
+  Gate at_once;
+  at_once.open();
+  Shared<Slow>::create(name, begun, at_once, 2);
+  go_on.open();
+  slow.join();
+  EXPECT_EQ(Shared<Slow>::open(name)->number, 2);
+}
+
+// Spec: shared.open-or-create
+TEST_P(NamedSegment, of_two_that_open_or_create_the_last_to_finish_shares_the_firsts) {
+  Gate begun, go_on;
+  Party slow(GetParam(), [&] { EXPECT_EQ(Shared<Slow>::open_or_create(name, begun, go_on, 1)->number, 2); });
+  begun.wait();
+  Gate at_once;
+  at_once.open();
+  const auto fast = Shared<Slow>::create(name, begun, at_once, 2);
+  go_on.open();
+  slow.join();
+  EXPECT_EQ(fast->number, 2);
+}
+
+// --- Many at once
+// ---------------------------------------------------------------------------------------------
+
+// Lets a number of parties go on when all of them have come.
+class Barrier {
+ public:
+  explicit Barrier(unsigned parties) {
+    pthread_barrierattr_t attributes;
+    pthread_barrierattr_init(&attributes);
+    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_barrier_init(&barrier_, &attributes, parties);
+    pthread_barrierattr_destroy(&attributes);
+  }
+  void wait() { pthread_barrier_wait(&barrier_); }
+
+ private:
+  pthread_barrier_t barrier_;
+};
+
+struct Numbered {
+  explicit Numbered(std::atomic<int>& made) : number(++made), last_member(number) {}
+  const int number;
+  std::atomic<int> users{0};
+  const int last_member;  // tells a whole object from a half-built one
+};
+
+class ManyAtOnce : public NamedSegment {
+ protected:
+  static constexpr unsigned creators = 8;
+  static constexpr unsigned rounds = 100;
+
+  void run(unsigned parties, const std::function<void(unsigned party, unsigned round)>& body) const {
+    std::vector<std::unique_ptr<Party>> all;
+    for (unsigned party = 0; party < parties; ++party)
+      all.push_back(std::make_unique<Party>(GetParam(), [&body, party] {
+        for (unsigned round = 0; round < rounds; ++round) body(party, round);
+      }));
+  }
+
+  std::array<SegmentName, rounds> names;
+  InSharedMemory<std::atomic<int>> made{0};
+  InSharedMemory<std::array<std::array<std::atomic<int>, creators>, rounds>> seen;
+};
+INSTANTIATE_TEST_SUITE_P(As, ManyAtOnce, support::each_kind_of_party, support::kind_name);
+
+// Spec: shared.open-or-create
+TEST_P(ManyAtOnce, of_eight_that_open_or_create_at_once_one_creates_and_all_share) {
+  InSharedMemory<Barrier> start(creators);
+  run(creators, [&](unsigned party, unsigned round) {
+    start->wait();
+    const auto segment = Shared<Numbered>::open_or_create(names[round], *made);
+    EXPECT_EQ(segment->last_member, segment->number);
+    ++segment->users;
+    (*seen)[round][party] = segment->number;
+  });
+  for (unsigned round = 0; round < rounds; ++round) {
+    const auto segment = Shared<Numbered>::open(names[round]);
+    EXPECT_EQ(segment->users, static_cast<int>(creators));
+    for (const auto& number : (*seen)[round]) EXPECT_EQ(number, segment->number);
+  }
+}
+
+// Spec: shared.create
+TEST_P(ManyAtOnce, of_eight_that_create_at_once_one_creates_and_the_others_are_refused) {
+  InSharedMemory<Barrier> start(creators);
+  run(creators, [&](unsigned party, unsigned round) {
+    start->wait();
+    try {
+      (*seen)[round][party] = Shared<Numbered>::create(names[round], *made)->number;
+    } catch (const std::system_error& error) {
+      EXPECT_EQ(error.code(), std::errc::file_exists);
+    }
+  });
+  for (unsigned round = 0; round < rounds; ++round) {
+    const auto& numbers = (*seen)[round];
+    EXPECT_EQ(std::count(numbers.begin(), numbers.end(), 0), static_cast<int>(creators) - 1);
+    EXPECT_EQ(std::count(numbers.begin(), numbers.end(), Shared<Numbered>::open(names[round])->number), 1);
+  }
+}
+
+// Spec: shared.open-or-create
+TEST_P(ManyAtOnce, that_open_or_create_while_others_remove_share_with_all_who_see_the_same_segment) {
+  constexpr unsigned removers = 2;
+  InSharedMemory<Barrier> start(creators + removers);
+  InSharedMemory<Barrier> counted(creators);
+  run(creators + removers, [&](unsigned party, unsigned round) {
+    start->wait();
+    if (party >= creators) {
+      for (int i = 0; i < 4; ++i) Shared<Numbered>::remove(names[round]);
+      return;
+    }
+    const auto segment = Shared<Numbered>::open_or_create(names[round], *made);
+    EXPECT_EQ(segment->last_member, segment->number);
+    ++segment->users;
+    const auto& numbers = (*seen)[round];
+    (*seen)[round][party] = segment->number;
+    counted->wait();
+    EXPECT_EQ(segment->users, std::count(numbers.begin(), numbers.end(), segment->number));
+  });
+}
+
+// --- What stands in /dev/shm
+// ----------------------------------------------------------------------------------
+
+// Spec: shared.mode
+TEST_F(NamedSegment, a_segment_is_for_its_owner_alone_whatever_the_umask) {
+  for (const mode_t mask : {0U, 022U, 0777U}) {
+    const SegmentName another;
+    Party(As::process, [&] {
+      umask(mask);
+      const auto made = Shared<int>::create(another, 6);
+      EXPECT_EQ(*Shared<int>::open(another), 6);
+    }).join();
+    struct stat status {};
+    ASSERT_EQ(stat(another.path().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777U, 0600U) << "under umask " << std::oct << mask;
+  }
+}
+
+template <class T>
+T read_at(const std::string& bytes, std::size_t offset) {
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof value);
+  return value;
+}
+
+// As SPECIFICATION.md gives it; the fingerprint was computed by another program.
+// Spec: shared.layout
+TEST_F(NamedSegment, the_header_of_a_named_lock_is_as_specified) {
+  const auto made = Shared<ReentrantLock>::create(name);
+  std::ifstream file(name.path(), std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  ASSERT_EQ(bytes.size(), 104U);
+  EXPECT_EQ(bytes.substr(0, 8), "heirlock");
+  EXPECT_EQ(read_at<std::uint32_t>(bytes, 8), 1U) << "layout version";
+  EXPECT_EQ(read_at<std::uint32_t>(bytes, 12), 64U) << "object offset";
+  EXPECT_EQ(read_at<std::uint64_t>(bytes, 16), 40U) << "object size";
+  EXPECT_EQ(read_at<std::uint64_t>(bytes, 24), 8U) << "object alignment";
+  EXPECT_EQ(read_at<std::uint64_t>(bytes, 32), 0x6bdc82c579eb60bdU) << "of N8heirlock13ReentrantLockE";
+  EXPECT_EQ(read_at<std::uint64_t>(bytes, 40), 104U) << "file size";
+  EXPECT_EQ(bytes.substr(48), std::string(16 + 40, '\0')) << "reserved, and a free lock";
+}
+
+template <std::size_t alignment>
+struct alignas(alignment) Aligned {
+  std::array<char, alignment> bytes{};
+};
+
+template <std::size_t alignment>
+void expect_alignment_of_a_named(const SegmentName& name) {
+  const auto made = Shared<Aligned<alignment>>::create(name);
+  const auto opened = Shared<Aligned<alignment>>::open(name);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(made.get()) % alignment, 0U);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(opened.get()) % alignment, 0U);
+  made->bytes.back() = 'x';
+  EXPECT_EQ(opened->bytes.back(), 'x');
+  Shared<Aligned<alignment>>::remove(name);
+}
+
+// Spec: shared.create
+TEST_F(NamedSegment, an_over_aligned_object_is_aligned_in_each_mapping) {
+  expect_alignment_of_a_named<64>(name);
+  expect_alignment_of_a_named<128>(name);
+  expect_alignment_of_a_named<4096>(name);
+}
+
+// Spec: shared.create
+TEST_P(NamedSegment, a_large_object_is_shared_to_its_last_byte) {
+  using Large = std::array<char, 16 << 20>;
+  const auto made = Shared<Large>::create(name);
+  other([&] { Shared<Large>::open(name)->back() = 'x'; }).join();
+  EXPECT_EQ(made->back(), 'x');
+}
+
+// --- Handles
+// --------------------------------------------------------------------------------------------------
+
+// Spec: shared.handle
+TEST_F(NamedSegment, a_mapping_ends_with_its_handle) {
+  std::optional<Shared<int>> made(Shared<int>::create(name));
+  std::optional<Shared<int>> opened(Shared<int>::open(name));
+  const int* const addresses[] = {made->get(), opened->get()};
+  for (const int* address : addresses) EXPECT_TRUE(is_mapped(address));
+  made.reset();
+  opened.reset();
+  for (const int* address : addresses) EXPECT_FALSE(is_mapped(address));
+}
+
+// Spec: shared.handle
+TEST_F(NamedSegment, a_moved_handle_keeps_the_mapping) {
+  auto made = Shared<int>::create(name, 1);
+  const int* const address = made.get();
+  const Shared<int> moved = std::move(made);
+  EXPECT_EQ(moved.get(), address);
+  *moved = 2;
+  EXPECT_EQ(*Shared<int>::open(name), 2);
+}
+
+// Spec: shared.handle
+TEST_F(NamedSegment, no_file_descriptor_stays_open) {
+  const auto before = open_descriptors();
+  const auto made = Shared<int>::create(name);
+  const auto opened = Shared<int>::open(name);
+  const auto again = Shared<int>::open_or_create(name);
+  refusal_of([&] { Shared<int>::create(name); });
+  refusal_of([&] { Shared<double>::open(name); });
+  const SegmentName another;
+  EXPECT_THROW(Shared<Failing>::create(another, true), std::domain_error);
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+// --- Names
+// ----------------------------------------------------------------------------------------------------
+
+class BadName : public testing::TestWithParam<std::string> {};
+using namespace std::string_literals;
+INSTANTIATE_TEST_SUITE_P(Names, BadName,
+                         testing::Values(""s, std::string(201, 'x'), std::string(100'000, 'x'), "/"s, "a/b"s,
+                                         "/absolute"s, "../outside"s, "a\0b"s, "\0"s, "two words"s, "tab\t"s,
+                                         "line\n"s, "\x7f"s, "\xc3\xa4"s, "\xff"s, "a:b"s, "a*"s, "~"s,
+                                         "$HOME"s, "%"s, "a\\b"s));
+
+// Spec: shared.names
+TEST_P(BadName, is_refused_by_each_operation) {
+  EXPECT_THROW(Shared<int>::create(GetParam()), std::invalid_argument);
+  EXPECT_THROW(Shared<int>::open(GetParam()), std::invalid_argument);
+  EXPECT_THROW(Shared<int>::open_or_create(GetParam()), std::invalid_argument);
+  EXPECT_THROW(Shared<int>::remove(GetParam()), std::invalid_argument);
+}
+
+// Spec: shared.names
+TEST_P(BadName, is_refused_for_a_lock) {
+  class Named : public heirlock::Lockable {
+   public:
+    explicit Named(std::string_view name) : Lockable(name) {}
+  };
+  EXPECT_THROW(Named object(GetParam()), std::invalid_argument);
+}
+
+// Spec: shared.names
+TEST_P(BadName, makes_no_file) {
+  EXPECT_THROW(Shared<int>::create(GetParam()), std::invalid_argument);
+  // The name up to a NUL is what the system would have taken.
+  struct stat status {};
+  EXPECT_NE(lstat(("/dev/shm/heirlock." + GetParam()).c_str(), &status), 0);
+}
+
+// Spec: lock.error.message
+TEST_P(BadName, is_named_in_the_message_with_what_was_expected) {
+  std::string message;
+  try {
+    Shared<int>::create(GetParam());
+  } catch (const std::invalid_argument& error) {
+    message = error.what();
+  }
+  EXPECT_TRUE(says(message, "found a name", "expected 1 to 200 letters, digits, '.', '-' and '_'", "choose"));
+  EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= ' ' && c <= '~'; }))
+      << "a terminal would be at the mercy of: " << message;
+}
+
+// Spec: shared.names
+TEST_F(NamedSegment, every_character_that_is_allowed_may_stand_in_a_name) {
+  const std::string every = name.str() + "._-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  Shared<int>::create(every, 1);
+  EXPECT_EQ(*Shared<int>::open(every), 1);
+  EXPECT_TRUE(Shared<int>::remove(every));
+}
+
+// Spec: shared.names
+TEST_F(NamedSegment, a_name_may_have_200_characters) {
+  const std::string longest = name.str() + std::string(200 - name.str().size(), 'x');
+  Shared<int>::create(longest, 1);
+  EXPECT_EQ(*Shared<int>::open(longest), 1);
+  EXPECT_TRUE(Shared<int>::remove(longest));
+}
+
+}  // namespace

@@ -1,0 +1,371 @@
+// Creating a named segment where there is no room for it, and by a process that is killed.
+#include <dirent.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <ostream>
+#include <string>
+
+#include "heirlock/shared.hpp"
+#include "support/party.hpp"
+#include "support/refusal.hpp"
+#include "support/segment_name.hpp"
+#include "support/shared_memory.hpp"
+#include "support/traced.hpp"
+
+using heirlock::Shared;
+using support::As;
+using support::files_that_begin_with;
+using support::Gate;
+using support::Party;
+using support::refusal_of;
+using support::says;
+using support::SegmentName;
+using support::Traced;
+
+namespace {
+
+struct Account {
+  std::int64_t owner = 7;
+  std::int64_t balance = 9;
+};
+
+// A large object whose construction touches none of its bytes.
+struct Untouched {
+  static constexpr std::size_t size = 64 * 1024;
+  Untouched() {}
+  char bytes[size];
+};
+
+// --- /dev/shm in all its conditions
+// ---------------------------------------------------------------------------
+
+// Processes with mounts of their own, so that they can have another /dev/shm than everybody else.
+class OwnMounts : public testing::Test {
+ protected:
+  void SetUp() override {
+    support::InSharedMemory<bool> permitted{false};
+    Party(As::process, [&] { *permitted = enter() && mount_at("/dev/shm", "size=64k"); }).join();
+    if (!*permitted) GTEST_SKIP() << "this system does not let user " << geteuid() << " mount a tmpfs";
+  }
+
+  static bool enter() {
+    const uid_t user = geteuid();
+    if (unshare(user == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return false;
+    if (user != 0) std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
+    return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+  }
+  static bool mount_at(const char* directory, const char* options, unsigned long flags = 0) {
+    return mount("tmpfs", directory, "tmpfs", flags, options) == 0;
+  }
+
+  // In a process whose /dev/shm is a new tmpfs with these options.
+  static void with_dev_shm(const char* options, const std::function<void()>& body, unsigned long flags = 0) {
+    Party(As::process, [&] {
+      ASSERT_TRUE(enter());
+      ASSERT_TRUE(mount_at("/dev/shm", options, flags));
+      body();
+    }).join();
+  }
+
+  static int files() {
+    int count = -2;  // for . and ..
+    DIR* const stream = opendir("/dev/shm");
+    while (readdir(stream) != nullptr) ++count;
+    closedir(stream);
+    return count;
+  }
+  static fsblkcnt_t free_blocks() {
+    struct statvfs status {};
+    EXPECT_EQ(statvfs("/dev/shm", &status), 0);
+    return status.f_bfree;
+  }
+  static void fill() {
+    const int file = open("/dev/shm/filler", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    const char page[4096] = {};
+    while (write(file, page, sizeof page) > 0) continue;
+    close(file);
+    ASSERT_EQ(free_blocks(), 0U);
+  }
+};
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_is_refused) {
+  with_dev_shm("size=32k", [] {
+    const auto refusal = refusal_of([] { Shared<Untouched>::create("large"); });
+    EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
+    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.large", "no room for 65600 bytes", "enlarge it"));
+  });
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_leaves_nothing) {
+  with_dev_shm("size=32k", [] {
+    const fsblkcnt_t before = free_blocks();
+    EXPECT_EQ(refusal_of([] { Shared<Untouched>::create("large"); }).code, std::errc::no_space_on_device);
+    EXPECT_EQ(refusal_of([] { Shared<Untouched>::open_or_create("large"); }).code,
+              std::errc::no_space_on_device);
+    EXPECT_EQ(files(), 0);
+    EXPECT_EQ(free_blocks(), before);
+  });
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_full_is_refused_until_there_is_room) {
+  with_dev_shm("size=32k", [] {
+    fill();
+    EXPECT_EQ(refusal_of([] { Shared<Account>::create("small"); }).code, std::errc::no_space_on_device);
+    ASSERT_EQ(unlink("/dev/shm/filler"), 0);
+    EXPECT_EQ(Shared<Account>::create("small")->balance, 9);
+  });
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_where_no_more_files_can_be_made_is_refused) {
+  with_dev_shm("nr_inodes=1", [] {
+    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
+    EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
+    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.name"));
+  });
+}
+
+// What was created must not fail later: nothing can report a page that is missing but SIGBUS.
+// Spec: shared.no-room
+TEST_F(OwnMounts, all_of_an_object_that_was_created_has_its_room) {
+  with_dev_shm("size=128k", [] {
+    const auto made = Shared<Untouched>::create("large");
+    fill();
+    std::memset(made->bytes, 'x', Untouched::size);
+    EXPECT_EQ(Shared<Untouched>::open("large")->bytes[Untouched::size - 1], 'x');
+  });
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_without_dev_shm_is_refused) {
+  Party(As::process, [] {
+    ASSERT_TRUE(enter());
+    ASSERT_TRUE(mount_at("/dev", "size=64k"));
+    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
+    EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
+    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "expected a tmpfs", "mount one"));
+  }).join();
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_read_only_is_refused) {
+  with_dev_shm(
+      "size=64k",
+      [] {
+        const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
+        EXPECT_EQ(refusal.code, std::errc::read_only_file_system);
+        EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "may write"));
+        EXPECT_EQ(files(), 0);
+      },
+      MS_RDONLY);
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  with_dev_shm("size=64k,mode=0755", [] {
+    ASSERT_EQ(setresuid(65534, 65534, 65534), 0);
+    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
+    EXPECT_EQ(refusal.code, std::errc::permission_denied);
+    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "may write"));
+    EXPECT_EQ(files(), 0);
+  });
+}
+
+// Spec: shared.no-room
+TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
+  Party(As::process, [] {
+    ASSERT_TRUE(enter());
+    if (mount("sysfs", "/dev/shm", "sysfs", MS_RDONLY, nullptr) != 0) return;  // not for all users
+    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
+    EXPECT_TRUE(refusal.code == std::errc::operation_not_supported ||
+                refusal.code == std::errc::read_only_file_system)
+        << refusal.message;
+    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "expected a tmpfs"));
+  }).join();
+}
+
+// Spec: shared.create
+TEST_F(OwnMounts, creating_needs_no_proc) {
+  with_dev_shm("size=64k", [] {
+    ASSERT_TRUE(mount_at("/proc", "size=4k"));
+    EXPECT_EQ(Shared<Account>::create("name")->balance, 9);
+    EXPECT_EQ(Shared<Account>::open("name")->balance, 9);
+    EXPECT_EQ(refusal_of([] { Shared<Account>::create("name"); }).code, std::errc::file_exists);
+  });
+}
+
+// They lead nowhere else, as the name of the file does not begin with them.
+// Spec: shared.names
+TEST_F(OwnMounts, names_of_dots_are_names_like_others) {
+  with_dev_shm("size=64k", [] {
+    for (const char* const name : {".", "..", "...", "x"}) {
+      Shared<Account>::create(name);
+      EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
+      struct stat status {};
+      EXPECT_EQ(stat((std::string("/dev/shm/heirlock.") + name).c_str(), &status), 0);
+    }
+    EXPECT_EQ(files(), 4);
+  });
+}
+
+// --- A system call that fails
+// ---------------------------------------------------------------------------------
+
+struct Call {
+  const char* name;
+  unsigned number;
+};
+std::ostream& operator<<(std::ostream& out, const Call& call) {
+  return out << call.name;
+}
+
+// From now on the kernel refuses this call to the process, mmap only for memory that is shared. Returns false
+// where the system does not let a process confine itself.
+bool forbid(const Call& call) {
+  constexpr std::uint32_t number = offsetof(seccomp_data, nr);
+  constexpr std::uint32_t flags_of_mmap = offsetof(seccomp_data, args[3]);  // the lower half
+  const bool always = call.number != SYS_mmap;
+  const std::uint32_t flags = always ? 0U : MAP_SHARED;
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, number),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call.number, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, flags_of_mmap),
+      BPF_JUMP(BPF_JMP | (always ? BPF_JGE : BPF_JSET) | BPF_K, flags, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+class FailingCall : public testing::TestWithParam<Call> {
+ protected:
+  void SetUp() override {
+    support::InSharedMemory<bool> permitted{false};
+    Party(As::process, [&] { *permitted = forbid({"none", ~0U}); }).join();
+    if (!*permitted) GTEST_SKIP() << "this system does not let a process confine itself";
+  }
+
+  const SegmentName name;
+};
+class CallOfCreate : public FailingCall {};
+INSTANTIATE_TEST_SUITE_P(Calls, CallOfCreate,
+                         testing::Values(Call{"fchmod", SYS_fchmod}, Call{"fallocate", SYS_fallocate},
+                                         Call{"mmap", SYS_mmap}, Call{"linkat", SYS_linkat}),
+                         testing::PrintToStringParamName());
+
+// Spec: shared.atomic-creation
+TEST_P(CallOfCreate, that_fails_is_reported_and_leaves_nothing) {
+  Party(As::process, [&] {
+    ASSERT_TRUE(forbid(GetParam()));
+    const auto refusal = refusal_of([&] { Shared<Account>::create(name); });
+    EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
+    EXPECT_TRUE(says(refusal.message, name.path()));
+  }).join();
+  EXPECT_EQ(files_that_begin_with(name), 0);
+}
+
+class CallOfOpen : public FailingCall {};
+INSTANTIATE_TEST_SUITE_P(Calls, CallOfOpen,
+                         testing::Values(Call{"openat", SYS_openat}, Call{"pread64", SYS_pread64},
+                                         Call{"mmap", SYS_mmap}),
+                         testing::PrintToStringParamName());
+
+// Spec: shared.open
+TEST_P(CallOfOpen, that_fails_is_reported_and_leaves_the_segment_as_it_is) {
+  const auto made = Shared<Account>::create(name);
+  Party(As::process, [&] {
+    ASSERT_TRUE(forbid(GetParam()));
+    const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+    EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
+    EXPECT_TRUE(says(refusal.message, name.path()));
+  }).join();
+  EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
+}
+
+// --- A creator that is killed
+// ---------------------------------------------------------------------------------
+
+// Spec: shared.killed-creator
+TEST(KilledCreator, in_the_constructor_of_the_object_leaves_nothing) {
+  struct NeverDone {
+    explicit NeverDone(Gate& begun) {
+      begun.open();
+      Gate().wait();
+    }
+  };
+  const SegmentName name;
+  Gate begun;
+  Party creator(As::process, [&] { Shared<NeverDone>::create(name, begun); });
+  begun.wait();
+  creator.kill();
+  EXPECT_EQ(files_that_begin_with(name), 0);
+}
+
+enum class By { create, open_or_create };
+std::ostream& operator<<(std::ostream& out, By by) {
+  return out << (by == By::create ? "create" : "open_or_create");
+}
+
+class KilledAtEachSystemCall : public testing::TestWithParam<By> {};
+INSTANTIATE_TEST_SUITE_P(By, KilledAtEachSystemCall, testing::Values(By::create, By::open_or_create),
+                         testing::PrintToStringParamName());
+
+// Others see a file change only when a system call changes it, so that a kill before and after each is a kill
+// at each moment.
+// Spec: shared.killed-creator
+TEST_P(KilledAtEachSystemCall, a_creator_leaves_nothing_or_a_complete_segment) {
+  if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
+  int left_nothing = 0;
+  int left_a_segment = 0;
+  bool ended = false;
+  for (int stops = 1; !ended; ++stops) {
+    const SegmentName name;
+    Traced creator([&] {
+      if (GetParam() == By::create)
+        Shared<Account>::create(name);
+      else
+        Shared<Account>::open_or_create(name);
+    });
+    for (int stop = 0; stop < stops && !ended; ++stop) ended = !creator.go_on();
+    creator.kill();
+    if (!name.is_taken()) {
+      ++left_nothing;
+      EXPECT_EQ(files_that_begin_with(name), 0);
+      EXPECT_EQ(Shared<Account>::create(name)->balance, 9);
+      continue;
+    }
+    ++left_a_segment;
+    EXPECT_EQ(files_that_begin_with(name), 1);
+    const auto opened = Shared<Account>::open(name);
+    EXPECT_EQ(opened->owner, 7);
+    EXPECT_EQ(opened->balance, 9);
+  }
+  EXPECT_GT(left_nothing, 5) << "hardly any kill came before the segment was published";
+  EXPECT_GT(left_a_segment, 1) << "no kill came after the segment was published";
+}
+
+}  // namespace
