@@ -57,9 +57,10 @@ class JsonFile {
 int run(stress::Options options) {
   if (!options.seed) options.seed = std::random_device{}();
   JsonFile json(options.json);
+  stress::Supervisor supervisor(options);  // from here on a Ctrl-C ends the run, and with its table
   std::fputs(stress::headline(options).c_str(), stdout);
   std::fflush(stdout);
-  const stress::Result result = stress::Supervisor(options).run();
+  const stress::Result result = supervisor.run();
   std::fputs(stress::table(result).c_str(), stdout);
   std::fflush(stdout);
   json.write(stress::as_json(options, result));

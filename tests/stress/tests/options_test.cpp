@@ -1,0 +1,151 @@
+#include "stress/options.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+using stress::Help;
+using stress::Mistake;
+using stress::Options;
+using stress::parse_options;
+using Arguments = std::vector<std::string_view>;
+
+namespace {
+
+Options read(const Arguments& arguments) {
+  const auto parsed = parse_options(arguments);
+  if (const auto* mistake = std::get_if<Mistake>(&parsed)) ADD_FAILURE() << mistake->message;
+  const auto* options = std::get_if<Options>(&parsed);
+  return options != nullptr ? *options : Options{};
+}
+
+std::string complaint_about(const Arguments& arguments) {
+  const auto parsed = parse_options(arguments);
+  const auto* mistake = std::get_if<Mistake>(&parsed);
+  return mistake != nullptr ? mistake->message : "no complaint";
+}
+
+// Spec: stress.options
+TEST(Options, without_arguments_there_is_a_run_with_kills) {
+  const Options options = read({});
+  EXPECT_GT(options.processes, 1U);
+  EXPECT_GT(options.threads, 1U);
+  EXPECT_GT(options.kills_per_second, 0);
+  EXPECT_FALSE(options.seed);
+  EXPECT_EQ(options.json, "");
+}
+
+// Spec: stress.options
+TEST(Options, each_takes_the_next_argument_as_its_value) {
+  const Options options =
+      read({"--processes", "16", "--threads", "4", "--seconds", "1.5", "--kills-per-second", "0.25",
+            "--accounts", "7", "--seed", "18446744073709551615", "--json", "result.json"});
+  EXPECT_EQ(options.processes, 16U);
+  EXPECT_EQ(options.threads, 4U);
+  EXPECT_EQ(options.seconds, 1.5);
+  EXPECT_EQ(options.kills_per_second, 0.25);
+  EXPECT_EQ(options.accounts, 7U);
+  EXPECT_EQ(options.seed, 18446744073709551615U);
+  EXPECT_EQ(options.json, "result.json");
+}
+
+// Spec: stress.options
+TEST(Options, each_takes_a_value_behind_an_equals_sign) {
+  const Options options = read({"--processes=3", "--seconds=20", "--json=a=b"});
+  EXPECT_EQ(options.processes, 3U);
+  EXPECT_EQ(options.seconds, 20);
+  EXPECT_EQ(options.json, "a=b");
+}
+
+// Spec: stress.options
+TEST(Options, of_two_values_the_last_counts) {
+  EXPECT_EQ(read({"--threads", "2", "--threads", "3"}).threads, 3U);
+}
+
+// Spec: stress.options
+TEST(Options, the_limits_themselves_are_allowed) {
+  EXPECT_EQ(read({"--processes", "1"}).processes, 1U);
+  EXPECT_EQ(read({"--processes", "512"}).processes, 512U);
+  EXPECT_EQ(read({"--threads", "64"}).threads, 64U);
+  EXPECT_EQ(read({"--seconds", "0.1"}).seconds, 0.1);
+  EXPECT_EQ(read({"--seconds", "86400"}).seconds, 86400);
+  EXPECT_EQ(read({"--kills-per-second", "0"}).kills_per_second, 0);
+  EXPECT_EQ(read({"--kills-per-second", "10000"}).kills_per_second, 10000);
+  EXPECT_EQ(read({"--accounts", "2"}).accounts, 2U);
+  EXPECT_EQ(read({"--accounts", "65536"}).accounts, 65536U);
+  EXPECT_EQ(read({"--seed", "0"}).seed, 0U);
+}
+
+// Spec: stress.options
+TEST(Options, help_is_told_from_a_run) {
+  EXPECT_TRUE(std::holds_alternative<Help>(parse_options({"--threads", "3", "--help"})));
+}
+
+// Spec: stress.options
+TEST(Options, a_bad_value_is_told_with_what_was_expected) {
+  EXPECT_EQ(complaint_about({"--processes", "x"}),
+            "heirlock-stress: --processes: found 'x', expected a whole number from 1 to 512");
+  EXPECT_EQ(complaint_about({"--seconds=0"}),
+            "heirlock-stress: --seconds: found '0', expected a number from 0.1 to 86400");
+  EXPECT_EQ(complaint_about({"--seed"}),
+            "heirlock-stress: --seed: found no value, expected a whole number from 0 to "
+            "18446744073709551615");
+  EXPECT_EQ(complaint_about({"--json="}), "heirlock-stress: --json: found '', expected the name of a file");
+}
+
+// Spec: stress.options
+TEST(Options, an_unknown_option_is_told_with_those_there_are) {
+  const std::string expected =
+      ", expected one of --processes, --threads, --seconds, --kills-per-second, --accounts, --seed, "
+      "--json, --help";
+  EXPECT_EQ(complaint_about({"--frob=3"}), "heirlock-stress: found '--frob=3'" + expected);
+  EXPECT_EQ(complaint_about({"stray"}), "heirlock-stress: found 'stray'" + expected);
+  EXPECT_EQ(complaint_about({""}), "heirlock-stress: found ''" + expected);
+}
+
+class BadValue : public testing::TestWithParam<Arguments> {};
+INSTANTIATE_TEST_SUITE_P(
+    Of, BadValue,
+    testing::Values(
+        Arguments{"--processes", "0"}, Arguments{"--processes", "513"}, Arguments{"--processes", "-1"},
+        Arguments{"--processes", "+1"}, Arguments{"--processes", " 1"}, Arguments{"--processes", "1 "},
+        Arguments{"--processes", "1.0"}, Arguments{"--processes", "99999999999999999999"},
+        Arguments{"--threads", "65"}, Arguments{"--accounts", "1"}, Arguments{"--accounts", "65537"},
+        Arguments{"--seconds", "0.09"}, Arguments{"--seconds", "86400.1"}, Arguments{"--seconds", "nan"},
+        Arguments{"--seconds", "inf"}, Arguments{"--seconds", "1e2"}, Arguments{"--seconds", "."},
+        Arguments{"--seconds", "1.2.3"}, Arguments{"--seconds", "0x10"},
+        Arguments{"--kills-per-second", "-0"}, Arguments{"--kills-per-second", "10001"},
+        Arguments{"--kills-per-second", "1,5"}, Arguments{"--seed", "18446744073709551616"},
+        Arguments{"--seed", "-1"}, Arguments{"--processes", ""}, Arguments{"--processes", "--threads"}));
+
+// Spec: stress.options
+TEST_P(BadValue, is_refused) {
+  EXPECT_EQ(complaint_about(GetParam()).find("heirlock-stress: " + std::string(GetParam()[0]) + ": found "),
+            0U)
+      << complaint_about(GetParam());
+}
+
+// Spec: stress.options
+TEST(Options, whatever_was_written_the_complaint_is_one_short_line) {
+  const std::string long_one(100000, 'x');
+  for (const std::string& value : {std::string("two\nlines\x1b[2J"), long_one, std::string(1, '\0')}) {
+    for (const Arguments& arguments : {Arguments{"--processes", value}, Arguments{value}}) {
+      const std::string message = complaint_about(arguments);
+      EXPECT_NE(message, "no complaint");
+      EXPECT_LT(message.size(), 300U);
+      for (const char character : message) EXPECT_TRUE(character >= ' ' && character <= '~');
+    }
+  }
+}
+
+// Spec: stress.options
+TEST(Options, the_help_names_every_option) {
+  for (const char* option : {"--processes", "--threads", "--seconds", "--kills-per-second", "--accounts",
+                             "--seed", "--json", "--help"})
+    EXPECT_NE(stress::help_text().find(option), std::string::npos) << option;
+}
+
+}  // namespace

@@ -1,0 +1,178 @@
+// What counts as failed, and that heirlock-stress would notice.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "heirlock/shared.hpp"
+#include "stress/bank.hpp"
+#include "stress/report.hpp"
+#include "stress/watch.hpp"
+
+using stress::Bank;
+using stress::FreeLockWatch;
+using stress::Ledger;
+using stress::Line;
+using stress::millisecond;
+using stress::Nanoseconds;
+using stress::Result;
+using stress::second;
+using stress::Visitor;
+
+namespace {
+
+// --- The verdict -------------------------------------------------------------------------------------------
+
+// Spec: stress.verdict
+TEST(Verdict, three_zeros_pass) {
+  const Result result;
+  EXPECT_TRUE(result.passed());
+  EXPECT_NE(table(result).find("PASSED"), std::string::npos);
+  EXPECT_EQ(table(result).find("FAILED"), std::string::npos);
+}
+
+void expect_failed(const Result& result, const std::string& row) {
+  EXPECT_FALSE(result.passed());
+  const std::string text = table(result);
+  const std::size_t found = text.find(row);
+  ASSERT_NE(found, std::string::npos) << text;
+  EXPECT_NE(text.substr(found, text.find('\n', found) - found).find("must be 0: FAILED"), std::string::npos)
+      << text;
+  EXPECT_EQ(text.find("PASSED"), std::string::npos) << text;
+}
+
+// Spec: stress.verdict
+TEST(Verdict, money_lost_fails) {
+  Result result;
+  result.money_lost = 1;
+  expect_failed(result, "money lost");
+}
+
+// Spec: stress.verdict
+TEST(Verdict, a_stranded_waiter_fails) {
+  Result result;
+  result.stranded_waiters = 1;
+  expect_failed(result, "stranded waiters");
+}
+
+// Spec: stress.verdict
+TEST(Verdict, a_wrong_owner_fails) {
+  Result result;
+  result.wrong_owners = 1;
+  expect_failed(result, "wrong owners seen");
+}
+
+// Spec: stress.verdict
+TEST(Verdict, a_worker_that_crashed_fails) {
+  Result result;
+  result.failures = {"worker 7 crashed"};
+  expect_failed(result, "failed workers");
+  EXPECT_NE(table(result).find("worker 7 crashed"), std::string::npos);
+}
+
+// --- Stranded waiters --------------------------------------------------------------------------------------
+
+class Watching : public testing::Test {
+ protected:
+  // Looks every 100 ms from `begin` to `end`.
+  void look(Nanoseconds begin, Nanoseconds end, bool is_free, std::uint64_t visits) {
+    for (Nanoseconds moment = begin; moment <= end; moment += 100 * millisecond)
+      watch.look(moment, is_free, visits);
+  }
+  FreeLockWatch watch;
+};
+
+// Spec: stress.verdict
+TEST_F(Watching, a_waiter_on_a_lock_that_stays_free_is_stranded) {
+  look(10 * second, 13 * second, true, 5);
+  EXPECT_GT(watch.waited_while_free(9 * second), FreeLockWatch::stranded_after);
+}
+
+// Spec: stress.verdict
+TEST_F(Watching, a_waiter_is_not_stranded_by_the_time_before_it_waited) {
+  look(10 * second, 13 * second, true, 5);
+  EXPECT_EQ(watch.waited_while_free(12 * second), second);
+}
+
+// Spec: stress.verdict
+TEST_F(Watching, a_waiter_that_others_overtake_is_not_stranded) {
+  for (std::uint64_t visit = 0; visit < 100; ++visit)
+    look(static_cast<Nanoseconds>(visit) * second / 10, static_cast<Nanoseconds>(visit) * second / 10, true,
+         visit);
+  EXPECT_EQ(watch.waited_while_free(1), 0);
+}
+
+// Spec: stress.verdict
+TEST_F(Watching, a_waiter_behind_an_owner_is_not_stranded) {
+  look(10 * second, 13 * second, false, 5);
+  EXPECT_EQ(watch.waited_while_free(9 * second), 0);
+}
+
+// Spec: stress.verdict
+TEST_F(Watching, nothing_is_concluded_from_a_time_without_looking) {
+  watch.look(10 * second, true, 5);
+  watch.look(20 * second, true, 5);
+  EXPECT_EQ(watch.waited_while_free(9 * second), 0);
+}
+
+// --- Money and owners --------------------------------------------------------------------------------------
+
+class Banking : public testing::Test {
+ protected:
+  heirlock::Shared<Ledger> ledger{3U};
+  heirlock::Shared<Line> line;
+  Bank bank{*ledger};
+  Visitor me{*line};
+};
+
+// Spec: stress.verdict
+TEST_F(Banking, transfers_keep_every_check_content) {
+  EXPECT_TRUE(bank.transfer({0, 1, 300}));
+  EXPECT_FALSE(bank.transfer({0, 2, 701}));
+  heirlock::locked<&Bank::there_and_back>(bank, stress::Transfer{2, 0, 1000});
+  EXPECT_EQ(ledger->balances[0].load(), 700);
+  EXPECT_EQ(ledger->balances[1].load(), 1300);
+  EXPECT_EQ(heirlock::locked<&Bank::audit>(bank), 0);
+  bank.check_outside();
+  EXPECT_EQ(line->money_lost.read(), 0);
+  EXPECT_EQ(line->wrong_owners.read(), 0U);
+}
+
+// Spec: stress.verdict
+TEST_F(Banking, a_loss_that_one_audit_saw_stays_on_record) {
+  ledger->balances[2].store(990);
+  EXPECT_EQ(heirlock::locked<&Bank::audit>(bank), -10);
+  ledger->balances[2].store(1000);
+  EXPECT_EQ(heirlock::locked<&Bank::audit>(bank), 0);
+  EXPECT_EQ(line->money_lost.read(), 10);
+}
+
+// Spec: stress.verdict
+TEST_F(Banking, a_visitor_who_finds_another_one_inside_counts_a_wrong_owner) {
+  ledger->inside.store(12345);
+  bank.transfer({0, 1, 1});
+  EXPECT_EQ(line->wrong_owners.read(), 1U);
+}
+
+// Spec: stress.verdict
+TEST_F(Banking, a_visitor_who_does_not_hold_the_lock_counts_a_wrong_owner) {
+  { const Bank::Visit visit(bank); }
+  EXPECT_GT(line->wrong_owners.read(), 0U);
+}
+
+// Spec: stress.verdict
+TEST_F(Banking, a_visitor_who_holds_the_lock_more_often_than_it_knows_counts_a_wrong_owner) {
+  ASSERT_TRUE(bank.acquire());
+  bank.transfer({0, 1, 1});
+  EXPECT_GT(line->wrong_owners.read(), 0U);
+  bank.release();
+}
+
+// Spec: stress.verdict
+TEST_F(Banking, a_visitor_who_still_holds_what_it_released_counts_a_wrong_owner) {
+  ASSERT_TRUE(bank.acquire());
+  bank.check_outside();
+  EXPECT_EQ(line->wrong_owners.read(), 1U);
+  bank.release();
+}
+
+}  // namespace
