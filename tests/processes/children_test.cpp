@@ -251,6 +251,30 @@ TEST_P(AChildMadeBy, has_a_child_that_owns_nothing_when_it_never_used_a_lock_its
   }).join();
 }
 
+// Spec: lock.inherit.death, lock.acquire.exclusion
+TEST_P(AChildMadeBy, keeps_its_locks_apart_from_those_of_a_child_of_its_own) {
+  support::SharedLocks<3> own;
+  child([&] {
+    EXPECT_EQ(own[0].acquire(), AcquireResult::acquired);
+    EXPECT_EQ(own[1].acquire(), AcquireResult::acquired);
+    Gate holds, may_end;
+    Child grandchild = child([&] {
+      EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+      holds.open();
+      may_end.wait();
+    });
+    holds.wait();
+    own[1].release();
+    EXPECT_EQ(own[2].acquire(), AcquireResult::acquired);
+    may_end.open();
+    grandchild.join();
+  }).join();
+  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+  EXPECT_EQ(own[0].try_acquire(), AcquireResult::inherited);
+  EXPECT_EQ(own[1].try_acquire(), AcquireResult::acquired);
+  EXPECT_EQ(own[2].try_acquire(), AcquireResult::inherited);
+}
+
 // Spec: lock.inherit.death
 TEST_P(AChildMadeBy, inherits_from_a_killed_child_of_its_own) {
   child([&] {
@@ -267,6 +291,22 @@ TEST_P(AChildMadeBy, inherits_from_a_killed_child_of_its_own) {
     EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
   }).join();
   EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+}
+
+// The record that it has of itself is its parent's until it uses a lock, and must not come to life before.
+// Spec: lock.owner.child
+TEST(AChild, does_not_own_what_its_parent_holds_after_a_new_thread_of_its_own_used_a_lock) {
+  SharedLock lock, other;
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  Party(As::process, [&] {
+    std::thread([&] {
+      EXPECT_EQ(other->acquire(), AcquireResult::acquired);
+      other->release();
+    }).join();
+    EXPECT_FALSE(lock->is_owned());
+    EXPECT_THROW(lock->release(), AssertionError);
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+  }).join();
 }
 
 // --- Parents with several threads ----------------------------------------------------------------------

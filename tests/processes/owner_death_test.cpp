@@ -200,6 +200,57 @@ TEST(OwnerDeathOfAProcess, lets_the_locks_of_all_its_threads_be_inherited) {
   for (ReentrantLock& lock : locks) EXPECT_EQ(lock.try_acquire(), AcquireResult::inherited);
 }
 
+// The thread is done with the lock, and its memory may serve another purpose. It happens to hold what the
+// kernel would take for a lock of the thread's, if anything still led there.
+class MemoryThatIsNoLockAnyMore : public testing::Test {
+ protected:
+  void expect_untouched_by_the_death_of_one_who_did(const std::function<void()>& operation) {
+    Party dying(As::process, [&] {
+      operation();
+      support::set_word(*lock, support::my_tid());
+    });
+    const auto word = static_cast<std::uint32_t>(dying.tid());
+    dying.join();
+    EXPECT_EQ(support::word_of(*lock), word);
+  }
+
+  SharedLock lock;
+};
+
+// Spec: lock.release.untouched
+TEST_F(MemoryThatIsNoLockAnyMore, is_left_alone_when_a_thread_dies_that_had_released_the_lock) {
+  expect_untouched_by_the_death_of_one_who_did([this] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    lock->release();
+  });
+}
+
+// Spec: lock.release.untouched
+TEST_F(MemoryThatIsNoLockAnyMore, is_left_alone_when_a_thread_dies_that_had_released_the_lock_to_a_waiter) {
+  expect_untouched_by_the_death_of_one_who_did([this] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    Waiter waiter(*lock);
+    lock->release();
+    EXPECT_EQ(waiter.result(), AcquireResult::acquired);
+  });
+}
+
+// Spec: lock.try.busy
+TEST_F(MemoryThatIsNoLockAnyMore, is_left_alone_when_a_thread_dies_that_had_not_got_the_lock) {
+  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  expect_untouched_by_the_death_of_one_who_did([this] {
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+    EXPECT_EQ(lock->acquire_for(std::chrono::milliseconds(1)), AcquireResult::not_acquired);
+  });
+  support::set_word(*lock, support::my_tid());  // to be released
+}
+
+// Spec: lock.release.owner-only
+TEST_F(MemoryThatIsNoLockAnyMore, is_left_alone_when_a_thread_dies_that_was_refused_a_release) {
+  expect_untouched_by_the_death_of_one_who_did(
+      [this] { EXPECT_THROW(lock->release(), heirlock::AssertionError); });
+}
+
 // --- The flag ------------------------------------------------------------------------------------------
 
 class InheritedLock : public testing::Test {
