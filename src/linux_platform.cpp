@@ -2,10 +2,10 @@
 #include "heirlock/detail/linux_platform.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -105,54 +105,52 @@ bool LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadl
 
 Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                          Patience& patience) noexcept {
-  const Deadline slice_end = now() + patience.slice;
-  if (!sleep(word, seen, std::min(deadline, slice_end)) || deadline <= slice_end) return Wait::look_again;
+  if (patience.slice_end == no_wait) patience.slice_end = now() + patience.slice;
+  const bool timed_out = sleep(word, seen, std::min(deadline, patience.slice_end));
+  if (!timed_out || deadline <= patience.slice_end) return Wait::look_again;
   patience.slice = std::min(patience.slice * 2, second);
+  patience.slice_end += patience.slice;
   return Wait::slice_ended;
+}
+
+bool LinuxPlatform::asks_before_giving_up(Deadline deadline, Patience& patience) noexcept {
+  constexpr std::uint32_t tries_for_one_question = 64;
+  if (patience.has_asked) return false;
+  patience.has_asked = true;
+  return deadline != no_wait || ++this_thread_record.failed_tries % tries_for_one_question == 0;
 }
 
 int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
   const ErrnoKept errno_kept;
   const long woken = syscall(SYS_futex, word.futex(), FUTEX_WAKE, 1, nullptr, nullptr, 0);
-  if (woken >= 0) return static_cast<int>(woken);
-  switch (errno) {
-    case EFAULT:  // the lock was free, and its last user has unmapped the memory: nobody sleeps there
-      return 0;
-    default:
-      die("futex(FUTEX_WAKE)", errno, &word);
-  }
+  // The lock is free and may be gone; whatever lies at its address now, nobody waits for the lock there.
+  return woken > 0 ? static_cast<int>(woken) : 0;
 }
 
-void LinuxPlatform::set_and_wake_all(Atomic<std::uint32_t>& word, std::uint32_t value) noexcept {
+void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
   const ErrnoKept errno_kept;
-  // The operand has 12 bits, or is a power of two: enough for the two values there are. The comparison wakes
-  // nobody: all who sleep here are woken by the first half already, at the same address.
-  const int operation = value == 0 ? FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0)
-                                   : static_cast<int>(FUTEX_OP((FUTEX_OP_SET | FUTEX_OP_OPARG_SHIFT) & 0xfU,
-                                                               30U, FUTEX_OP_CMP_EQ, 0U));
-  static_assert(owner_died_bit == 1U << 30);
+  // Stores 0 at the second address, here the same, and wakes all at the first. The comparison then wakes
+  // nobody: nobody is left.
+  const int operation = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
   if (syscall(SYS_futex, word.futex(), FUTEX_WAKE_OP, INT32_MAX, 0L, word.futex(), operation) < 0)
     die("futex(FUTEX_WAKE_OP)", errno, &word);
 }
 
-// A zombie leader still has its thread id, and the scheduler knows it: its state in /proc tells. The kernel's
-// walk over its locks was done before it became one (kernel/exit.c: exit_mm() comes before exit_notify()).
+// A zombie still has its thread id, but the kernel's walk over its locks is done (kernel/exit.c: exit_mm()
+// comes before exit_notify()): a pidfd can be read from that moment on. System calls by number, since libc's
+// functions are cancellation points.
 bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   const ErrnoKept errno_kept;
-  if (sched_getscheduler(static_cast<pid_t>(tid)) < 0 && errno == ESRCH) return true;
-  char path[32];
-  std::snprintf(path, sizeof path, "/proc/%u/stat", tid);
-  const int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return false;
-  char text[256];
-  const ssize_t size = read(file, text, sizeof text - 1);
-  close(file);
-  if (size <= 0) return false;
-  text[size] = '\0';
-  const char* const after_name =
-      std::strrchr(text, ')');  // "tid (name) state ...", and a name may hold anything
-  if (after_name == nullptr || after_name[1] != ' ') return false;
-  return after_name[2] == 'Z' || after_name[2] == 'X';
+  if (syscall(SYS_sched_getscheduler, tid) < 0) return errno == ESRCH;
+  constexpr unsigned pidfd_thread = O_EXCL;  // linux/pidfd.h since Linux 6.9; before, only leaders have one
+  long file = syscall(SYS_pidfd_open, tid, pidfd_thread);
+  if (file < 0) file = syscall(SYS_pidfd_open, tid, 0U);
+  if (file < 0) return errno == ESRCH;
+  pollfd poll{static_cast<int>(file), POLLIN, 0};
+  const timespec at_once{};
+  const bool has_ended = syscall(SYS_ppoll, &poll, 1UL, &at_once, nullptr, 0UL) == 1;
+  syscall(SYS_close, static_cast<int>(file));
+  return has_ended;
 }
 
 // --- Who I am
@@ -189,10 +187,11 @@ std::atomic<std::uint64_t>& make_generation_page() {
 
 std::uint64_t current_generation() {
   std::atomic<std::uint64_t>& page = make_generation_page();
-  std::uint64_t current = page.load(std::memory_order_relaxed);
+  std::uint64_t current = page.load(std::memory_order_acquire);
   if (current != 0) return current;
   const std::uint64_t fresh = last_generation.fetch_add(1, std::memory_order_relaxed) + 1;
-  return page.compare_exchange_strong(current, fresh, std::memory_order_relaxed) ? fresh : current;
+  // Release: who copies the page by forking has the new last_generation too.
+  return page.compare_exchange_strong(current, fresh, std::memory_order_acq_rel) ? fresh : current;
 }
 
 // For a process that libc did not make, such as the child of a raw clone(): the kernel knows no list of its.
@@ -224,24 +223,57 @@ robust_list_head* registered_robust_list() {
 std::uint64_t random_id() {
   std::uint64_t id = 0;
   while (id == 0) {
-    if (getrandom(&id, sizeof id, 0) == sizeof id || errno == EINTR) continue;
+    if (syscall(SYS_getrandom, &id, sizeof id, 0U) == sizeof id || errno == EINTR) continue;
     unsupported(std::string("getrandom failed with '") + std::strerror(errno) + "', expected 8 random bytes");
   }
   return id;
 }
 
-constexpr std::uint32_t unknown_namespace = 0xffffffff;
-
 std::uint32_t pid_namespace_of_caller() {
   struct stat status {};
-  if (stat("/proc/self/ns/pid", &status) != 0 || status.st_ino == 0) return unknown_namespace;
+  if (stat("/proc/self/ns/pid", &status) == 0) return static_cast<std::uint32_t>(status.st_ino);
+  // No /proc: a pidfd tells since Linux 6.11 (PIDFD_GET_PID_NAMESPACE of linux/pidfd.h).
+  const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0U));
+  const int space = self < 0 ? -1 : ioctl(self, _IO(0xFF, 5));
+  const bool known = space >= 0 && fstat(space, &status) == 0;
+  if (space >= 0) syscall(SYS_close, space);
+  if (self >= 0) syscall(SYS_close, self);
+  // Guessing could let the same thread id of two namespaces own one lock.
+  if (!known)
+    unsupported("found no /proc/self/ns/pid, expected it to name the caller's PID namespace; mount /proc");
   return static_cast<std::uint32_t>(status.st_ino);
 }
 
 }  // namespace
 
+#if HEIRLOCK_THREAD_SANITIZER
+namespace {
+
+// ThreadSanitizer does not see the kernel hand over the locks that a thread holds at its end: said here, for
+// each lock on its list.
+struct EndOfThread {
+  ~EndOfThread() {
+    const LinuxThread* const me = LinuxPlatform::known_thread();
+    if (me == nullptr) return;
+    LinuxPlatform::Link at = LinuxPlatform::first(*me);
+    while ((at & ~LinuxPlatform::Link{1}) != LinuxPlatform::head(*me)) {
+      const LinuxPlatform::Link next = LinuxPlatform::next(at);  // before an heir may change it
+      __tsan_release(reinterpret_cast<char*>(at & ~LinuxPlatform::Link{1}) + word_from_node);
+      at = next;
+    }
+  }
+  void begin() const noexcept {}  // what is never named is never made, and then never destroyed
+};
+thread_local EndOfThread end_of_thread;
+
+}  // namespace
+#endif
+
 LinuxThread& LinuxPlatform::identify() {
   const ErrnoKept errno_kept;
+#if HEIRLOCK_THREAD_SANITIZER
+  end_of_thread.begin();
+#endif
   LinuxThread fresh;
   fresh.generation = current_generation();
   fresh.tid = static_cast<std::uint32_t>(syscall(SYS_gettid));  // not libc's, which may remember a parent's

@@ -1,6 +1,21 @@
 #include "heirlock/lockable.hpp"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 namespace heirlock {
+namespace {
+
+std::uint64_t id_of_calling_thread() noexcept {
+  const detail::LinuxThread* const me = detail::LinuxPlatform::known_thread();
+  return me != nullptr ? me->id : 0;
+}
+
+bool is_thread_of_this_process(pid_t tid) noexcept {
+  return tid != 0 && syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+}
+
+}  // namespace
 
 Lockable::Lockable() : own_(std::in_place), lock_(own_->get()), has_other_handles_(false) {}
 
@@ -11,7 +26,10 @@ Lockable::Lockable(ReentrantLock& placed_by_user) noexcept
     : lock_(&placed_by_user), has_other_handles_(true) {}
 
 Lockable::~Lockable() {
-  if (lock_->is_owned() && is_held_through_this()) ReentrantLock::Algorithm::abandon(lock_->memory_);
+  if (is_held_through_this()) ReentrantLock::Algorithm::abandon(lock_->memory_);
+  // A thread that took the lock through this object, and by now holds it through another of the same name,
+  // has it on its robust list at this address.
+  if (own_ && is_thread_of_this_process(lock_->owner())) own_->mapping_.keep();
 }
 
 void Lockable::mend() {
@@ -19,21 +37,26 @@ void Lockable::mend() {
     recover();
     lock_->repaired();
   } catch (...) {
-    if (lock_->is_owned())
+    if (lock_->is_owned()) {
+      held_ = 0;
       ReentrantLock::Algorithm::abandon(lock_->memory_);  // at whatever depth recover() left
+    }
     throw;
   }
 }
 
+void Lockable::note_acquire(AcquireResult result) noexcept {
+  const std::uint64_t me = id_of_calling_thread();
+  held_ = result == AcquireResult::reentered && held_by_ == me ? held_ + 1 : 1;
+  held_by_ = me;
+}
+
 void Lockable::note_release() noexcept {
-  if (held_ > 0 && lock_->is_owned()) --held_;
+  if (lock_->is_owned() && held_by_ == id_of_calling_thread() && held_ > 0) --held_;
 }
 
 bool Lockable::is_held_through_this() const noexcept {
-  if (!has_other_handles_ || held_ > 0) return true;
-  // Taken through this object, kept through another, and this mapping about to go: the robust list must not
-  // lead there.
-  return own_ && ReentrantLock::Algorithm::is_linked_at(lock_->memory_);
+  return lock_->is_owned() && (!has_other_handles_ || (held_ > 0 && held_by_ == id_of_calling_thread()));
 }
 
 }  // namespace heirlock

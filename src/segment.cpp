@@ -152,7 +152,10 @@ SegmentDraft::SegmentDraft(std::string_view name, const ObjectType& type)
   if (fchmod(file_.number(), S_IRUSR | S_IWUSR) != 0)
     fail(errno, "fchmod of " + path_);  // whatever the umask
   // Reserves the memory: a full /dev/shm is an error now, not SIGBUS later.
-  if (const int error = posix_fallocate(file_.number(), 0, static_cast<off_t>(size)); error != 0)
+  int error = 0;
+  do error = posix_fallocate(file_.number(), 0, static_cast<off_t>(size));
+  while (error == EINTR);
+  if (error != 0)
     fail(error, "no room for " + std::to_string(size) + " bytes in /dev/shm for " + path_ +
                     "; remove what is not needed there, or enlarge it");
   mapping_ = map_file(file_.number(), size, path_);

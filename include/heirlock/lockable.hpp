@@ -40,7 +40,7 @@ namespace heirlock {
 ///
 /// Destroying an object whose lock the calling thread still holds through it gives the lock up at once, as
 /// the thread's death would: the next owner inherits. No other thread of the process may be using the object
-/// then.
+/// then. What was acquired through one object is to be released through the same one.
 class HEIRLOCK_CAPABILITY Lockable {
  public:
   Lockable(const Lockable&) = delete;
@@ -143,20 +143,22 @@ class HEIRLOCK_CAPABILITY Lockable {
 
   bool settle(AcquireResult result) {
     if (HEIRLOCK_UNLIKELY(result == AcquireResult::not_acquired)) return false;
-    if (has_other_handles_) held_ = result == AcquireResult::reentered ? held_ + 1 : 1;
+    if (has_other_handles_) note_acquire(result);
     if (HEIRLOCK_UNLIKELY(result == AcquireResult::inherited)) mend();
     return true;
   }
   void mend();
+  void note_acquire(AcquireResult result) noexcept;
   void note_release() noexcept;
   bool is_held_through_this() const noexcept;
 
   std::optional<Shared<ReentrantLock>> own_;  // none when placed by the user
   ReentrantLock* lock_;
-  // Others may use the same lock in the same thread, so that being its owner does not tell whether this
-  // object holds it: then held_ counts. It is guarded by the lock.
+  // Others may use the same lock in the same thread, so that being its owner does not tell whether it is held
+  // through this object. Then these do: how often, and by which thread. The lock guards them.
   const bool has_other_handles_;
   std::uint32_t held_ = 0;
+  std::uint64_t held_by_ = 0;
 };
 
 namespace detail {

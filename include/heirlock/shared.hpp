@@ -102,14 +102,22 @@ class Shared {
   }
 
  private:
+  friend class Lockable;
+
   Shared(detail::Mapping&& mapping) noexcept
       : mapping_(std::move(mapping)),
         object_(mapping_ ? std::launder(static_cast<T*>(mapping_.at(detail::object_offset(type()))))
                          : nullptr) {}
 
   static detail::ObjectType type() noexcept {
+#if defined(__GXX_RTTI)
     const char* const name = typeid(T).name();
     return {sizeof(T), alignof(T), detail::fingerprint_of(name), name};
+#else
+    static_assert(sizeof(T) == 0,
+                  "found -fno-rtti, expected RTTI: a named segment records the name of its type");
+    return {};
+#endif
   }
 
   template <class... Args>

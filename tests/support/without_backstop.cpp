@@ -13,6 +13,7 @@ struct WithoutBackstop : LinuxPlatform {
     sleep(word, seen, deadline);
     return heirlock::detail::Wait::look_again;
   }
+  static bool asks_before_giving_up(Deadline, Patience&) noexcept { return false; }
   [[noreturn]] static void refuse(heirlock::detail::Refusal why, const LockMemory<WithoutBackstop>& lock) {
     LinuxPlatform::refuse(why, reinterpret_cast<const LinuxLock&>(lock));
   }

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "heirlock/detail/attributes.hpp"
 #include "heirlock/detail/lock_algorithm.hpp"
@@ -75,7 +76,10 @@ struct LinuxThread {
   std::uint32_t pid_namespace = 0;
   std::uint64_t id = 0;  // random, never 0; tells a thread from an earlier one with the same tid
   robust_list_head* robust_list = nullptr;
-  const void* quiet = nullptr;  // the lock whose last wake-up found nobody, or null
+  // Locks whose last wake-up by this thread found nobody. Several, for threads that hold several at once;
+  // which slot a lock uses depends on its address only, and one that is pushed out costs a system call.
+  const void* quiet[8] = {};
+  std::uint32_t failed_tries = 0;
 };
 // One of each in a process: visible however a program that includes this is compiled.
 HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record{};
@@ -156,10 +160,12 @@ struct LinuxPlatform {
   static constexpr Deadline no_wait = 0;
   static constexpr Deadline for_ever = INT64_MAX;
 
-  // How long one waiter has spun and slept.
+  // How long one acquire has spun and slept.
   struct Patience {
     std::uint32_t spins = 0;
     std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
+    Deadline slice_end = no_wait;     // a moment, so that signals do not put it off; set by the first wait
+    bool has_asked = false;
   };
 
   static bool has_passed(Deadline deadline) noexcept;
@@ -169,22 +175,34 @@ struct LinuxPlatform {
 
   /// Sleeps if the word still holds `seen`, compared and queued in one step, until woken, the deadline, a
   /// signal, or the end of the slice. May return for no reason.
-  /// Returns `slice_ended` only when it slept through a slice. Promises no order of memory, and not that a
+  /// Returns `slice_ended` only when the slice ended its sleep. Promises no order of memory, and not that a
   /// wake-up was meant for this lock. A wake-up it consumed is never reported as slice_ended.
-  /// The slice is a backstop: no waiter's progress rests on it while the kernel's robust futexes do their
-  /// part.
+  /// The slice is a backstop, for what the kernel's walk does not see and for threads that are stopped before
+  /// they wake others.
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                    Patience& patience) noexcept;
   /// As wait(), without slices. Returns true when the deadline ended it.
   static bool sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept;
 
-  /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. Reads nothing at the address,
-  /// so that the lock's memory may be gone. Promises no order of memory.
+  /// Whether an acquire whose deadline has passed is to ask after the owner before it gives up: a timed one
+  /// does so once, and so does one try of many, since asking costs more than trying.
+  static bool asks_before_giving_up(Deadline deadline, Patience& patience) noexcept;
+
+  /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. Needs no memory at the address:
+  /// the lock was free before the call, and may be gone. Promises no order of memory.
   static int wake_one(Atomic<std::uint32_t>& word) noexcept;
 
-  /// Stores `value`, which is 0 or OWNER_DIED, and wakes every sleeper: nobody can begin to sleep in between.
-  /// Promises no order of memory: fence() first.
-  static void set_and_wake_all(Atomic<std::uint32_t>& word, std::uint32_t value) noexcept;
+  /// Stores 0 and wakes every sleeper, in one step: nobody can begin to sleep in between. Promises no order
+  /// of memory: fence() first.
+  static void clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept;
+
+  /// Where the thread notes that its last wake-up for this lock, or for another of the same slot, found
+  /// nobody.
+  template <class Lock>
+  static const void*& quiet(Thread& me, const Lock& lock) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(&lock);
+    return me.quiet[((address >> 12) ^ (address >> 5)) % std::size(me.quiet)];
+  }
 
   /// Orders what comes before it ahead of the store that the kernel then makes to the word.
   static void fence([[maybe_unused]] Atomic<std::uint32_t>& word, Order order) noexcept {
@@ -195,8 +213,8 @@ struct LinuxPlatform {
 #endif
   }
 
-  /// Whether no thread `tid` lives any more, one that waits to be reaped included. False where one cannot
-  /// know. What a thread that is gone wrote, the caller can read.
+  /// Whether no thread `tid` lives in the caller's PID namespace; one that only waits to be reaped does not.
+  /// False where one cannot know. What a thread that is gone wrote, the caller can read.
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:

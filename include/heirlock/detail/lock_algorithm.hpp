@@ -61,10 +61,12 @@ struct LockMemory {
 // Invariants, cited below where they are kept or bent:
 //   INV-OWNER    only t moves the owner part away from t; except the kernel when t dies, and bury().
 //   INV-WAITERS  whoever sleeps on the word does so with WAITERS set, and never on a free word.
-//   INV-PENDING  the pending mark names the lock from before the first change of the word until the operation
-//                ends, also while asleep, and is cleared on every way out.
+//   INV-PENDING  the pending mark names the lock from before the first take or wait, or the release, until
+//   that
+//                operation ends, also while asleep, and is cleared on every way out.
 //   INV-LIST     a held lock is on its owner's robust list, or is pending.
-//   INV-DEPTH    depth >= 1 exactly while held; every take sets it to 1, whatever a dead owner left.
+//   INV-DEPTH    depth >= 1 while held, except inside a take or a release; a take sets it to 1, whatever it
+//   was.
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -133,11 +135,6 @@ class LockAlgorithm {
       word = lock.word.load(Order::relaxed);  // a waiter set its bit
   }
 
-  /// Whether the owner's robust list leads to the lock at this address, where memory is mapped at several.
-  static bool is_linked_at(const Lock& lock) {
-    return Platform::next(lock.prev.load()) == Platform::link_to(lock);
-  }
-
   /// Gives up the lock at any depth as the caller's death would: the next owner inherits. The caller owns it.
   static void abandon(Lock& lock) {
     std::uint32_t word = lock.word.load(Order::relaxed);
@@ -181,21 +178,31 @@ class LockAlgorithm {
         bury(lock, word);
         continue;
       }
-      if (Platform::has_passed(deadline)) break;
+      if (Platform::has_passed(deadline)) {
+        if (!Platform::asks_before_giving_up(deadline, patience)) break;
+        bury_if_gone(lock, word);
+        continue;
+      }
       if (Platform::spin(patience)) continue;
       if ((word & waiters_bit) == 0) {  // INV-WAITERS
         if (!lock.word.compare_exchange(word, word | waiters_bit, Order::relaxed)) continue;
         word |= waiters_bit;
       }
-      if (Platform::wait(lock.word, word, deadline, patience) == Wait::slice_ended &&
-          Platform::owner_is_gone(owner_of(word)))
-        bury(lock, word);
+      if (Platform::wait(lock.word, word, deadline, patience) == Wait::slice_ended) bury_if_gone(lock, word);
     }
     Platform::clear_pending(me);
     return AcquireResult::not_acquired;
   }
 
-  // Bends INV-OWNER: the owner is proved gone and the kernel has not said so in the word.
+  // Backstop. If the kernel's walk missed no lock, the owner's death is in the word before the owner is gone,
+  // and the compare-exchange fails. Between an answer and a new owner that has been given the same thread id
+  // and brought the word back to the same value, owner_id tells.
+  static void bury_if_gone(Lock& lock, std::uint32_t word) {
+    const std::uint64_t id = lock.owner_id.load(Order::relaxed);
+    if (Platform::owner_is_gone(owner_of(word)) && lock.owner_id.load(Order::relaxed) == id) bury(lock, word);
+  }
+
+  // Bends INV-OWNER: the owner is gone and the kernel has not said so in the word.
   static void bury(Lock& lock, std::uint32_t word) {
     lock.word.compare_exchange(word, (word & waiters_bit) | owner_died_bit, bury_it);
   }
@@ -206,13 +213,14 @@ class LockAlgorithm {
   // is dropped only by the kernel, in the same step that wakes everybody, and only after a wake-up found
   // nobody.
   HEIRLOCK_NOINLINE static void free_contended(Lock& lock, Thread& me, std::uint32_t flag) {
-    if (me.quiet == &lock) {
-      me.quiet = nullptr;
+    const void*& quiet = Platform::quiet(me, lock);
+    if (quiet == &lock && flag == 0) {
+      quiet = nullptr;
       Platform::fence(lock.word, free_in_kernel);
-      Platform::set_and_wake_all(lock.word, flag);
+      Platform::clear_and_wake_all(lock.word);
     } else {
       lock.word.store(flag | waiters_bit, free_it);
-      if (Platform::wake_one(lock.word) == 0) me.quiet = &lock;
+      if (Platform::wake_one(lock.word) == 0) quiet = &lock;
     }
   }
 

@@ -26,6 +26,8 @@ class Mapping {
 
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
   explicit operator bool() const noexcept { return memory_ != nullptr; }
+  /// Leaves the memory mapped for as long as the process lives.
+  void keep() noexcept { memory_ = nullptr; }
 
  private:
   void* memory_ = nullptr;

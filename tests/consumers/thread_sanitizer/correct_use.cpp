@@ -126,6 +126,25 @@ void an_heir_reads_what_was_written() {
   second.join();
 }
 
+// Claim: an heir reads what a thread wrote that ended with the lock in its hands.
+void an_heir_reads_what_an_ended_thread_wrote() {
+  ReentrantLock lock;
+  int data = 0;
+  Signal owned;
+  std::thread ending([&] {
+    lock.lock();
+    data = 1;
+    owned.give();
+  });
+  owned.await();
+  expect(lock.acquire() == AcquireResult::inherited, "the lock to be inherited");
+  expect(data == 1, "the heir to read what was written");
+  data = 2;
+  lock.repaired();
+  lock.release();
+  ending.join();
+}
+
 // One counter under a lock, counted up in every way there is.
 class Counter : public heirlock::Lockable {
  public:
@@ -221,6 +240,7 @@ int main() {
   a_woken_sleeper_reads_what_was_written();
   a_release_by_the_kernel_publishes_what_was_written();
   an_heir_reads_what_was_written();
+  an_heir_reads_what_an_ended_thread_wrote();
   many_threads_count_in_every_way();
   std::puts("nothing lost");
 }
