@@ -60,6 +60,11 @@ class Program {
   }
   void type(char key) { ASSERT_EQ(write(output_, &key, 1), 1); }
 
+  bool has_ended() const {
+    siginfo_t state{};
+    waitid(P_PID, static_cast<id_t>(process_), &state, WEXITED | WNOHANG | WNOWAIT);
+    return state.si_pid == process_;
+  }
   /// Waits for its end. Returns its exit status, or 128 and its signal.
   int end() {
     while (read_more()) continue;
@@ -179,6 +184,17 @@ TEST(Program, an_interrupt_ends_the_run_with_its_table) {
   EXPECT_EQ(program.end(), 0) << program.printed() << program.complained();
   EXPECT_TRUE(contains(program.printed(), "interrupted after")) << program.printed();
   EXPECT_TRUE(contains(program.printed(), "wrong owners seen")) << program.printed();
+}
+
+// Spec: stress.interrupt
+TEST(Program, a_second_interrupt_ends_at_once_what_the_first_cannot) {
+  Program program({"--processes", "2", "--seconds", "86400", "--kills-per-second", "0"});
+  ASSERT_TRUE(program.read_until("--seed"));
+  pid_t worker = 0;
+  while (worker == 0) worker = child_of(program.pid());
+  kill(worker, SIGSTOP);  // it will not come to its end
+  while (!program.has_ended()) kill(program.pid(), SIGINT);
+  EXPECT_EQ(program.end(), 128 + SIGINT) << program.printed();
 }
 
 // Spec: stress.interrupt
