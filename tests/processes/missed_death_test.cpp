@@ -1,0 +1,139 @@
+// A death that the kernel did not put into the lock's word. Whoever wants the lock finds out all the same,
+// however it goes about it.
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include "dying_owner.hpp"
+#include "heirlock/reentrant_lock.hpp"
+#include "support/acquire_result.hpp"
+#include "support/child.hpp"
+#include "support/party.hpp"
+#include "support/shared_lock.hpp"
+
+using heirlock::AcquireResult;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using support::Birth;
+using support::Child;
+using support::Gate;
+
+namespace {
+
+class MissedDeath : public testing::Test {
+ protected:
+  MissedDeath() : owner_(Death::by_exec_of_other_thread, [this] { lock->lock(); }) { owner_.die(); }
+
+  support::SharedLock lock;
+
+ private:
+  DyingOwner owner_;
+};
+
+// Spec: lock.inherit.missed, lock.inherit.exec
+TEST_F(MissedDeath, is_found_by_an_acquire_that_waits) {
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.missed
+TEST_F(MissedDeath, is_found_by_a_timed_acquire_however_short) {
+  EXPECT_EQ(lock->acquire_for(milliseconds(1)), AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.missed
+TEST_F(MissedDeath, is_found_by_trying_again_and_again) {
+  constexpr int more_than_enough = 1000;
+  AcquireResult result = AcquireResult::not_acquired;
+  for (int i = 0; i < more_than_enough && result == AcquireResult::not_acquired; ++i)
+    result = lock->try_acquire();
+  EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.missed, lock.acquire.signal
+TEST_F(MissedDeath, is_found_under_a_hail_of_signals) {
+  struct sigaction ignoring {};
+  ignoring.sa_handler = [](int) {};
+  struct sigaction before {};
+  ASSERT_EQ(sigaction(SIGVTALRM, &ignoring, &before), 0);
+  const pthread_t waiter = pthread_self();
+  std::atomic<bool> over{false};
+  std::thread hail([&] {
+    while (!over) {
+      pthread_kill(waiter, SIGVTALRM);
+      std::this_thread::sleep_for(milliseconds(1));  // the interval of the signals, not a synchronisation
+    }
+  });
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(lock->acquire_for(seconds(30)), AcquireResult::inherited);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(10)) << "the signals have put it off";
+  over = true;
+  hail.join();
+  sigaction(SIGVTALRM, &before, nullptr);
+}
+
+#if !HEIRLOCK_THREAD_SANITIZER  // which intercepts pthread_cancel's own signal in its own way
+// Spec: lock.error.cancellation
+TEST_F(MissedDeath, is_found_by_a_thread_that_is_cancelled_only_after_it) {
+  Gate acquired;
+  std::thread cancelled([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+    lock->release();
+    acquired.open();
+    pthread_testcancel();
+    ADD_FAILURE() << "it was not cancelled";
+  });
+  pthread_cancel(cancelled.native_handle());
+  acquired.wait();
+  cancelled.join();
+}
+#endif
+
+// /proc may show another PID namespace than the caller's, in which other threads have the same ids.
+// Spec: lock.inherit.stopped, lock.acquire.exclusion
+TEST(ALivingOwner, is_not_mistaken_for_a_dead_one_of_another_pid_namespace) {
+  support::InSharedMemory<bool> is_permitted;
+  support::SharedLock lock;
+  Child outer(Birth::fork, [&] {
+    if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) return;
+    Child first(Birth::fork, [&] {
+      // This namespace has a zombie with thread id 2, and /proc shows it.
+      if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return;
+      if (mount("proc", "/proc", "proc", 0, nullptr) != 0) return;
+      const pid_t zombie = fork();
+      if (zombie == 0) _exit(0);
+      siginfo_t end{};
+      if (zombie != 2 || waitid(P_PID, 2, &end, WEXITED | WNOWAIT) != 0) return;
+      if (unshare(CLONE_NEWPID) != 0) return;
+      *is_permitted = true;
+      // And so has the one below a living owner with thread id 2, which keeps the same /proc.
+      Child inner(Birth::fork, [&] {
+        Gate holds;
+        Child owner(Birth::fork, [&] {
+          EXPECT_EQ(getpid(), 2);
+          lock->lock();
+          holds.open();
+          for (;;) pause();
+        });
+        holds.wait();
+        EXPECT_EQ(lock->acquire_for(milliseconds(200)), AcquireResult::not_acquired);
+        EXPECT_EQ(lock->owner(), 2);
+        owner.kill();
+      });
+      inner.join();
+    });
+    first.join();
+  });
+  outer.join();
+  if (!*is_permitted) GTEST_SKIP() << "this system permits no new PID and mount namespace";
+}
+
+}  // namespace
