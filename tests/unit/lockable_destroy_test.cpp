@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <stdexcept>
 
 #include "heirlock/lockable.hpp"
 #include "support/between_parties.hpp"
+#include "support/mapping.hpp"
 #include "support/party.hpp"
 #include "support/segment_name.hpp"
 #include "unit/guarded.hpp"
@@ -166,6 +168,16 @@ TEST_P(Destroying, an_object_that_anothers_lock_was_waited_for_in_vain_changes_n
   object->release();
 }
 
+// Spec: lockable.destroy-held
+TEST_P(Destroying, an_object_that_a_stranger_tried_to_release_frees_the_lock_that_it_holds) {
+  auto object = make();
+  object->acquire();
+  Party(GetParam(), [&] { EXPECT_THROW(object->release(), heirlock::AssertionError); }).join();
+  object.reset();
+  EXPECT_EQ(lock->owner(), 0);
+  EXPECT_TRUE(lock->needs_repair());
+}
+
 // --- Two objects over one lock
 // --------------------------------------------------------------------------------
 
@@ -236,6 +248,45 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_recovered_b
   two->release();
 }
 
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_its_own_recover_threw_before) {
+  die_holding(*two);
+  one->on_recover = [] { throw std::domain_error("beyond repair"); };
+  EXPECT_THROW(one->acquire(), std::domain_error);
+  two->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_thread_that_has_ended_held_it) {
+  die_holding(*one, As::thread);
+  two->acquire();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_parent_held_it) {
+  one->acquire();
+  Gate released;
+  Party child(As::process, [&] {
+    released.wait();
+    two->acquire();
+    one.reset();
+    EXPECT_EQ(two->mutex().depth(), 1U);
+    EXPECT_FALSE(two->mutex().needs_repair());
+    two->release();
+  });
+  one->release();
+  released.open();
+  child.join();
+}
+
 // Spec: lockable.destroy-held
 TEST_P(DestroyingOneOfTwo, frees_the_lock_that_it_holds) {
   one->acquire();
@@ -256,38 +307,83 @@ TEST_P(DestroyingOneOfTwo, frees_the_lock_that_it_holds_since_it_inherited_it) {
   EXPECT_TRUE(two->mutex().needs_repair());
 }
 
-// The lock is linked at the address that goes away, and its owner's robust list must not lead there.
-// Spec: lockable.destroy-held
-TEST(DestroyingANamedObject, frees_the_lock_that_was_acquired_through_it_and_kept_through_another) {
+// The owner's robust list leads to the lock at the address of the object that goes away.
+// Spec: lockable.destroy-other
+TEST(DestroyingANamedObject, leaves_the_lock_that_was_taken_through_it_and_is_held_through_another) {
   const SegmentName name;
   auto one = std::make_unique<Guarded>(name);
   Guarded two(name);
   one->acquire();
   two.acquire();
   one->release();
-  ASSERT_EQ(two.mutex().depth(), 1U);
   one.reset();
-  EXPECT_EQ(two.mutex().owner(), 0);
-  EXPECT_TRUE(two.mutex().needs_repair());
+  EXPECT_EQ(two.mutex().depth(), 1U);
+  EXPECT_FALSE(two.mutex().needs_repair());
+  two.release();
+  Party(As::process, [&] {
+    EXPECT_TRUE(two.acquire(false));
+    EXPECT_EQ(two.recoveries(), 0);
+    two.release();
+  }).join();
 }
 
-// Spec: lock.inherit.many
-TEST_P(Destroying, a_named_object_of_several_leaves_the_threads_other_locks_inheritable) {
+// Spec: lock.inherit.death
+TEST_P(Destroying, a_named_object_leaves_the_lock_that_was_taken_through_it_inheritable) {
   const SegmentName name;
+  Guarded two(name);
   Party(GetParam(), [&] {
     ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
     auto one = std::make_unique<Guarded>(name);
-    Guarded two(name);
     one->acquire();
     two.acquire();
     one->release();
     one.reset();
   }).join();
-  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
+  two.acquire();
+  EXPECT_EQ(two.recoveries(), 1);
+  two.release();
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited) << "it stands behind the other on the list";
   lock->release();
 }
 
-// The address that stays may serve the lock again, and the list leads to where it was taken.
+// Spec: lockable.destroy-other
+TEST(DestroyingANamedObject, leaves_the_lock_that_another_thread_took_through_it_and_holds_through_another) {
+  const SegmentName name;
+  auto one = std::make_unique<Guarded>(name);
+  Guarded two(name);
+  Gate held, destroyed;
+  Party thread(As::thread, [&] {
+    one->acquire();
+    two.acquire();
+    one->release();
+    held.open();
+    destroyed.wait();
+    EXPECT_EQ(two.mutex().depth(), 1U);
+  });
+  held.wait();
+  one.reset();
+  destroyed.open();
+  thread.join();
+  two.acquire();
+  EXPECT_EQ(two.recoveries(), 1);
+  two.release();
+}
+
+// Spec: shared.handle
+TEST(DestroyingANamedObject, ends_its_mapping_when_no_thread_of_the_process_holds_the_lock) {
+  const SegmentName name;
+  Guarded two(name);
+  two.acquire();
+  Party(As::process, [&] {
+    auto one = std::make_unique<Guarded>(name);
+    const ReentrantLock* const address = &one->mutex();
+    EXPECT_FALSE(one->acquire(false));
+    one.reset();
+    EXPECT_FALSE(support::is_mapped(address));
+  }).join();
+  two.release();
+}
+
 // Spec: lockable.destroy-other
 TEST(DestroyingANamedObject, that_reentered_a_lock_taken_through_another_leaves_it_there) {
   const SegmentName name;

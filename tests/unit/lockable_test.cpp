@@ -299,6 +299,20 @@ TEST_P(LockableBetweenParties, release_of_a_placed_lock_by_a_stranger_throws_and
   EXPECT_EQ(lock->owner(), 0);
 }
 
+// Spec: lockable.release
+TEST_P(LockableBetweenParties, strangers_that_release_disturb_no_owner_at_work) {
+  constexpr int turns = 1000;
+  InSharedMemory<ReentrantLock> lock;
+  Guarded placed(*lock);
+  Party stranger(GetParam(), [&] {
+    for (int i = 0; i < turns; ++i) EXPECT_THROW(placed.release(), AssertionError);
+  });
+  for (int i = 0; i < turns; ++i) placed.increment();
+  stranger.join();
+  EXPECT_EQ(placed.value(), turns);
+  EXPECT_EQ(lock->owner(), 0);
+}
+
 // --- locked(f)
 // ------------------------------------------------------------------------------------------------
 
