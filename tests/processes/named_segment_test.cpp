@@ -1,4 +1,5 @@
 // Named segments among processes and threads that mean well: create, open, open_or_create, remove.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -26,6 +27,8 @@
 #include "support/party.hpp"
 #include "support/refusal.hpp"
 #include "support/segment_name.hpp"
+#include "support/shared_memory.hpp"
+#include "support/traced.hpp"
 
 using heirlock::ReentrantLock;
 using heirlock::Shared;
@@ -38,6 +41,7 @@ using support::Party;
 using support::refusal_of;
 using support::says;
 using support::SegmentName;
+using support::Traced;
 
 namespace {
 
@@ -305,6 +309,30 @@ TEST_P(NamedSegment, of_two_that_open_or_create_the_last_to_finish_shares_the_fi
   EXPECT_EQ(fast->number, 2);
 }
 
+// An object made from a text; the first to be made finds that another was faster.
+struct Overtaken {
+  Overtaken(const SegmentName& name, int& constructions, std::string text) : length(text.size()) {
+    if (++constructions == 1) Shared<Overtaken>::create(name, name, constructions, text);
+  }
+  std::size_t length;
+};
+
+// The arguments are needed again, whole, when the faster one has been removed meanwhile.
+// Spec: shared.open-or-create
+TEST_F(NamedSegment, open_or_create_begins_again_when_the_segment_it_lost_to_is_removed) {
+  if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
+  Traced creator([&] {
+    int constructions = 0;
+    EXPECT_EQ(Shared<Overtaken>::open_or_create(name, name, constructions, std::string(100, 'x'))->length,
+              100U);
+    EXPECT_EQ(constructions, 3);
+  });
+  ASSERT_TRUE(creator.go_on_until_it_opens(name.path()));
+  ASSERT_TRUE(Shared<Overtaken>::remove(name));
+  EXPECT_TRUE(creator.finish());
+  EXPECT_EQ(Shared<Overtaken>::open(name)->length, 100U);
+}
+
 // --- Many at once
 // ---------------------------------------------------------------------------------------------
 
@@ -514,6 +542,36 @@ TEST_F(NamedSegment, no_file_descriptor_stays_open) {
   const SegmentName another;
   EXPECT_THROW(Shared<Failing>::create(another, true), std::domain_error);
   EXPECT_EQ(open_descriptors(), before);
+}
+
+// --- Descriptors
+// ----------------------------------------------------------------------------------------------
+
+// Whether a program that the process ran now would have a file of /dev/shm open.
+bool would_hand_on_a_descriptor(pid_t process) {
+  const std::string proc = "/proc/" + std::to_string(process);
+  for (const auto& entry : std::filesystem::directory_iterator(proc + "/fd")) {
+    if (std::filesystem::read_symlink(entry).string().rfind("/dev/shm/", 0) != 0) continue;
+    std::ifstream info(proc + "/fdinfo/" + entry.path().filename().string());
+    std::string word;
+    while (info >> word && word != "flags:") continue;
+    int flags = 0;
+    info >> std::oct >> flags;
+    if ((flags & O_CLOEXEC) == 0) return true;
+  }
+  return false;
+}
+
+// Another thread may run a program at any moment.
+// Spec: shared.handle
+TEST_F(NamedSegment, no_file_descriptor_is_handed_on_to_a_program) {
+  if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
+  Traced user([&] {
+    Shared<int>::create(name);
+    Shared<int>::open(name);
+  });
+  while (user.go_on()) EXPECT_FALSE(would_hand_on_a_descriptor(user.pid()));
+  EXPECT_TRUE(user.finish());
 }
 
 // --- Names

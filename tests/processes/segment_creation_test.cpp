@@ -68,8 +68,13 @@ class OwnMounts : public testing::Test {
 
   static bool enter() {
     const uid_t user = geteuid();
+    const gid_t group = getegid();
     if (unshare(user == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return false;
-    if (user != 0) std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
+    if (user != 0) {
+      std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
+      std::ofstream("/proc/self/setgroups") << "deny";
+      std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
+    }
     return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
   }
   static bool mount_at(const char* directory, const char* options, unsigned long flags = 0) {

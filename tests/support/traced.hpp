@@ -22,6 +22,8 @@ class Traced {
   /// Whether this system lets a process trace its child.
   static bool is_permitted();
 
+  pid_t pid() const { return process_; }
+
   /// Goes on to the next stop; returns false when the process has ended instead.
   bool go_on();
   /// Goes on until it is about to open this path; returns false when the process has ended instead.
