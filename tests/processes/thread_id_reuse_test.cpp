@@ -259,18 +259,6 @@ TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_by_all_who_sleep) {
   EXPECT_EQ(third.result(), AcquireResult::inherited);
 }
 
-// Each wait is shorter than the first slice.
-// Spec: lock.inherit.death
-TEST_F(AWordThatTheKernelsWalkMissed, DISABLED_is_inherited_by_one_who_asks_often_and_never_waits_long) {
-  const pid_t owner = dead_process();
-  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
-  leave_as_if_held_by(owner, *lock);
-  AcquireResult result = AcquireResult::not_acquired;
-  for (int i = 0; i < 100 && result == AcquireResult::not_acquired; ++i)
-    result = lock->acquire_for(std::chrono::milliseconds(10));
-  EXPECT_EQ(result, AcquireResult::inherited);
-}
-
 // Spec: lock.inherit.stopped, lock.acquire.exclusion
 TEST_F(AWordThatTheKernelsWalkMissed, is_left_alone_while_its_owner_lives) {
   Gate may_end;
