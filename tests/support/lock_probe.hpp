@@ -39,13 +39,10 @@ inline std::uint32_t my_tid() {
   return static_cast<std::uint32_t>(syscall(SYS_gettid));
 }
 
-/// A thread remembers the lock whose last wake-up found nobody, by its address, which an earlier test's lock
-/// may have had. Makes the calling thread remember another lock, or none.
-inline void forget_the_quiet_lock() {
-  static heirlock::ReentrantLock another;
-  set_word(another, heirlock::detail::waiters_bit);
-  static_cast<void>(another.acquire());
-  another.release();
+/// A thread notes locks whose last wake-up found nobody, by their address, which an earlier test's lock may
+/// have had. Makes the calling thread forget them.
+inline void forget_quiet_locks() {
+  for (const void*& lock : heirlock::detail::this_thread_record.quiet) lock = nullptr;
 }
 
 }  // namespace support
