@@ -1,0 +1,179 @@
+// Waiting: what interrupts it does not end it, and it costs no processor time.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+
+#include "heirlock/reentrant_lock.hpp"
+#include "support/between_parties.hpp"
+#include "support/lock_probe.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+using support::As;
+using support::BetweenParties;
+using support::InSharedMemory;
+using support::Party;
+
+namespace {
+
+std::atomic<int>* handled;
+static_assert(std::atomic<int>::is_always_lock_free, "a signal handler uses it");
+
+// Between threads and between processes: a waiter whom signals interrupt, and who does not ask the kernel to
+// restart what they interrupted.
+class Interrupted : public BetweenParties {
+ protected:
+  Interrupted() {
+    handled = &*count;
+    struct sigaction action {};
+    action.sa_handler = [](int) { ++*handled; };
+    action.sa_flags = 0;  // not SA_RESTART
+    EXPECT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+    static_cast<void>(lock->acquire());
+  }
+  ~Interrupted() override {
+    if (lock->is_owned()) lock->release();
+    EXPECT_EQ(sigaction(SIGUSR1, &before, nullptr), 0);
+  }
+
+  // Does nothing to a thread that has just ended.
+  void interrupt(const Party& party) const {
+    const pid_t process = GetParam() == As::thread ? getpid() : party.tid();
+    syscall(SYS_tgkill, process, party.tid(), SIGUSR1);
+  }
+
+  // How long a waiter with this timeout waits that is interrupted whenever it sleeps, until it gives up.
+  nanoseconds wait_of_an_interrupted(nanoseconds timeout) {
+    InSharedMemory<std::atomic<std::int64_t>> waited;  // nanoseconds, once it is over
+    int interruptions = 0;
+    while (interruptions == 0) {  // its time may be over before it is seen asleep
+      *waited = 0;
+      Party waiter = other([&] {
+        const auto start = steady_clock::now();
+        EXPECT_EQ(lock->acquire_for(timeout), AcquireResult::not_acquired);
+        *waited = nanoseconds(steady_clock::now() - start).count();
+      });
+      while (*waited == 0)
+        if (support::is_asleep_on(waiter.tid(), &*lock)) {
+          interrupt(waiter);
+          ++interruptions;
+        }
+    }
+    return nanoseconds(*waited);
+  }
+
+  InSharedMemory<std::atomic<int>> count;
+
+ private:
+  struct sigaction before {};
+};
+INSTANTIATE_TEST_SUITE_P(As, Interrupted, support::each_kind_of_party, support::kind_name);
+
+// Spec: lock.acquire.signal
+TEST_P(Interrupted, an_untimed_wait_goes_on_through_many_signals) {
+  InSharedMemory<std::atomic<bool>> released;
+  Party waiter = other([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    EXPECT_TRUE(*released);
+    lock->release();
+  });
+  for (int sent = 0; sent < 100; ++sent) {
+    waiter.wait_until_asleep_on(&*lock);
+    interrupt(waiter);
+  }
+  waiter.wait_until_asleep_on(&*lock);
+  EXPECT_GT(*count, 0);
+  *released = true;
+  lock->release();
+}
+
+// Spec: lock.acquire.signal
+TEST_P(Interrupted, a_timed_wait_goes_on_through_many_signals) {
+  InSharedMemory<std::atomic<bool>> released;
+  Party waiter = other([&] {
+    EXPECT_EQ(lock->acquire_for(minutes(10)), AcquireResult::acquired);
+    EXPECT_TRUE(*released);
+    lock->release();
+  });
+  for (int sent = 0; sent < 100; ++sent) {
+    waiter.wait_until_asleep_on(&*lock);
+    interrupt(waiter);
+  }
+  waiter.wait_until_asleep_on(&*lock);
+  *released = true;
+  lock->release();
+}
+
+// Spec: lock.acquire.signal, lock.timeout.not-early
+TEST_P(Interrupted, signals_do_not_shorten_a_timeout) {
+  EXPECT_GE(wait_of_an_interrupted(milliseconds(130)), milliseconds(130));
+}
+
+// Spec: lock.timeout.ends
+TEST_P(Interrupted, signals_do_not_prolong_a_timeout) {
+  // They go on coming: if each began the wait anew, it would not end.
+  EXPECT_LT(wait_of_an_interrupted(milliseconds(60)), seconds(20));
+}
+
+// Spec: lock.acquire.signal
+TEST_P(Interrupted, a_waiter_that_was_interrupted_leaves_the_lock_in_order) {
+  Party waiter = other([&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    EXPECT_EQ(lock->depth(), 1U);
+    lock->release();
+  });
+  waiter.wait_until_asleep_on(&*lock);
+  interrupt(waiter);
+  lock->release();
+  waiter.join();
+  EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+}
+
+// Spec: lock.error.errno
+TEST_P(Interrupted, a_waiter_that_was_interrupted_keeps_its_errno) {
+  constexpr int of_the_caller = 4711;  // no system call gives it
+  Party waiter = other([&] {
+    errno = of_the_caller;
+    static_cast<void>(lock->acquire());
+    const int now = errno;
+    EXPECT_EQ(now, of_the_caller);
+    lock->release();
+  });
+  for (int sent = 0; sent < 3; ++sent) {
+    waiter.wait_until_asleep_on(&*lock);
+    interrupt(waiter);
+  }
+  lock->release();
+}
+
+nanoseconds processor_time_of_this_thread() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return seconds(time.tv_sec) + nanoseconds(time.tv_nsec);
+}
+
+// Spec: lock.acquire.blocking
+TEST_P(BetweenParties, a_waiter_sleeps_instead_of_burning_processor_time) {
+  static_cast<void>(lock->acquire());
+  other([&] {
+    const nanoseconds before = processor_time_of_this_thread();
+    EXPECT_EQ(lock->acquire_for(milliseconds(300)), AcquireResult::not_acquired);
+    EXPECT_LT(processor_time_of_this_thread() - before, milliseconds(30));
+  }).join();
+  lock->release();
+}
+INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, support::kind_name);
+
+}  // namespace
