@@ -2,7 +2,6 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -147,8 +146,7 @@ void serve(const Employment& employment, std::uint32_t thread) noexcept {
 // Among hundreds of threads that all want to run, the supervisor would come late for its kills, by seconds
 // where the machine has other work as well.
 void yield_to_the_supervisor() noexcept {
-  constexpr int nicer = 10;
-  setpriority(PRIO_PROCESS, 0, nicer);
+  static_cast<void>(nice(10));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // heirlock-stress as its user sees it.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -11,7 +12,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -130,6 +133,11 @@ pid_t child_of(pid_t process) {
   return child;
 }
 
+std::ptrdiff_t threads_of(pid_t process) {
+  using Tasks = std::filesystem::directory_iterator;
+  return std::distance(Tasks("/proc/" + std::to_string(process) + "/task"), Tasks());
+}
+
 // Spec: stress.options
 TEST(Program, a_bad_value_gives_one_line_and_status_2) {
   Program program({"--threads", "none"});
@@ -188,10 +196,12 @@ TEST(Program, an_interrupt_ends_the_run_with_its_table) {
 
 // Spec: stress.interrupt
 TEST(Program, a_second_interrupt_ends_at_once_what_the_first_cannot) {
-  Program program({"--processes", "2", "--seconds", "86400", "--kills-per-second", "0"});
+  Program program({"--processes", "2", "--threads", "9", "--seconds", "86400", "--kills-per-second", "0"});
   ASSERT_TRUE(program.read_until("--seed"));
   pid_t worker = 0;
   while (worker == 0) worker = child_of(program.pid());
+  // Before it starts threads, it sees to it that it does not outlive the supervisor.
+  while (threads_of(worker) < 9) sched_yield();
   kill(worker, SIGSTOP);  // it will not come to its end
   while (!program.has_ended()) kill(program.pid(), SIGINT);
   EXPECT_EQ(program.end(), 128 + SIGINT) << program.printed();
