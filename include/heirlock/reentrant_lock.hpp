@@ -28,6 +28,10 @@ namespace heirlock {
 ///   | another thread's     | waits                 | not_acquired          | AssertionError        |
 ///   | a dead thread's      | inherited             | inherited             | AssertionError        |
 ///
+/// The kernel says in the lock that its owner died. What it misses (SPECIFICATION.md, section 7: more than
+/// 2048 locks held, exec from a thread that is not the leader) is found by whoever waits, within a second or
+/// at its deadline, and by one failed try of 64.
+///
 /// The owner is a thread. A child made by fork owns nothing, whatever its parent held.
 ///
 /// After `inherited` the data under the lock may be half-written. Mend it, then call repaired(); until

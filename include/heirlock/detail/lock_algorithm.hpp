@@ -61,12 +61,11 @@ struct LockMemory {
 // Invariants, cited below where they are kept or bent:
 //   INV-OWNER    only t moves the owner part away from t; except the kernel when t dies, and bury().
 //   INV-WAITERS  whoever sleeps on the word does so with WAITERS set, and never on a free word.
-//   INV-PENDING  the pending mark names the lock from before the first take or wait, or the release, until
-//   that
+//   INV-PENDING  the pending mark names the lock from before the first take, wait or freeing store until the
 //                operation ends, also while asleep, and is cleared on every way out.
 //   INV-LIST     a held lock is on its owner's robust list, or is pending.
-//   INV-DEPTH    depth >= 1 while held, except inside a take or a release; a take sets it to 1, whatever it
-//   was.
+//   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was, and inside
+//                the last release.
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -126,8 +125,7 @@ class LockAlgorithm {
     return me != nullptr && is_mine(lock.word.load(Order::relaxed), lock, *me);
   }
 
-  /// Declares the state whole: the next owner acquires, and does not inherit. Refused unless the caller owns
-  /// it.
+  /// Declares the state whole: the next owner does not inherit. Refused unless the caller owns the lock.
   static void repaired(Lock& lock) {
     if (!is_owned(lock)) Platform::refuse(Refusal::not_owner_of_repaired, lock);
     std::uint32_t word = lock.word.load(Order::relaxed);
@@ -224,8 +222,7 @@ class LockAlgorithm {
     }
   }
 
-  // INV-LIST. The kernel may walk the list after any of these stores, so a node is whole before it is
-  // published.
+  // INV-LIST. The kernel may walk the list after any of these stores: a node is whole before it is published.
   static void link(Lock& lock, Thread& me) {
     const auto first = Platform::first(me);
     lock.next.store(first);
