@@ -129,4 +129,20 @@ TEST_P(ManyLocks, are_inherited_by_those_who_slept_for_one_that_the_kernel_treat
   EXPECT_EQ(of_the_first_treated.result(), AcquireResult::inherited);
 }
 
+// The program that the owner became has the owner's thread id: what the kernel left out looks like its own.
+// Spec: lock.inherit.many, lock.inherit.exec
+TEST(ManyLocksOfALeaderThatCallsExec, are_all_inherited_when_the_program_ends_at_the_latest) {
+  SharedLocks<held> locks;
+  {
+    DyingOwner owner(Death::by_exec_of_leader, [&] {
+      for (ReentrantLock& lock : locks) ASSERT_EQ(lock.acquire(), AcquireResult::acquired);
+    });
+    owner.die();
+    for (std::size_t i = left_out; i < held; ++i)
+      EXPECT_EQ(locks[i].try_acquire(), AcquireResult::inherited) << "lock " << i;
+  }
+  EXPECT_EQ(locks[0].acquire_for(Waiter::patience), AcquireResult::inherited);
+  EXPECT_EQ(locks[left_out - 1].acquire_for(Waiter::patience), AcquireResult::inherited);
+}
+
 }  // namespace
