@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -425,6 +426,34 @@ TEST_F(SwappedMeanwhile, by_what_another_user_owns_is_refused) {
 // Spec: shared.trust
 TEST_F(SwappedMeanwhile, by_a_fifo_is_refused) {
   expect_refusal("fifo");
+}
+
+// The file that was opened counts, whatever the name leads to by then.
+// Spec: shared.trust
+TEST_F(SwappedMeanwhile, by_what_others_may_write_and_back_again_is_refused) {
+  Shared<Account>::create(name);
+  Shared<Account>::create(sound);
+  Traced victim([&] { EXPECT_EQ(refusal_of([&] { Shared<Account>::open(name); }).code, errc::not_trusted); });
+  ASSERT_TRUE(victim.go_on_until_it_opens(name.path()));
+  const SegmentName aside;
+  ASSERT_EQ(rename(name.path().c_str(), aside.path().c_str()), 0);
+  ASSERT_TRUE(set_mode<0602>(name.path(), sound.path()));
+  ASSERT_TRUE(victim.go_on());
+  ASSERT_EQ(rename(aside.path().c_str(), name.path().c_str()), 0);
+  EXPECT_TRUE(victim.finish());
+}
+
+// Spec: shared.layout
+TEST_F(SwappedMeanwhile, by_less_of_the_file_is_refused) {
+  Shared<Account>::create(name);
+  Traced victim([&] {
+    const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
+    EXPECT_EQ(refusal.code, errc::layout_mismatch);
+    EXPECT_TRUE(says(refusal.message, "a header of 10 bytes", "expected 64"));
+  });
+  ASSERT_TRUE(victim.go_on_until_it_calls(SYS_pread64));
+  ASSERT_EQ(truncate(name.path().c_str(), 10), 0);
+  EXPECT_TRUE(victim.finish());
 }
 
 // Spec: shared.open

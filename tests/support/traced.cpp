@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <exception>
 #include <vector>
 
@@ -63,15 +64,27 @@ bool Traced::go_on() {
   return false;
 }
 
-bool Traced::is_about_to_open(const std::string& path) const {
+bool Traced::is_about_to_call(long number) const {
   __ptrace_syscall_info info{};
-  if (ptrace(PTRACE_GET_SYSCALL_INFO, process_, sizeof info, &info) <= 0) return false;
-  if (info.op != PTRACE_SYSCALL_INFO_ENTRY || info.entry.nr != SYS_openat) return false;
+  return ptrace(PTRACE_GET_SYSCALL_INFO, process_, sizeof info, &info) > 0 &&
+         info.op == PTRACE_SYSCALL_INFO_ENTRY && info.entry.nr == static_cast<std::uint64_t>(number);
+}
+
+bool Traced::is_about_to_open(const std::string& path) const {
+  if (!is_about_to_call(SYS_openat)) return false;
+  __ptrace_syscall_info info{};
+  ptrace(PTRACE_GET_SYSCALL_INFO, process_, sizeof info, &info);
   std::vector<char> text(path.size() + 1);
   iovec here{text.data(), text.size()};
   iovec there{reinterpret_cast<void*>(info.entry.args[1]), text.size()};
   return process_vm_readv(process_, &here, 1, &there, 1, 0) == static_cast<ssize_t>(text.size()) &&
          std::string(text.data(), path.size()) == path && text.back() == '\0';
+}
+
+bool Traced::go_on_until_it_calls(long number) {
+  while (go_on())
+    if (is_about_to_call(number)) return true;
+  return false;
 }
 
 bool Traced::go_on_until_it_opens(const std::string& path) {

@@ -26,6 +26,9 @@ class Traced {
 
   /// Goes on to the next stop; returns false when the process has ended instead.
   bool go_on();
+  /// Goes on until it is about to make the system call with this number; returns false when the process has
+  /// ended instead.
+  bool go_on_until_it_calls(long number);
   /// Goes on until it is about to open this path; returns false when the process has ended instead.
   bool go_on_until_it_opens(const std::string& path);
   /// Goes on to its end. Returns whether it ended by returning from the body without a failure of the test.
@@ -33,6 +36,7 @@ class Traced {
   void kill();
 
  private:
+  bool is_about_to_call(long number) const;
   bool is_about_to_open(const std::string& path) const;
 
   pid_t process_;

@@ -9,6 +9,7 @@
 #include "support/mapping.hpp"
 #include "support/party.hpp"
 #include "support/segment_name.hpp"
+#include "support/waiter.hpp"
 #include "unit/guarded.hpp"
 
 using heirlock::AcquireResult;
@@ -43,9 +44,8 @@ TEST_F(Destroying, an_object_whose_lock_is_held_once_frees_it_with_its_flag_set)
 // Spec: lockable.destroy-held
 TEST_F(Destroying, an_object_whose_lock_is_held_three_deep_frees_it_with_its_flag_set) {
   auto object = make();
-  for (int i = 0; i < 3; ++i) object->acquire();
+  for (int i = 0; i < 4; ++i) object->acquire();
   object->release();
-  object->acquire();
   object.reset();
   EXPECT_EQ(lock->owner(), 0);
   EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
@@ -92,6 +92,15 @@ TEST_P(Destroying, an_object_whose_lock_is_held_lets_a_sleeping_waiter_in) {
   waiter.join();
 }
 
+// Spec: lock.acquire.progress
+TEST_F(Destroying, an_object_whose_lock_is_held_wakes_a_sleeper) {
+  auto object = make();
+  object->acquire();
+  support::Waiter sleeper(*lock);
+  object.reset();
+  EXPECT_EQ(sleeper.result(), AcquireResult::inherited);
+}
+
 // The mapping of an anonymous lock goes with its object; a child has its own of the same memory.
 // Spec: lockable.destroy-held
 TEST(DestroyingAnAnonymousObject, whose_lock_is_held_lets_a_sleeping_child_in) {
@@ -116,8 +125,8 @@ TEST_P(Destroying, an_anonymous_object_whose_lock_is_held_leaves_the_threads_oth
     object->acquire();
     object.reset();
   }).join();
-  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
-  lock->release();
+  EXPECT_EQ(lock->owner(), 0);
+  EXPECT_TRUE(lock->needs_repair());
 }
 
 // Spec: lockable.destroy-held
@@ -271,6 +280,33 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_thread_that_
 }
 
 // Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo,
+       leaves_the_lock_to_the_other_also_when_it_reentered_after_a_thread_that_has_ended) {
+  die_holding(*one, As::thread);
+  two->acquire();
+  one->acquire();
+  one->release();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// A release through the wrong one of the two is a mistake that must not make another of its destruction.
+// Spec: lockable.destroy-other
+TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_gave_back_what_the_other_had_acquired) {
+  one->acquire();
+  one->release();
+  two->acquire();
+  two->acquire();
+  one->release();
+  one.reset();
+  EXPECT_EQ(two->mutex().depth(), 1U);
+  EXPECT_FALSE(two->mutex().needs_repair());
+  two->release();
+}
+
+// Spec: lockable.destroy-other
 TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_parent_held_it) {
   one->acquire();
   Gate released;
@@ -319,6 +355,7 @@ TEST(DestroyingANamedObject, leaves_the_lock_that_was_taken_through_it_and_is_he
   one.reset();
   EXPECT_EQ(two.mutex().depth(), 1U);
   EXPECT_FALSE(two.mutex().needs_repair());
+  Guarded().increment();  // takes its place on the list before the other, and gives it back
   two.release();
   Party(As::process, [&] {
     EXPECT_TRUE(two.acquire(false));
@@ -339,11 +376,10 @@ TEST_P(Destroying, a_named_object_leaves_the_lock_that_was_taken_through_it_inhe
     one->release();
     one.reset();
   }).join();
-  two.acquire();
-  EXPECT_EQ(two.recoveries(), 1);
-  two.release();
-  EXPECT_EQ(lock->acquire(), AcquireResult::inherited) << "it stands behind the other on the list";
-  lock->release();
+  EXPECT_EQ(two.mutex().owner(), 0);
+  EXPECT_TRUE(two.mutex().needs_repair());
+  EXPECT_EQ(lock->owner(), 0) << "it stands behind the other on the list";
+  EXPECT_TRUE(lock->needs_repair());
 }
 
 // Spec: lockable.destroy-other
@@ -364,9 +400,8 @@ TEST(DestroyingANamedObject, leaves_the_lock_that_another_thread_took_through_it
   one.reset();
   destroyed.open();
   thread.join();
-  two.acquire();
-  EXPECT_EQ(two.recoveries(), 1);
-  two.release();
+  EXPECT_EQ(two.mutex().owner(), 0);
+  EXPECT_TRUE(two.mutex().needs_repair());
 }
 
 // Spec: shared.handle

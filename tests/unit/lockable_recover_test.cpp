@@ -1,9 +1,9 @@
 // What happens when the owner of a Lockable dies: the next to acquire recovers.
 #include <gtest/gtest.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -12,6 +12,7 @@
 #include "heirlock/lockable.hpp"
 #include "support/between_parties.hpp"
 #include "support/party.hpp"
+#include "support/waiter.hpp"
 #include "unit/guarded.hpp"
 
 using heirlock::Lockable;
@@ -254,6 +255,19 @@ TEST(Recover, does_nothing_by_default_and_the_flag_is_cleared) {
   object.release();
   EXPECT_EQ(object.mutex().acquire(), heirlock::AcquireResult::acquired);
   object.release();
+}
+
+// Spec: lock.acquire.progress
+TEST(Recover, that_throws_wakes_a_sleeper) {
+  Guarded object;
+  die_holding(object);
+  std::unique_ptr<support::Waiter> sleeper;
+  object.on_recover = [&] {
+    sleeper = std::make_unique<support::Waiter>(object.mutex());
+    throw std::domain_error("beyond repair");
+  };
+  EXPECT_THROW(object.acquire(), std::domain_error);
+  EXPECT_EQ(sleeper->result(), heirlock::AcquireResult::inherited);
 }
 
 // Spec: lockable.recover.throws
