@@ -2,7 +2,6 @@
 #include "heirlock/detail/linux_platform.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -136,21 +135,16 @@ void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
     die("futex(FUTEX_WAKE_OP)", errno, &word);
 }
 
-// A zombie still has its thread id, but the kernel's walk over its locks is done (kernel/exit.c: exit_mm()
-// comes before exit_notify()): a pidfd can be read from that moment on. System calls by number, since libc's
-// functions are cancellation points.
+// Asks for the thread's robust list, which every owner has registered. The kernel forgets it after its walk
+// over the owner's locks (kernel/futex/core.c: futex_cleanup()), at exit before the thread becomes a zombie,
+// and at exec. Where the answer is refused because the thread is another user's, it lives for all one can
+// tell.
 bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   const ErrnoKept errno_kept;
-  if (syscall(SYS_sched_getscheduler, tid) < 0) return errno == ESRCH;
-  constexpr unsigned pidfd_thread = O_EXCL;  // linux/pidfd.h since Linux 6.9; before, only leaders have one
-  long file = syscall(SYS_pidfd_open, tid, pidfd_thread);
-  if (file < 0) file = syscall(SYS_pidfd_open, tid, 0U);
-  if (file < 0) return errno == ESRCH;
-  pollfd poll{static_cast<int>(file), POLLIN, 0};
-  const timespec at_once{};
-  const bool has_ended = syscall(SYS_ppoll, &poll, 1UL, &at_once, nullptr, 0UL) == 1;
-  syscall(SYS_close, static_cast<int>(file));
-  return has_ended;
+  robust_list_head* head = nullptr;
+  std::size_t size = 0;
+  if (syscall(SYS_get_robust_list, tid, &head, &size) != 0) return errno == ESRCH;
+  return head == nullptr;
 }
 
 // --- Who I am

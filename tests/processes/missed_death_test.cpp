@@ -105,28 +105,35 @@ TEST(ALivingOwner, is_not_mistaken_for_a_dead_one_of_another_pid_namespace) {
   Child outer(Birth::fork, [&] {
     if (unshare(CLONE_NEWPID | CLONE_NEWNS) != 0) return;
     Child first(Birth::fork, [&] {
-      // This namespace has a zombie with thread id 2, and /proc shows it.
+      // This namespace has a zombie, and /proc shows it.
       if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return;
       if (mount("proc", "/proc", "proc", 0, nullptr) != 0) return;
       const pid_t zombie = fork();
       if (zombie == 0) _exit(0);
       siginfo_t end{};
-      if (zombie != 2 || waitid(P_PID, 2, &end, WEXITED | WNOWAIT) != 0) return;
+      if (waitid(P_PID, static_cast<id_t>(zombie), &end, WEXITED | WNOWAIT) != 0) return;
       if (unshare(CLONE_NEWPID) != 0) return;
       *is_permitted = true;
-      // And so has the one below a living owner with thread id 2, which keeps the same /proc.
+      // And the one below, which keeps the same /proc, has a living owner with the same thread id.
       Child inner(Birth::fork, [&] {
-        Gate holds;
-        Child owner(Birth::fork, [&] {
-          EXPECT_EQ(getpid(), 2);
-          lock->lock();
-          holds.open();
-          for (;;) pause();
+        while (getpid() < zombie) {  // each child has a higher id
+          const pid_t next = fork();
+          if (next == 0) continue;
+          int status = 0;
+          waitpid(next, &status, 0);
+          _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+        }
+        EXPECT_EQ(getpid(), zombie);
+        lock->lock();
+        Child waiter(Birth::fork, [&] {
+          EXPECT_EQ(lock->acquire_for(milliseconds(200)), AcquireResult::not_acquired);
+          EXPECT_EQ(lock->owner(), zombie);
         });
-        holds.wait();
-        EXPECT_EQ(lock->acquire_for(milliseconds(200)), AcquireResult::not_acquired);
-        EXPECT_EQ(lock->owner(), 2);
-        owner.kill();
+        waiter.join();
+        EXPECT_TRUE(lock->is_owned());
+        lock->release();
+        fflush(nullptr);
+        _exit(HasFailure() ? 1 : 0);
       });
       inner.join();
     });
