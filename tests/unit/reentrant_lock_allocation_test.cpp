@@ -89,7 +89,7 @@ std::size_t allocations_of(Operation operation) {
   return allocations - before;
 }
 
-// Spec: lock.acquire.free
+// Spec: lock.error.allocation
 TEST(Count, it_sees_what_the_operators_and_the_c_library_allocate) {
   int* volatile kept = nullptr;  // or the compiler would do without
   EXPECT_GE(allocations_of([&] { kept = new int; }), 1U);
@@ -99,7 +99,7 @@ TEST(Count, it_sees_what_the_operators_and_the_c_library_allocate) {
   std::free(plain);
 }
 
-// Spec: lock.acquire.free
+// Spec: lock.error.allocation
 TEST_P(Allocations, the_first_acquire_of_a_process_or_thread_makes_none) {
   in_a_new_process([&] {
     other([&] {
@@ -109,7 +109,7 @@ TEST_P(Allocations, the_first_acquire_of_a_process_or_thread_makes_none) {
   });
 }
 
-// Spec: lock.acquire.free, lock.reentry.result
+// Spec: lock.error.allocation
 TEST_P(Allocations, acquires_and_releases_make_none) {
   in_a_new_process([&] {
     other([&] {
@@ -128,7 +128,7 @@ TEST_P(Allocations, acquires_and_releases_make_none) {
   });
 }
 
-// Spec: lock.timeout.ends
+// Spec: lock.error.allocation
 TEST_P(Allocations, waiting_in_vain_makes_none) {
   in_a_new_process([&] {
     static_cast<void>(lock->acquire());
@@ -143,7 +143,7 @@ TEST_P(Allocations, waiting_in_vain_makes_none) {
   });
 }
 
-// Spec: lock.acquire.blocking
+// Spec: lock.error.allocation
 TEST_P(Allocations, handing_the_lock_to_a_sleeper_makes_none) {
   in_a_new_process([&] {
     static_cast<void>(lock->acquire());
