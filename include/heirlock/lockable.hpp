@@ -18,7 +18,7 @@
 
 namespace heirlock {
 
-/// A base class for objects whose methods are called from many processes and threads: inherit, and run the
+/// A base class for objects whose methods are called from many processes and threads: derive, and run the
 /// body of each shared method under locked(). A locked method may call another.
 ///
 ///   class Counter : public heirlock::Lockable {

@@ -23,9 +23,10 @@ struct is_shareable
 
 /// A handle of one T in shared memory. Handles are local to a process; what they point at is not.
 ///
-///   heirlock::Shared<Counter> counter;                                            // for children forked
-///   later auto ledger = heirlock::Shared<Ledger>::open_or_create("bank.ledger", 100);   // for any process,
-///   by name
+///   // shared with children forked later:
+///   heirlock::Shared<Counter> counter;
+///   // shared with any process, by name:
+///   auto ledger = heirlock::Shared<Ledger>::open_or_create("bank.ledger", 100);
 ///
 /// Sharing does not make access safe: guard the T with a ReentrantLock or a Lockable, or make it atomic.
 ///
