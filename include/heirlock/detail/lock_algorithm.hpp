@@ -164,6 +164,7 @@ class LockAlgorithm {
 
   HEIRLOCK_NOINLINE static AcquireResult acquire_contended(Lock& lock, Thread& me, Deadline deadline) {
     typename Platform::Patience patience;
+    bool has_slept = false;
     for (;;) {  // after every wait, whatever ended it: look, try once more, and only then mind the deadline
       std::uint32_t word = lock.word.load(Order::relaxed);
       if (owner_of(word) == 0) {
@@ -177,6 +178,9 @@ class LockAlgorithm {
         continue;
       }
       if (Platform::has_passed(deadline)) {
+        // A wake-up that has come may be the only one, and brings no newer word with it: what was read may be
+        // older. A compare-exchange knows.
+        if (has_slept && !lock.word.compare_exchange(word, word, Order::relaxed)) continue;
         if (!Platform::asks_before_giving_up(deadline, patience)) break;
         bury_if_gone(lock, word);
         continue;
@@ -186,6 +190,7 @@ class LockAlgorithm {
         if (!lock.word.compare_exchange(word, word | waiters_bit, Order::relaxed)) continue;
         word |= waiters_bit;
       }
+      has_slept = true;
       if (Platform::wait(lock.word, word, deadline, patience) == Wait::slice_ended) bury_if_gone(lock, word);
     }
     Platform::clear_pending(me);
@@ -200,9 +205,11 @@ class LockAlgorithm {
     if (Platform::owner_is_gone(owner_of(word)) && lock.owner_id.load(Order::relaxed) == id) bury(lock, word);
   }
 
-  // Bends INV-OWNER: the owner is gone and the kernel has not said so in the word.
+  // Bends INV-OWNER: the owner is gone and the kernel has not said so in the word. Meanwhile a waiter may have
+  // set its bit, and this caller may have no time left for another look.
   static void bury(Lock& lock, std::uint32_t word) {
-    lock.word.compare_exchange(word, (word & waiters_bit) | owner_died_bit, bury_it);
+    if (!lock.word.compare_exchange(word, (word & waiters_bit) | owner_died_bit, bury_it))
+      lock.word.compare_exchange(word | waiters_bit, waiters_bit | owner_died_bit, bury_it);
   }
 
   // WAITERS is set. While it stays, the word itself remembers the sleepers, and whoever frees the lock next,
