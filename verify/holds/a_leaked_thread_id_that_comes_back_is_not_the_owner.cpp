@@ -1,0 +1,62 @@
+// Spec:    lock.owner.thread-id-reuse, lock.acquire.visibility
+// Claim:   if the kernel missed the death of an owner, and a new thread is given its thread id, the new
+// thread is
+//          not taken for the owner: it can neither re-enter nor release; its acquire inherits, with the dead
+//          owner's writes; and a sleeper behind the dead owner gets the lock in turn.
+// Threads: 2 and 3: the owner that vanishes, its namesake that begins afterwards, and a waiter; the namesake
+// or the
+//          waiter may die. Search: every execution for 2; bounded and random for 3.
+#include "model/scenario.hpp"
+
+namespace {
+using namespace heirlock::verify;
+
+template <int threads, int deaths>
+struct a_leaked_thread_id_that_comes_back_is_not_the_owner
+    : Scenario<a_leaked_thread_id_that_comes_back_is_not_the_owner<threads, deaths>, threads, deaths> {
+  using Self = a_leaked_thread_id_that_comes_back_is_not_the_owner;
+  CheckedLock lock{this->kernel, "the lock"};
+  Data data;
+
+  a_leaked_thread_id_that_comes_back_is_not_the_owner() {
+    this->kernel.threads[1].tid = this->kernel.threads[0].tid;
+    this->kernel.death_comes = [](Moment) {
+      const auto& running = heirlock::verify::Kernel::running();
+      return &running.me() != &running.threads[0] && choices().rarely();
+    };
+  }
+  void owner() {
+    lock.acquire();
+    data.change();
+    lock.owner_died();
+    this->kernel.vanish();
+  }
+  void namesake() {
+    this->kernel.await_end_of(0);
+    expect_refusal(Refusal::not_owner_of_release, "a namesake can release the dead owner's lock",
+                   [&] { Algorithm::release(lock.memory); });
+    waiter();
+  }
+  void waiter() {
+    lock.acquire();
+    data.change();
+    lock.release();
+  }
+  // If the namesake died before it had found the lock leaked, nobody is left to find it.
+  void at_the_end() {
+    if (this->kernel.deaths_left == deaths) expect_usable(lock);
+  }
+
+  static constexpr typename Self::Role roles[] = {
+      {"owner", &Self::owner}, {"namesake", &Self::namesake}, {"waiter", &Self::waiter}};
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return explore(argc, argv,
+                 {row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 0>>(
+                      "a waiter", every_execution_with(3), every_execution_with(5)),
+                  row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 0>>("a waiter", sampled(200'000),
+                                                                                 sampled(20'000'000))});
+}

@@ -1,0 +1,37 @@
+// Spec:    lock.try.free, lock.try.busy
+// Claim:   a try does not fail on a lock that the caller knows to be free, because its last owner has said so
+// after
+//          its release; whatever older values of the word it might still see.
+// Threads: 2: an owner that says when it has released, and one that tries then. Search: every execution.
+#include "model/scenario.hpp"
+
+namespace {
+using namespace heirlock::verify;
+
+struct a_try_on_a_lock_known_to_be_free_succeeds : Scenario<a_try_on_a_lock_known_to_be_free_succeeds, 2> {
+  CheckedLock lock{kernel, "the lock"};
+  ModelAtomic<std::uint64_t> has_released;
+
+  void owner() {
+    lock.acquire();
+    lock.release();
+    has_released.store(1, Order::release);
+  }
+  void other() {
+    const bool free = has_released.load(Order::acquire) == 1;
+    const auto result = lock.acquire(Deadline::passed);
+    expect(!free || result == heirlock::AcquireResult::acquired, "a try has failed on a free lock");
+    if (result != heirlock::AcquireResult::not_acquired) lock.release();
+  }
+  void at_the_end() { expect_usable(lock); }
+
+  static constexpr Role roles[] = {{"owner", &a_try_on_a_lock_known_to_be_free_succeeds::owner},
+                                   {"other", &a_try_on_a_lock_known_to_be_free_succeeds::other}};
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return explore(argc, argv,
+                 {row<a_try_on_a_lock_known_to_be_free_succeeds>("nobody dies", every_execution())});
+}

@@ -1,0 +1,41 @@
+// Spec:    lock.acquire.progress, lock.timeout.ends
+// Claim:   a timed acquire may give up at any moment, woken or not, and no other waiter sleeps on because of
+// it. Threads: 3: an owner, one that waits with a timeout, one that waits without; one may die before any
+// step. Search:  bounded and random.
+#include "model/scenario.hpp"
+
+namespace {
+using namespace heirlock::verify;
+
+template <int deaths>
+struct a_waiter_that_gives_up_loses_nobodys_wake_up
+    : Scenario<a_waiter_that_gives_up_loses_nobodys_wake_up<deaths>, 3, deaths> {
+  using Self = a_waiter_that_gives_up_loses_nobodys_wake_up;
+  CheckedLock lock{this->kernel, "the lock"};
+
+  void owner() {
+    lock.acquire();
+    lock.release();
+  }
+  void hurried() {
+    if (lock.acquire(Deadline::passes_at_some_time) != heirlock::AcquireResult::not_acquired) lock.release();
+  }
+  void at_the_end() { expect_usable(lock); }
+
+  static constexpr typename Self::Role roles[] = {
+      {"owner", &Self::owner}, {"hurried", &Self::hurried}, {"patient", &Self::owner}};
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return explore(argc, argv,
+                 {row<a_waiter_that_gives_up_loses_nobodys_wake_up<0>>("nobody dies", every_execution_with(2),
+                                                                       every_execution_with(4)),
+                  row<a_waiter_that_gives_up_loses_nobodys_wake_up<1>>("one dies", every_execution_with(1),
+                                                                       every_execution_with(2)),
+                  row<a_waiter_that_gives_up_loses_nobodys_wake_up<0>>("nobody dies", sampled(500'000),
+                                                                       sampled(50'000'000)),
+                  row<a_waiter_that_gives_up_loses_nobodys_wake_up<2>>("two die", sampled(500'000),
+                                                                       sampled(50'000'000))});
+}

@@ -1,0 +1,26 @@
+// Spec:    lock.inherit.death, kernel.owner-died
+// Claim:   an owner that is killed when it has taken the lock off its list and not yet freed it leaves it to
+// an heir:
+//          its pending mark names the lock.
+// Threads: 2 to 4: a victim, which dies at this moment, and others that use the lock.
+// Search:  every execution for 2, bounded for 3, random for 4.
+#include "model/doomed.hpp"
+
+namespace {
+using namespace heirlock::verify;
+
+template <int threads>
+struct an_owner_killed_after_it_unlinks_leaves_the_lock_to_an_heir
+    : OneIsDoomed<an_owner_killed_after_it_unlinks_leaves_the_lock_to_an_heir<threads>, threads> {
+  static bool dies_at(const ModelThread& victim, const Lock& lock, Moment moment) {
+    return moment == Moment::changing && is_owner(victim, lock) && lists_nothing(victim) &&
+           victim.pending != 0;
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return explore(argc, argv,
+                 rows_of_the_doomed<an_owner_killed_after_it_unlinks_leaves_the_lock_to_an_heir>());
+}

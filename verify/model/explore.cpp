@@ -1,0 +1,208 @@
+// The command line of a scenario, and what it prints.
+#include <cstring>
+#include <stdexcept>
+
+#include "model/scenario.hpp"
+
+namespace heirlock::verify {
+namespace {
+
+struct Options {
+  bool list = false, full = false;
+  int row = -1;  // all
+  std::uint64_t seed = 1, executions = 0;
+  double seconds = 0;
+  bool repeats = false;
+  Choices::Row choices;
+};
+
+const char* verdict_of(rl::test_result_e result) {
+  switch (result) {
+    case rl::test_result_success:
+      return "holds";
+    case rl::test_result_user_assert_failed:
+      return "assertion";
+    case rl::test_result_user_invariant_failed:
+      return "invariant";
+    case rl::test_result_data_race:
+      return "data race";
+    case rl::test_result_deadlock:
+      return "deadlock";
+    case rl::test_result_livelock:
+      return "livelock";
+    case rl::test_result_access_to_freed_memory:
+      return "access to freed memory";
+    default:
+      return rl::test_result_str(result);
+  }
+}
+
+std::string search_in_words(const Search& search) {
+  switch (search.kind) {
+    case Search::Kind::every_execution:
+      return "every execution";
+    case Search::Kind::bounded_switches:
+      return "at most " + std::to_string(search.switches) + " switches";
+    case Search::Kind::sampled:
+      return "random";
+  }
+  return {};
+}
+
+// A row of choices in one word: z12.1.2 is twelve zeros, 1, 2.
+std::string to_word(const Choices::Row& row) {
+  std::string word;
+  unsigned zeros = 0;
+  const auto add = [&](const std::string& part) { word += (word.empty() ? "" : ".") + part; };
+  for (const unsigned choice : row) {
+    if (choice == 0) {
+      ++zeros;
+      continue;
+    }
+    if (zeros > 0) add("z" + std::to_string(zeros));
+    zeros = 0;
+    add(std::to_string(choice));
+  }
+  return word.empty() ? "z0" : word;
+}
+
+Choices::Row from_word(const std::string& word) {
+  Choices::Row row;
+  std::istringstream parts(word);
+  for (std::string part; std::getline(parts, part, '.');) {
+    const bool zeros = part[0] == 'z';
+    std::size_t end = 0;
+    const unsigned long number = std::stoul(zeros ? part.substr(1) : part, &end);
+    if (end != part.size() - (zeros ? 1 : 0)) throw std::invalid_argument(part);
+    if (zeros)
+      row.resize(row.size() + number);
+    else
+      row.push_back(static_cast<unsigned>(number));
+  }
+  return row;
+}
+
+rl::test_result_e run(const Row& row) {
+  struct NoOutput : std::streambuf {
+    int overflow(int character) override { return character; }
+  } nowhere_at_all;
+  std::ostream no_output(&nowhere_at_all);
+  rl::test_params params;
+  params.search_type = rl::random_scheduler_type;  // here it only means: older values, as old as Relacy knows
+  params.output_stream = params.progress_stream = &no_output;
+  return row.run(params);
+}
+
+rl::test_result_e repeat(const Row& row, const Choices::Row& chosen) {
+  choices().repeat(chosen);
+  return run(row);
+}
+
+// Makes a failing execution duller, choice by choice, as long as it fails in the same way.
+Choices::Row shorten(const Row& row, Choices::Row chosen, rl::test_result_e result) {
+  for (bool shorter = true; shorter;) {
+    shorter = false;
+    for (std::size_t i = chosen.size(); i-- > 0;) {
+      if (i >= chosen.size() || chosen[i] == 0) continue;
+      Choices::Row duller = chosen;
+      duller[i] = 0;
+      if (repeat(row, duller) != result) continue;
+      chosen = choices().row();
+      shorter = true;
+    }
+  }
+  return chosen;
+}
+
+void tell_failure(const char* program, int index, const Row& row, const Choices::Row& chosen) {
+  std::printf("what happened, step by step (%s, row %d):\n", row.label, index);
+  telling = true;
+  const rl::test_result_e result = repeat(row, chosen);
+  telling = false;
+  std::printf("  ==> %s\n", verdict_of(result));
+  std::printf("to see it again: %s --row %d --replay %s\n", program, index, to_word(chosen).c_str());
+}
+
+bool run_row(const char* program, int index, const Row& row, const Options& options) {
+  if (options.repeats) {
+    const rl::test_result_e result = repeat(row, options.choices);
+    tell_failure(program, index, row, options.choices);
+    return result == rl::test_result_success;
+  }
+  Search search = options.full ? row.full : row.quick;
+  if (options.executions != 0) search.executions = options.executions;
+  choices().start(search, options.seed, options.seconds);
+  const rl::test_result_e result = run(row);
+  const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  const bool holds = result == rl::test_result_success;
+  const bool exhausted = holds && choices().exhausted() && search.kind != Search::Kind::sampled;
+  const unsigned long long executions = number(choices().executions() + (holds ? 0 : 1));
+  const unsigned long long redundant = number(choices().redundant_executions());
+  const double seconds = choices().seconds();
+  const Choices::Row failing = holds ? Choices::Row{} : shorten(row, choices().row(), result);
+  std::printf(
+      "result {\"row\": %d, \"label\": \"%s\", \"threads\": %d, \"deaths\": %d, \"search\": \"%s\", "
+      "\"seed\": %llu, "
+      "\"executions\": %llu, \"redundant\": %llu, \"exhausted\": %s, \"seconds\": %.3f, \"verdict\": \"%s\", "
+      "\"replay\": \"%s\"}\n",
+      index, row.label, row.threads, row.deaths, search_in_words(search).c_str(), number(options.seed),
+      executions, redundant, exhausted ? "true" : "false", seconds, verdict_of(result),
+      to_word(failing).c_str());
+  if (!holds) tell_failure(program, index, row, failing);
+  return holds;
+}
+
+Options parse(int argc, char** argv) {
+  Options options;
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    const auto value = [&]() -> std::string {
+      if (++i == argc) throw std::invalid_argument("found " + name + " without a value");
+      return argv[i];
+    };
+    if (name == "--list")
+      options.list = true;
+    else if (name == "--full")
+      options.full = true;
+    else if (name == "--row")
+      options.row = std::stoi(value());
+    else if (name == "--seed")
+      options.seed = std::stoull(value());
+    else if (name == "--executions")
+      options.executions = std::stoull(value());
+    else if (name == "--seconds")
+      options.seconds = std::stod(value());
+    else if (name == "--replay")
+      options.repeats = true, options.choices = from_word(value());
+    else
+      throw std::invalid_argument(
+          "found " + name +
+          ", expected --list, --full, --row N, --seed N, --executions N, --seconds N or "
+          "--replay CHOICES");
+  }
+  if (options.repeats && options.row < 0) throw std::invalid_argument("found --replay without --row");
+  return options;
+}
+
+}  // namespace
+
+int explore(int argc, char** argv, const std::vector<Row>& rows) {
+  try {
+    const Options options = parse(argc, argv);
+    bool all_held = true;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const int index = static_cast<int>(i);
+      if (options.row >= 0 && options.row != index) continue;
+      if (options.list)
+        std::printf("row {\"row\": %d, \"label\": \"%s\"}\n", index, rows[i].label);
+      else
+        all_held = run_row(argv[0], index, rows[i], options) && all_held;
+    }
+    return all_held ? 0 : 1;
+  } catch (const std::exception& wrong) {
+    std::fprintf(stderr, "%s: %s\n", argv[0], wrong.what());
+    return 2;
+  }
+}
+
+}  // namespace heirlock::verify

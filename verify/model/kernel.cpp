@@ -1,0 +1,261 @@
+#include "model/kernel.hpp"
+
+#include <cstdarg>
+
+#include "model/platform.hpp"
+
+namespace heirlock::verify {
+
+Kernel* Kernel::running_ = nullptr;
+
+void ModelThread::become(const char* new_name, int number) {
+  *this = {};
+  std::snprintf(name, sizeof name, "%s", new_name);
+  tid = static_cast<std::uint32_t>(number);
+  id = 100U + static_cast<std::uint64_t>(number);
+  first = ModelPlatform::head(*this);
+}
+
+Kernel::Kernel() {
+  for (auto& flag : gone) flag.store(0, rl::mo_relaxed, nowhere);
+  running_ = this;
+}
+
+Kernel::~Kernel() {
+  running_ = nullptr;
+}
+
+void Kernel::add(Lock& lock, const char* name, Watcher& watcher) {
+  locks_[lock_count_++] = {&lock, name, &watcher};
+}
+
+void Kernel::die(const char* how) {
+  --deaths_left;
+  tell("%s", how);
+  _longjmp(me().end_of_role, 1);
+}
+
+void Kernel::forget(const Lock& lock) {
+  for (KnownLock& known : locks_)
+    if (known.lock == &lock) known = {};
+}
+
+void Kernel::vanish() {
+  me().missed_by_the_kernel = true;
+  tell("vanishes, and the kernel does not look at its locks");
+  _longjmp(me().end_of_role, 1);
+}
+
+void Kernel::await_end_of(int thread) {
+  while (!has_gone(thread)) sleep(&gone[thread], false);
+}
+
+// exit_robust_list() of kernel/futex/core.c. Each access to a word is a step of its own.
+void Kernel::exit_walk() {
+  me().dead = me().immortal = true;
+  if (!me().missed_by_the_kernel) treat_locks();
+  const int index = rl::ctx().current_thread();
+  announce(&gone[index], Access::writes | Access::queues);
+  gone[index].store(1, rl::mo_release, nowhere);
+  while (wake_sleeper_on(&gone[index], max_threads)) continue;
+  if (me().missed_by_the_kernel && backstop) end_slices();
+}
+
+// In time each slice ends; here as soon as it is of use.
+void Kernel::end_slices() {
+  for (int i = 0; i < max_threads; ++i) {
+    if (threads[i].sleeps_on == nullptr) continue;
+    threads[i].sleeps_on = nullptr;
+    threads[i].slice_has_ended = true;
+    rl::ctx().unpark_thread(i, false, nowhere);
+    tell("the slice of %s ends", threads[i].name);
+  }
+}
+
+bool Kernel::slice_ends(std::uint32_t seen) {
+  for (int i = 0; i < max_threads; ++i)
+    if (threads[i].tid == detail::owner_of(seen) && threads[i].missed_by_the_kernel &&
+        gone[i].debug_value() == 1)
+      return true;
+  if (me().slices_left == 0 || choices().choose(2) == 0) return false;
+  --me().slices_left;
+  return true;
+}
+
+void Kernel::treat_locks() {
+  ModelThread& dying = me();
+  Link entry = dying.first;
+  const Link pending = dying.pending;
+  while (entry != ModelPlatform::head(dying)) {
+    const KnownLock* const known = find(entry);
+    if (known == nullptr) return tell("[kernel] cannot read its list further, and stops");
+    const Link next = known->lock->next.load();  // before an heir may change it
+    if (entry != pending && !treat(entry, Entry::listed)) return;
+    entry = next;
+  }
+  if (pending != 0) treat(pending, Entry::pending);
+}
+
+// handle_futex_death() of the same file.
+bool Kernel::treat(Link entry, Entry kind) {
+  const KnownLock* const known = find(entry);
+  if (known == nullptr) return false;
+  auto& word = known->lock->word;
+  for (;;) {
+    const std::uint32_t found = word.newest();
+    const bool is_free = pending_rule_before_6_2 ? found == 0 : detail::owner_of(found) == 0;
+    if (kind == Entry::pending && is_free) {
+      tell("[kernel] finds %s pending and free", known->name);
+      announce(&word, Access::queues);
+      rl::ctx().sched();
+      wake(&word, 1);
+      return true;
+    }
+    if (detail::owner_of(found) != me().tid) return true;
+    const std::uint32_t died = (found & detail::waiters_bit) | detail::owner_died_bit;
+    if (!word.compare_exchange(found, died, Order::release)) continue;  // a waiter set its bit
+    known->watcher->owner_died();
+    if ((found & detail::waiters_bit) == 0) return true;
+    announce(&word, Access::queues);
+    rl::ctx().sched();
+    wake(&word, 1);
+    return true;
+  }
+}
+
+void Kernel::sleep(const void* word, bool timed) {
+  ModelThread& sleeper = me();
+  sleeper.sleeps_on = word;
+  tell("sleeps");
+  announce(word, Access::queues);
+  // To Relacy a thread that has slept must see what it had not seen before; the kernel promises no such
+  // thing.
+  rl::thread_info_base& in_relacy = *rl::ctx().threadx_;
+  const rl::timestamp_t last_yield = in_relacy.last_yield_;
+  const bool may_die = deaths_left > 0 && (death_comes == nullptr || death_comes(Moment::asleep));
+  const rl::unpark_reason reason = rl::ctx().park_current_thread(timed, may_die, false, nowhere);
+  in_relacy.last_yield_ = last_yield;
+  if (reason == rl::unpark_reason_normal) {  // wake() took it off the queue
+    sleeper.has_been_woken = sleeper.has_ever_been_woken = true;
+    return tell("was woken");
+  }
+  sleeper.sleeps_on = nullptr;
+  if (reason == rl::unpark_reason_spurious) die("dies asleep");
+  sleeper.time_is_over = true;
+  tell("wakes up: its time is over");
+}
+
+int Kernel::wake(const void* word, int count) {
+  int woken = 0;
+  while (woken < count && wake_sleeper_on(word, count)) ++woken;
+  if (woken == 0) tell("%swakes nobody", me().dead ? "[kernel] " : "");
+  return woken;
+}
+
+bool Kernel::wake_sleeper_on(const void* word, int wanted) {
+  unsigned asleep[max_threads];
+  int sleepers = 0;
+  for (unsigned i = 0; i < max_threads; ++i)
+    if (threads[i].sleeps_on == word) asleep[sleepers++] = i;
+  if (sleepers == 0) return false;
+  const unsigned chosen = asleep[wanted < sleepers ? choices().choose(static_cast<unsigned>(sleepers)) : 0];
+  threads[chosen].sleeps_on = nullptr;
+  threads[chosen].next_access = {};
+  rl::ctx().unpark_thread(static_cast<rl::thread_id_t>(chosen), false, nowhere);
+  tell("%swakes %s", me().dead ? "[kernel] " : "", threads[chosen].name);
+  return true;
+}
+
+const void*& Kernel::quiet_note(ModelThread& thread, const Lock& lock) {
+  const void*& note = thread.quiet[find(ModelPlatform::link_to(lock)) - locks_];
+  if (quiet_is_random) note = choices().choose(2) == 1 ? &lock : nullptr;
+  return note;
+}
+
+bool Kernel::has_gone(int thread) {
+  announce(&gone[thread], Access::reads | Access::queues);
+  int found = -1;  // which it never is: the newest value is read
+  gone[thread].compare_exchange(rl::bool_t<false>(), found, -1, rl::mo_acquire, rl::mo_acquire, nowhere);
+  return found == 1;
+}
+
+bool Kernel::is_gone(std::uint32_t tid) {
+  for (int i = 0; i < max_threads; ++i)
+    if (threads[i].tid == tid && !has_gone(i)) {
+      tell("asks after %s: it lives", threads[i].name);
+      return false;
+    }
+  tell("asks after thread %u: it is gone", tid);
+  return true;
+}
+
+const Kernel::KnownLock* Kernel::find(Link link) const {
+  for (const KnownLock& known : locks_)
+    if (known.lock != nullptr && ModelPlatform::link_to(*known.lock) == link) return &known;
+  return nullptr;
+}
+
+void Kernel::tell(const char* format, ...) {
+  if (!telling) return;
+  va_list arguments;
+  va_start(arguments, format);
+  std::printf("  %-12s ", me().name);
+  std::vprintf(format, arguments);
+  std::printf("\n");
+  va_end(arguments);
+}
+
+namespace {
+
+// A text that lasts until the fourth call after.
+template <class... Arguments>
+const char* text(const char* format, Arguments... arguments) {
+  static char texts[4][96];
+  static unsigned next = 0;
+  char* const here = texts[next++ % 4];
+  std::snprintf(here, sizeof texts[0], format, arguments...);
+  return here;
+}
+
+}  // namespace
+
+const char* Kernel::describe(std::uint32_t word) {
+  const char* const flag = (word & detail::owner_died_bit) != 0 ? ", OWNER_DIED" : "";
+  const char* const waiters = (word & detail::waiters_bit) != 0 ? ", WAITERS" : "";
+  const std::uint32_t owner = detail::owner_of(word);
+  if (owner == 0) return text("'free%s%s'", flag, waiters);
+  for (const ModelThread& thread : threads)
+    if (thread.tid == owner) return text("'held by %s%s%s'", thread.name, flag, waiters);
+  return text("'held by thread %u%s%s'", owner, flag, waiters);
+}
+
+const char* Kernel::describe_id(std::uint64_t id) {
+  for (const ModelThread& thread : threads)
+    if (thread.id == id) return text("that of %s", thread.name);
+  return text("%llu", static_cast<unsigned long long>(id));
+}
+
+const char* Kernel::describe_link(Link link) {
+  if (link == 0) return "nothing";
+  if (const KnownLock* const known = find(link)) return text("%s", known->name);
+  for (const ModelThread& thread : threads)
+    if (ModelPlatform::head(thread) == link) return text("the end of the list");
+  return text("%llu", static_cast<unsigned long long>(link));
+}
+
+const char* Kernel::name_of(const void* at) {
+  const auto address = reinterpret_cast<std::uintptr_t>(at);
+  for (const KnownLock& known : locks_) {
+    const auto begin = reinterpret_cast<std::uintptr_t>(known.lock);
+    if (address >= begin && address < begin + sizeof(Lock)) return known.name;
+  }
+  return "a lock";
+}
+
+void expect(bool condition, const char* words) {
+  if (condition) return;
+  Kernel::running().tell("*** %s", words);
+  rl::ctx().fail_test(words, rl::test_result_user_assert_failed, nowhere);
+}
+
+}  // namespace heirlock::verify

@@ -1,0 +1,206 @@
+// What a scenario is made of: threads with roles, locks that know what must be true of them, and a search.
+//
+//   // Spec:    lock.acquire.exclusion
+//   // Claim:   ...
+//   struct the_claim_in_a_few_words : Scenario<the_claim_in_a_few_words, 2 /*threads*/, 1 /*deaths*/> {
+//     CheckedLock lock{kernel, "the lock"};
+//     void owner() { ... }
+//     void heir() { ... }
+//     static constexpr Role roles[] = {{"owner", &the_claim_...::owner}, {"heir", &the_claim_...::heir}};
+//   };
+//   int main(int argc, char** argv) {
+//     return explore(argc, argv, {row<the_claim_in_a_few_words>(every_execution())});
+//   }
+#ifndef HEIRLOCK_VERIFY_MODEL_SCENARIO_HPP
+#define HEIRLOCK_VERIFY_MODEL_SCENARIO_HPP
+
+#include "model/platform.hpp"
+#include "model/scheduler.hpp"
+
+namespace heirlock::verify {
+
+// A lock, with an account of who must own it, how deep, and whether the next owner must inherit. Each
+// operation is checked against the account.
+class CheckedLock final : public Watcher {
+ public:
+  CheckedLock(Kernel& kernel, const char* name) : name_(name) { kernel.add(memory, name, *this); }
+  CheckedLock(const CheckedLock&) = delete;
+  CheckedLock& operator=(const CheckedLock&) = delete;
+
+  AcquireResult acquire(Deadline deadline = Deadline::never) {
+    ModelThread& me = Kernel::running().me();
+    me.time_is_over = false;
+    tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
+    const AcquireResult result = Algorithm::acquire(memory, deadline);
+    if (result == AcquireResult::not_acquired) {
+      tell("... not acquired");
+      expect(deadline != Deadline::never, "an acquire without a deadline has given up");
+      expect(owner_ != &me, "the owner cannot acquire again");
+      return result;
+    }
+    tell(result == AcquireResult::reentered   ? "... reentered"
+         : result == AcquireResult::inherited ? "... inherited"
+                                              : "... acquired");
+    if (owner_ == &me) {
+      expect(result == AcquireResult::reentered, "the owner acquires again, and it is not told so");
+      ++depth_;
+    } else {
+      expect(owner_ == nullptr, "two threads own the lock");
+      expect(result != AcquireResult::reentered, "a thread that does not own the lock has re-entered it");
+      expect(result == AcquireResult::inherited || !must_inherit_, "a death is forgotten");
+      expect(result == AcquireResult::acquired || must_inherit_, "a death is reported that was none");
+      owner_ = &me;
+      depth_ = 1;
+    }
+    expect(memory.depth.load() == depth_, "the depth is not what the owner owes");
+    return result;
+  }
+  void release() {
+    if (depth_ == 1) owner_ = nullptr;  // before the step that lets the next one in
+    --depth_;
+    tell("release");
+    Algorithm::release(memory);
+    tell("... released");
+  }
+  void repaired() {
+    tell("repaired");
+    must_inherit_ = false;
+    Algorithm::repaired(memory);
+  }
+  void abandon() {
+    owner_ = nullptr;
+    must_inherit_ = true;
+    tell("abandon");
+    Algorithm::abandon(memory);
+  }
+
+  /// For a death that the kernel is made to miss, or a flag that is set by hand.
+  void owner_died() override {
+    owner_ = nullptr;
+    must_inherit_ = true;
+  }
+
+  Lock memory;
+
+ private:
+  void tell(const char* what) {
+    if (telling) Kernel::running().tell("%s: %s", name_, what);
+  }
+
+  const char* const name_;
+  const ModelThread* owner_ = nullptr;
+  std::uint32_t depth_ = 0;
+  bool must_inherit_ = false;
+};
+
+// What a lock protects. Two accesses that no order separates are a data race, which Relacy reports.
+class Data {
+ public:
+  /// Changes it in two steps, between which the thread may die.
+  void change() {
+    const int value = value_(nowhere).load();
+    value_(nowhere).store(value + 1);
+    Kernel::running().before_step(Moment::working);
+    value_(nowhere).store(value + 2);
+  }
+  int read() const { return value_(nowhere).load(); }
+
+ private:
+  rl::var<int> value_{0};
+};
+
+template <class Derived, int thread_count_, int deaths_ = 0>
+struct Scenario : rl::test_suite<Derived, thread_count_> {
+  static constexpr int thread_count = thread_count_;
+  static constexpr int deaths = deaths_;
+
+  struct Role {
+    const char* name;
+    void (Derived::*play)();
+  };
+
+  Scenario() {
+    kernel.deaths_left = deaths;
+    constexpr int role_count = static_cast<int>(std::size(Derived::roles));
+    static_assert(role_count <= thread_count);
+    for (int i = 0; i < thread_count; ++i) {
+      kernel.threads[i].become(role(i).name, i + 1);
+      const int repeats = i - (role_count - 1);  // of the last role
+      const std::size_t length = std::strlen(kernel.threads[i].name);
+      if (repeats > 0)
+        std::snprintf(kernel.threads[i].name + length, sizeof kernel.threads[i].name - length, " %d",
+                      repeats + 1);
+    }
+  }
+
+  // Called by Relacy.
+  void thread(unsigned index) {
+    // A jump and not an exception: several times faster, and Relacy's threads share what the runtime keeps of
+    // exceptions.
+    if (_setjmp(kernel.me().end_of_role) == 0)
+      (static_cast<Derived&>(*this).*role(static_cast<int>(index)).play)();
+    kernel.exit_walk();
+  }
+  void after() {
+    kernel.me().become("newcomer", thread_count + 1);
+    kernel.me().immortal = true;
+    static_cast<Derived&>(*this).at_the_end();
+  }
+
+  /// When all threads have ended: the last account, by a newcomer.
+  void at_the_end() {}
+
+  Kernel kernel;
+
+ private:
+  static const Role& role(int index) {
+    return Derived::roles[std::min(index, static_cast<int>(std::size(Derived::roles)) - 1)];
+  }
+};
+
+/// The lock is free, and the next one to try gets it.
+inline void expect_usable(CheckedLock& lock) {
+  expect(lock.acquire(Deadline::passed) != AcquireResult::not_acquired,
+         "all threads have ended, and the lock is not to be had");
+}
+
+template <class Operation>
+void expect_refusal(Refusal why, const char* words, Operation operation) {
+  bool refused = false;
+  try {
+    operation();
+  } catch (const Refused& refusal) {
+    refused = refusal.why == why;
+  }
+  expect(refused, words);
+}
+
+// --- Rows: a scenario, and how it is searched
+
+struct Row {
+  const char* label;
+  int threads, deaths;
+  Search quick, full;
+  rl::test_result_e (*run)(rl::test_params&);
+};
+
+template <class S>
+rl::test_result_e run_in_relacy(rl::test_params& params) {
+  rl::ostringstream state;
+  return rl::run_test<S, Scheduler<S::params::thread_count>>(params, state, false);
+}
+
+template <class S>
+Row row(const char* label, Search quick, Search full) {
+  return {label, S::thread_count, S::deaths, quick, full, &run_in_relacy<S>};
+}
+template <class S>
+Row row(const char* label, Search quick) {
+  return row<S>(label, quick, quick);
+}
+
+/// Runs the rows as the command line says. Returns the status of the program: 0 if all held.
+int explore(int argc, char** argv, const std::vector<Row>& rows);
+
+}  // namespace heirlock::verify
+#endif
