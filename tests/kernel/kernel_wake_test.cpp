@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <ostream>
@@ -130,6 +132,10 @@ TEST_P(AWaitThatTwoThingsEnd, returns_0_if_and_only_if_the_wake_up_was_counted) 
   EXPECT_EQ(seen, wanted) << "in " << tries << " rounds";
 }
 
+void spin_for(std::int64_t nanoseconds) {
+  for (const std::int64_t end = kernel::now() + nanoseconds; kernel::now() < end;) continue;
+}
+
 // --- A storm ---------------------------------------------------------------------------------------------
 
 // Spec: kernel.wake-not-lost
@@ -152,9 +158,7 @@ TEST(FutexWakes, return_together_how_many_waits_returned_0) {
   for (std::minstd_rand random(4); running > 0;) {
     woken += kernel::wake(word, 1 + static_cast<int>(random() % 2));
     // About as long as a sleeper has: often enough somebody is woken at the moment at which its time ends.
-    for (const std::int64_t until = kernel::now() + static_cast<int>(random() % 150) * microsecond;
-         kernel::now() < until;)
-      continue;
+    spin_for(static_cast<int>(random() % 150) * microsecond);
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(woken, returned_0);
@@ -241,7 +245,8 @@ TEST(AKilledSleeper, that_was_woken_and_has_not_run_passes_the_wake_up_on_by_its
   EXPECT_EQ(seen, wanted) << "in " << tries << " rounds";
 }
 
-// The wake-up finds it queued, or not any more: it is killed and wanted at once.
+// It is killed and woken at once. Whether the wake-up finds it queued, or queued no more, or comes even after
+// its end has woken the other one: the other one does not sleep on.
 // Spec: kernel.killed-sleeper, kernel.pending-free
 TEST(AKilledSleeper, that_is_woken_as_it_dies_leaves_nobody_asleep) {
   for (int i = 0; i < 50; ++i) {
@@ -249,7 +254,7 @@ TEST(AKilledSleeper, that_is_woken_as_it_dies_leaves_nobody_asleep) {
     SleepingProcess killed(memory->lock, &memory->list);
     const Sleepers another(memory->lock.word, 1);
     killed.send(SIGKILL);
-    ASSERT_EQ(kernel::wake(memory->lock.word, 1), 1);
+    kernel::wake(memory->lock.word, 1);
     killed.kill();
     ASSERT_EQ(another.woken(), 1);
   }
@@ -344,8 +349,7 @@ class Storm {
       Word& word = words[static_cast<std::size_t>(now)];
       word = before;
       round = now;
-      // Now and then somebody sleeps already.
-      for (int pause = now % 400; pause > 0; --pause) std::atomic_signal_fence(std::memory_order_seq_cst);
+      spin_for(now % 20 * microsecond);  // now and then somebody sleeps already
       woken += change(word);
       if (value_waited_for == before && kernel::sleepers_on(word) != 0) ++left_asleep;
       if (now % 64 == 0 && found_another_value >= enough && (returned_0 >= enough || timed_out >= enough))
@@ -414,28 +418,69 @@ TEST(AWakeOp, wakes_nobody_who_saw_the_new_value) {
   EXPECT_GT(storm.timed_out, 0);
 }
 
-// The kill comes a little later each time, until it has come too late.
+// A process changes word after word, each as soon as somebody sleeps on it, until it is killed.
 // Spec: kernel.wake-op
 TEST(AWakeOp, cannot_be_killed_between_its_store_and_its_wake_up) {
-  constexpr std::uint32_t held = waiters | 1234;
-  int too_early = 0, too_late = 0;
-  for (unsigned pause = 0; too_early < wanted || too_late < wanted; pause = (pause + 20) % 20'000) {
-    InSharedMemory<Word> word(held);
-    support::Gate go;
+  constexpr std::uint32_t held = Storm::before;
+  struct Memory {
+    std::array<Word, 10'000> words;
+    std::atomic<std::size_t> last_with_a_sleeper;
+  };
+  std::minstd_rand random(1);
+  for (int i = 0; i < 100; ++i) {
+    InSharedMemory<Memory> memory;
+    for (Word& word : memory->words) word = held;
     const pid_t process = fork();
     if (process == 0) {
-      go.wait();
-      kernel::clear_and_wake_all(*word);
-      for (;;) ::pause();
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      for (Word& word : memory->words) {
+        while (kernel::sleepers_on(word) == 0) continue;
+        kernel::clear_and_wake_all(word);
+      }
+      for (;;) pause();
     }
-    const Sleepers sleepers(*word, 2);
-    go.open();
-    for (unsigned left = pause; left > 0; --left) std::atomic_signal_fence(std::memory_order_seq_cst);
+    std::atomic<bool> is_over{false};
+    std::thread sleeper([&] {
+      for (std::size_t now = 0; now < memory->words.size() && !is_over; ++now) {
+        memory->last_with_a_sleeper = now;
+        kernel::wait(memory->words[now], held);
+      }
+    });
+    while (memory->last_with_a_sleeper == 0) sched_yield();
+    spin_for(static_cast<int>(random() % 500) * microsecond);
     kill(process, SIGKILL);
-    ASSERT_EQ(waitpid(process, nullptr, 0), process);
-    ++(*word == held ? too_early : too_late);
-    ASSERT_EQ(sleepers.woken(), *word == held ? 0 : 2);
+    EXPECT_EQ(waitpid(process, nullptr, 0), process);
+
+    const auto last = [&]() -> Word& { return memory->words[memory->last_with_a_sleeper]; };
+    while (kernel::sleepers_on(last()) == 0) sched_yield();
+    EXPECT_EQ(last(), held) << "the new value, and somebody sleeps on";
+    is_over = true;
+    kernel::wake(last(), 1);
+    sleeper.join();
   }
+}
+
+// --- Memory that is gone -----------------------------------------------------------------------------------
+
+// Spec: kernel.wake-gone
+TEST(AWakeUp, where_no_memory_is_fails) {
+  const kernel::Pages pages(1);
+  const Word& word = pages.within(0).word;
+  pages.forbid(0, PROT_NONE);
+  EXPECT_EQ(kernel::wake(word, 1), -1);
+  EXPECT_EQ(errno, EFAULT);
+}
+
+// Spec: kernel.wake-gone
+TEST(AWakeUp, where_other_memory_lies_by_now_finds_nobody_of_before) {
+  const kernel::Pages pages(2);
+  const Word& word = pages.within(0).word;
+  const Sleepers sleepers(word, 1);
+  pages.make_view(1, 0);         // keeps the sleeper's memory
+  pages.put_other_memory_to(0);  // at the address that it slept on
+  EXPECT_EQ(kernel::wake(word, 1), 0);
+  pages.make_view(0, 1);
+  EXPECT_EQ(sleepers.woken(), 0);
 }
 
 }  // namespace

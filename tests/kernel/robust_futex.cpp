@@ -144,6 +144,12 @@ void Pages::make_view(std::size_t page, std::size_t of) const {
   if (mremap(base_ + of * size_, 0, size_, MREMAP_MAYMOVE | MREMAP_FIXED, place) != place) std::abort();
 }
 
+void Pages::put_other_memory_to(std::size_t page) const {
+  void* const place = base_ + page * size_;
+  if (mmap(place, size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != place)
+    std::abort();
+}
+
 void Pages::forbid(std::size_t page, int what_is_left) const {
   if (mprotect(base_ + page * size_, size_, what_is_left) != 0) std::abort();
 }

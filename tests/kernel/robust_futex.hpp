@@ -112,6 +112,7 @@ class Pages {
   Node& within(std::size_t page) const;
   /// Makes the page show what another one holds.
   void make_view(std::size_t page, std::size_t of) const;
+  void put_other_memory_to(std::size_t page) const;
   void forbid(std::size_t page, int what_is_left) const;
 
  private:
