@@ -60,6 +60,8 @@ class Execing {
     close(from_program_[1]);
     prepared_.wait();
     prepared_.wait();
+    for (const Caller thread : {Caller::the_leader, Caller::another_thread})
+      EXPECT_EQ(kernel::list_of(static_cast<pid_t>(tid(thread))).head, of(thread).list.head());
   }
   Execing(const Execing&) = delete;
   Execing& operator=(const Execing&) = delete;

@@ -33,12 +33,13 @@ namespace {
 
 enum class Entry { listed, pending };
 
-/// One lock of a thread that dies, and two sleepers on it.
+/// A lock in the robust list of a thread that dies, and two sleepers on it.
 class OneLock : public testing::TestWithParam<std::tuple<Death, Entry, std::uint32_t>> {
  protected:
   struct Memory {
     RobustList list;
     Node lock;
+    Node witness;  // listed and held: tells that there was a walk at all
     std::uint32_t before = 0;
   };
   enum class Owner { nobody, the_dying_thread, another_thread };
@@ -51,6 +52,8 @@ class OneLock : public testing::TestWithParam<std::tuple<Death, Entry, std::uint
                                  : owner == Owner::the_dying_thread ? tid
                                                                     : another;
       memory->lock.word = memory->before = part | bits;
+      memory->witness.word = tid;
+      memory->list.put_first(memory->witness);
       if (entry == Entry::listed)
         memory->list.put_first(memory->lock);
       else
@@ -61,6 +64,7 @@ class OneLock : public testing::TestWithParam<std::tuple<Death, Entry, std::uint
     mortal.die();
     woken = sleepers.woken();
     word = memory->lock.word;
+    EXPECT_EQ(memory->witness.word, owner_died);
   }
 
   std::uint32_t word_before() const { return memory->before; }
