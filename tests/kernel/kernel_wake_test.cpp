@@ -49,11 +49,11 @@ class OnOneCpu {
   ~OnOneCpu() { sched_setaffinity(0, sizeof before_, &before_); }
 
   /// From its next wake-up on, a thread that sleeps now runs on this CPU only, and hardly ever while anybody
-  /// else wants to.
+  /// else wants to. It may have ended already, and then the test sees nothing of what it wants to see.
   void starve(pid_t tid) const {
     const sched_param none{};
-    EXPECT_EQ(sched_setaffinity(tid, sizeof one_, &one_), 0);
-    EXPECT_EQ(sched_setscheduler(tid, SCHED_IDLE, &none), 0);
+    sched_setaffinity(tid, sizeof one_, &one_);
+    sched_setscheduler(tid, SCHED_IDLE, &none);
   }
 
  private:
@@ -117,7 +117,7 @@ TEST_P(AWaitThatTwoThingsEnd, returns_0_if_and_only_if_the_wake_up_was_counted) 
 
     const auto other_thing = [&, thing = besides] {
       if (thing == Besides::a_signal_arrives)
-        EXPECT_EQ(syscall(SYS_tgkill, getpid(), tid.load(), SIGUSR1), 0);
+        syscall(SYS_tgkill, getpid(), tid.load(), SIGUSR1);
       else
         while (kernel::now() <= deadline) continue;
     };
