@@ -55,6 +55,12 @@ class OnOneCpu {
     sched_setaffinity(tid, sizeof one_, &one_);
     sched_setscheduler(tid, SCHED_IDLE, &none);
   }
+  /// Ends that, so that the test need not wait for a moment at which nobody else wants the CPU.
+  void let_run(pid_t tid) const {
+    const sched_param none{};
+    sched_setaffinity(tid, sizeof before_, &before_);
+    sched_setscheduler(tid, SCHED_OTHER, &none);
+  }
 
  private:
   cpu_set_t before_, one_;
@@ -126,6 +132,7 @@ TEST_P(AWaitThatTwoThingsEnd, returns_0_if_and_only_if_the_wake_up_was_counted) 
     if (comes == Comes::after_the_wake_up && result == -1) other_thing();
     if (woken == 1 && result == -1) ++seen;
 
+    here.let_run(tid);
     sleeper.join();
     const int otherwise = besides == Besides::its_time_ends ? ETIMEDOUT : EINTR;
     ASSERT_EQ(result, woken == 1 ? 0 : otherwise) << "FUTEX_WAKE returned " << woken;
@@ -241,6 +248,8 @@ TEST(AKilledSleeper, that_was_woken_and_has_not_run_passes_the_wake_up_on_by_its
     const Sleepers another(memory->lock.word, 1, 0, anothers_bit);
     here.starve(killed.pid());
     ASSERT_EQ(kernel::wake(memory->lock.word, 1, 0, its_bit), 1);
+    killed.send(SIGKILL);
+    here.let_run(killed.pid());
     killed.kill();
     if (killed.result() == -1) ++seen;
     ASSERT_EQ(another.woken(), 1);
