@@ -344,7 +344,7 @@ class Storm {
   /// `change` makes the word `after` and wakes all who sleep on `before`, and returns how many it woke.
   template <class Change>
   void rage(std::uint32_t value_waited_for, const Change& change) {
-    constexpr int enough = 500, rounds = 100'000;
+    constexpr int enough = 500, rounds = 20'000;
     std::vector<Word> words(rounds);
     std::atomic<int> round{0};
     words[0] = before;
