@@ -33,8 +33,9 @@ class Check:
             sys.exit(f"verify: found no line '{name}:' in {self.name}, expected one")
         return found.group(1)
 
-    def rows(self):
-        listed = subprocess.run([self.program, "--list"], capture_output=True, text=True, check=True).stdout
+    def rows(self, full=False):
+        command = [self.program, "--list"] + (["--full"] if full else [])
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return [json.loads(line[4:]) for line in listed.splitlines() if line.startswith("row ")]
 
 
@@ -113,10 +114,13 @@ def run_all(checks, options):
     jobs = []
     for check in checks:
         if check.kind == "scenario":
-            jobs += [(check, row) for row in check.rows() if options.row is None or row["row"] == options.row]
+            jobs += [(check, row) for row in check.rows(options.full) if options.row in (None, row["row"])]
         else:
             jobs.append((check, None))
-    # The longest first, as far as one can tell: all of the scenarios before the mutants.
+    # The long ones first, as far as one can tell, so that no core idles at the end: exhaustive searches, which know no
+    # number; then samples, by number; then mutants.
+    order = sorted(jobs, key=lambda job: (job[1] is None, job[1] is not None and job[1]["sampled"] > 0,
+                                          -job[1]["sampled"] if job[1] else 0))
     progress = Progress(len(jobs))
 
     def run(job):
@@ -126,7 +130,8 @@ def run_all(checks, options):
         return check, results
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = list(pool.map(run, jobs))
+        finished = {id(job): pool.submit(run, job) for job in order}
+        outcomes = [finished[id(job)].result() for job in jobs]
     if progress.on_terminal:
         print()
     return outcomes

@@ -58,5 +58,5 @@ int main(int argc, char** argv) {
                  {row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 0>>(
                       "a waiter", every_execution_with(3), every_execution_with(5)),
                   row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 0>>("a waiter", sampled(200'000),
-                                                                                 sampled(20'000'000))});
+                                                                                 sampled(10'000'000))});
 }

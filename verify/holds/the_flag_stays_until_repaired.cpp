@@ -33,5 +33,5 @@ int main(int argc, char** argv) {
       {row<the_flag_stays_until_repaired<2, 2, 1>>("two, both may die", every_execution()),
        row<the_flag_stays_until_repaired<3, 1, 1>>("three, one dies", every_execution_with(1),
                                                    every_execution_with(2)),
-       row<the_flag_stays_until_repaired<3, 2, 2>>("three, two die", sampled(500'000), sampled(50'000'000))});
+       row<the_flag_stays_until_repaired<3, 2, 2>>("three, two die", sampled(500'000), sampled(25'000'000))});
 }

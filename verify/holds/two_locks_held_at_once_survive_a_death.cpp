@@ -59,5 +59,5 @@ int main(int argc, char** argv) {
                   row<two_locks_held_at_once_survive_a_death<3, 1>>(
                       "three, one dies", every_execution_with(1), every_execution_with(2)),
                   row<two_locks_held_at_once_survive_a_death<3, 2>>("three, two die", sampled(500'000),
-                                                                    sampled(50'000'000))});
+                                                                    sampled(25'000'000))});
 }

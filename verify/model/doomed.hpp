@@ -36,8 +36,8 @@ struct OneIsDoomed : Scenario<Derived, threads, 1> {
 template <template <int> class S>
 std::vector<Row> rows_of_the_doomed() {
   return {row<S<2>>("two", every_execution()),
-          row<S<3>>("three", every_execution_with(2), every_execution_with(4)),
-          row<S<4>>("four", sampled(200'000), sampled(20'000'000))};
+          row<S<3>>("three", every_execution_with(2), every_execution_with(3)),
+          row<S<4>>("four", sampled(200'000), sampled(10'000'000))};
 }
 
 }  // namespace heirlock::verify

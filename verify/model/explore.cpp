@@ -152,6 +152,12 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
   return holds;
 }
 
+void list_row(int index, const Row& row, const Options& options) {
+  const Search& search = options.full ? row.full : row.quick;
+  std::printf("row {\"row\": %d, \"label\": \"%s\", \"sampled\": %llu}\n", index, row.label,
+              static_cast<unsigned long long>(search.executions));
+}
+
 Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
@@ -194,7 +200,7 @@ int explore(int argc, char** argv, const std::vector<Row>& rows) {
       const int index = static_cast<int>(i);
       if (options.row >= 0 && options.row != index) continue;
       if (options.list)
-        std::printf("row {\"row\": %d, \"label\": \"%s\"}\n", index, rows[i].label);
+        list_row(index, rows[i], options);
       else
         all_held = run_row(argv[0], index, rows[i], options) && all_held;
     }

@@ -50,6 +50,7 @@ struct ModelThread {
   bool has_used_a_lock = false;
   Link first = 0;    // the head of its robust list
   Link pending = 0;  // list_op_pending
+  bool has_listed_a_lock = false;
   const void* quiet[2] = {};
   bool time_is_over = false;
   const void* sleeps_on = nullptr;

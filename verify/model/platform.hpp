@@ -146,6 +146,7 @@ struct ModelPlatform {
     if (at != head(me)) return lock_at(at).next.store(to);
     Kernel::running().before_step(Moment::linking);
     me.first = to;
+    me.has_listed_a_lock = true;
     if (telling) Kernel::running().tell("puts %s first on its list", Kernel::running().describe_link(to));
   }
   static void set_prev(const Thread& me, Link at, Link to) {

@@ -32,6 +32,7 @@ class CheckedLock final : public Watcher {
     me.time_is_over = false;
     tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
     const AcquireResult result = Algorithm::acquire(memory, deadline);
+    expect(me.pending == 0, "an acquire has ended and left its pending mark");
     if (result == AcquireResult::not_acquired) {
       tell("... not acquired");
       expect(deadline != Deadline::never, "an acquire without a deadline has given up");
@@ -59,19 +60,19 @@ class CheckedLock final : public Watcher {
     if (depth_ == 1) owner_ = nullptr;  // before the step that lets the next one in
     --depth_;
     tell("release");
-    Algorithm::release(memory);
+    as_owner([&] { Algorithm::release(memory); });
     tell("... released");
   }
   void repaired() {
     tell("repaired");
     must_inherit_ = false;
-    Algorithm::repaired(memory);
+    as_owner([&] { Algorithm::repaired(memory); });
   }
   void abandon() {
     owner_ = nullptr;
     must_inherit_ = true;
     tell("abandon");
-    Algorithm::abandon(memory);
+    as_owner([&] { Algorithm::abandon(memory); });
   }
 
   /// For a death that the kernel is made to miss, or a flag that is set by hand.
@@ -83,6 +84,17 @@ class CheckedLock final : public Watcher {
   Lock memory;
 
  private:
+  template <class Operation>
+  void as_owner(Operation operation) {
+    bool refused = false;
+    try {
+      operation();
+    } catch (const Refused&) {
+      refused = true;
+    }
+    expect(!refused, "the owner is refused what is the owner's");
+    expect(Kernel::running().me().pending == 0, "an operation has ended and left its pending mark");
+  }
   void tell(const char* what) {
     if (telling) Kernel::running().tell("%s: %s", name_, what);
   }
