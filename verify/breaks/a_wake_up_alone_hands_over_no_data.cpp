@@ -1,8 +1,8 @@
 // Spec:    kernel.wake-not-lost
-// Claim:   that must fail: one thread writes, wakes another, and that one reads. If it held, the kernel of
-// the model
-//          would order memory, and the scenarios would prove less than they say.
-// Threads: 2. Search: every execution.
+// Claim:   that must fail: one thread writes, wakes another, and that one reads. If it held, the kernel
+//          of the model would order memory, and the scenarios would prove less than they say.
+// Threads: 2.
+// Search:  every execution.
 // Verdict: data race
 #include "model/scenario.hpp"
 

@@ -1,8 +1,9 @@
 // Spec:    kernel.pending-free
-// Claim:   that must fail: on Linux before 6.2, which wakes nobody when a pending lock is free with WAITERS
-// set, all
-//          waiters get the lock whoever dies. It is why such kernels need the backstop.
-// Threads: 3, of which one may die before any step. Search: bounded.
+// Claim:   that must fail: on Linux before 6.2, which wakes nobody when a pending lock is free with
+//          WAITERS set, all waiters get the lock whoever dies. It is why such kernels need the
+//          backstop.
+// Threads: 3, of which one may die before any step.
+// Search:  bounded.
 // Verdict: deadlock
 #include "model/scenario.hpp"
 

@@ -1,11 +1,11 @@
 // Spec:    lock.inherit.missed, lock.acquire.visibility, lock.acquire.exclusion
-// Claim:   the one place where the backstop counts: if the kernel missed the death of an owner, a waiter
-// whose slice
-//          has ended asks after the owner, and the lock is inherited, with the dead owner's writes, by
-//          whoever comes first; an owner that lives is left alone; and a timed acquire asks before it gives
-//          up.
-// Threads: 3: an owner that vanishes or not, and two waiters, one of which may be timed. Slices may end at
-// any time. Search:  bounded and random. (Reduced search does not know what the end of a slice depends on.)
+// Claim:   the one place where the backstop counts: if the kernel missed the death of an owner, a
+//          waiter whose slice has ended asks after the owner, and the lock is inherited, with the dead
+//          owner's writes, by whoever comes first; an owner that lives is left alone; and a timed
+//          acquire asks before it gives up.
+// Threads: 3: an owner that vanishes or not, and two waiters, one of which may be timed. Slices may end
+//          at any time.
+// Search:  bounded and random. (Reduced search does not know what the end of a slice depends on.)
 #include "model/scenario.hpp"
 
 namespace {

@@ -1,11 +1,11 @@
 // Spec:    lock.owner.thread-id-reuse, lock.acquire.visibility
 // Claim:   if the kernel missed the death of an owner, and a new thread is given its thread id, the new
-// thread is
-//          not taken for the owner: it can neither re-enter nor release; its acquire inherits, with the dead
-//          owner's writes; and a sleeper behind the dead owner gets the lock in turn.
-// Threads: 2 and 3: the owner that vanishes, its namesake that begins afterwards, and a waiter; the namesake
-// or the
-//          waiter may die. Search: every execution for 2; bounded and random for 3.
+//          thread is not taken for the owner: it can neither re-enter nor release; its acquire
+//          inherits, with the dead owner's writes; and a sleeper behind the dead owner gets the lock in
+//          turn.
+// Threads: 2 and 3: the owner that vanishes, its namesake that begins afterwards, and a waiter; the
+//          namesake or the waiter may die.
+// Search:  every execution for 2; bounded and random for 3.
 #include "model/scenario.hpp"
 
 namespace {

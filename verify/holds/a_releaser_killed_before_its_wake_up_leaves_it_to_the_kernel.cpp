@@ -1,7 +1,7 @@
 // Spec:    lock.acquire.progress, kernel.pending-free
-// Claim:   a releaser that is killed between freeing the lock and waking a sleeper leaves the wake-up to the
-// kernel,
-//          even if the lock is another's by then: the word still says that somebody sleeps.
+// Claim:   a releaser that is killed between freeing the lock and waking a sleeper leaves the wake-up
+//          to the kernel, even if the lock is another's by then: the word still says that somebody
+//          sleeps.
 // Threads: 2 to 4: a victim, which dies at this moment, and others that use the lock.
 // Search:  every execution for 2, bounded for 3, random for 4.
 #include "model/doomed.hpp"

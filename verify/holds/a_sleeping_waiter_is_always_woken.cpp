@@ -1,11 +1,10 @@
 // Spec:    lock.acquire.progress, lock.acquire.blocking, lock.inherit.sleeper
-// Claim:   whoever waits for the lock gets it, whoever else dies at whatever step: no waiter sleeps on while
-// the
-//          lock is free, or held by somebody who goes on. (A thread that sleeps for ever is reported as a
-//          deadlock.)
+// Claim:   whoever waits for the lock gets it, whoever else dies at whatever step: no waiter sleeps on
+//          while the lock is free, or held by somebody who goes on. (A thread that sleeps for ever is
+//          reported as a deadlock.)
 // Threads: 2, 3 and 4, with 0 to 3 deaths before any step, asleep included.
-// Search:  every execution for 2 (with two critical sections each, in the full run); bounded for 3; random
-// for 3 and 4.
+// Search:  every execution for 2 (with two critical sections each, in the full run); bounded for 3;
+//          random for 3 and 4.
 #include "model/scenario.hpp"
 
 namespace {

@@ -1,8 +1,8 @@
 // Spec:    lock.try.free, lock.try.busy
-// Claim:   a try does not fail on a lock that the caller knows to be free, because its last owner has said so
-// after
-//          its release; whatever older values of the word it might still see.
-// Threads: 2: an owner that says when it has released, and one that tries then. Search: every execution.
+// Claim:   a try does not fail on a lock that the caller knows to be free, because its last owner has
+//          said so after its release; whatever older values of the word it might still see.
+// Threads: 2: an owner that says when it has released, and one that tries then.
+// Search:  every execution.
 #include "model/scenario.hpp"
 
 namespace {

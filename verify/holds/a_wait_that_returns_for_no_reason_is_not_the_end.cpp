@@ -1,8 +1,7 @@
 // Spec:    lock.acquire.signal, lock.acquire.blocking
 // Claim:   a wait may return for a signal, or for no reason: the acquire goes on until it has the lock.
-// Threads: 2 with two such returns each, either of which may die; 3 with one. Search: every execution for 2,
-// bounded
-//          for 3.
+// Threads: 2 with two such returns each, either of which may die; 3 with one.
+// Search:  every execution for 2, bounded for 3.
 #include "model/scenario.hpp"
 
 namespace {

@@ -1,7 +1,9 @@
 // Spec:    lock.acquire.progress, lock.timeout.ends
-// Claim:   a timed acquire may give up at any moment, woken or not, and no other waiter sleeps on because of
-// it. Threads: 3: an owner, one that waits with a timeout, one that waits without; one may die before any
-// step. Search:  bounded and random.
+// Claim:   a timed acquire may give up at any moment, woken or not, and no other waiter sleeps on
+//          because of it.
+// Threads: 3: an owner, one that waits with a timeout, one that waits without; one may die before any
+//          step.
+// Search:  bounded and random.
 #include "model/scenario.hpp"
 
 namespace {

@@ -1,9 +1,9 @@
 // Spec:    lock.acquire.progress, lock.timeout.not-early
-// Claim:   a timed acquire that was woken looks at the lock once more before its deadline counts: if nobody
-// else
-//          wants the lock it gets it, however late it is, and whatever older value of the word it can still
-//          see.
-// Threads: 2: an owner and one that waits with a timeout. Search: every execution.
+// Claim:   a timed acquire that was woken looks at the lock once more before its deadline counts: if
+//          nobody else wants the lock it gets it, however late it is, and whatever older value of the
+//          word it can still see.
+// Threads: 2: an owner and one that waits with a timeout.
+// Search:  every execution.
 #include "model/scenario.hpp"
 
 namespace {

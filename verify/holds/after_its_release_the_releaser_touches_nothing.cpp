@@ -1,10 +1,10 @@
 // Spec:    lock.release.untouched
-// Claim:   once the word says free, the next owner may give the lock's memory back: the releaser touches none
-// of
-//          its fields any more, however its release ends. (What touches memory that was given back is
-//          reported.)
-// Threads: 2 and 3 users; the last one to use the lock destroys it. Whether a release wakes one or all is
-// drawn. Search:  every execution for 2; bounded and random for 3.
+// Claim:   once the word says free, the next owner may give the lock's memory back: the releaser
+//          touches none of its fields any more, however its release ends. (What touches memory that was
+//          given back is reported.)
+// Threads: 2 and 3 users; the last one to use the lock destroys it. Whether a release wakes one or all
+//          is drawn.
+// Search:  every execution for 2; bounded and random for 3.
 #include <new>
 
 #include "model/scenario.hpp"

@@ -1,8 +1,8 @@
 // Spec:    lockable.destroy-held, lockable.recover.throws, lock.inherit.flag
-// Claim:   an owner that gives the lock up unrepaired, at any depth, frees it as its death would: the next
-// one
-//          inherits, a sleeper is woken, and a death in the middle of it changes nothing.
-// Threads: 2 and 3; each may die before any step. Search: every execution for 2, bounded for 3.
+// Claim:   an owner that gives the lock up unrepaired, at any depth, frees it as its death would: the
+//          next one inherits, a sleeper is woken, and a death in the middle of it changes nothing.
+// Threads: 2 and 3; each may die before any step.
+// Search:  every execution for 2, bounded for 3.
 #include "model/scenario.hpp"
 
 namespace {

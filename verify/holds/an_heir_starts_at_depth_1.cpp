@@ -1,6 +1,7 @@
 // Spec:    lock.inherit.depth, lock.inherit.death
-// Claim:   an heir owns the lock at depth 1, whatever depth the dead owner had reached, and one release frees
-// it. Threads: 2: an owner that dies at some step between depth 1 and 3, and an heir, which may die too.
+// Claim:   an heir owns the lock at depth 1, whatever depth the dead owner had reached, and one release
+//          frees it.
+// Threads: 2: an owner that dies at some step between depth 1 and 3, and an heir, which may die too.
 // Search:  every execution.
 #include "model/scenario.hpp"
 

@@ -1,7 +1,6 @@
 // Spec:    lock.inherit.death, kernel.owner-died
-// Claim:   an owner that is killed when it has taken the lock and not yet put it on its list leaves it to an
-// heir: its
-//          pending mark names the lock.
+// Claim:   an owner that is killed when it has taken the lock and not yet put it on its list leaves it
+//          to an heir: its pending mark names the lock.
 // Threads: 2 to 4: a victim, which dies at a step in between, and others that use the lock.
 // Search:  every execution for 2, bounded for 3, random for 4.
 #include "model/doomed.hpp"

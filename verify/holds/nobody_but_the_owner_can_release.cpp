@@ -1,7 +1,10 @@
-// Spec:    lock.release.owner-only, lock.release.free, lock.inherit.repaired-owner-only, lock.owner.query
-// Claim:   a release, or repaired(), by a thread that does not own the lock is refused and changes nothing,
-//          whatever the owner is doing meanwhile, and whether or not the thread has owned the lock before.
-// Threads: 2; either may die before any step. Search: every execution.
+// Spec:    lock.release.owner-only, lock.release.free, lock.inherit.repaired-owner-only,
+//          lock.owner.query
+// Claim:   a release, or repaired(), by a thread that does not own the lock is refused and changes
+//          nothing, whatever the owner is doing meanwhile, and whether or not the thread has owned the
+//          lock before.
+// Threads: 2; either may die before any step.
+// Search:  every execution.
 #include "model/scenario.hpp"
 
 namespace {

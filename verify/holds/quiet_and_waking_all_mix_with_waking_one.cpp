@@ -1,7 +1,9 @@
 // Spec:    lock.acquire.progress, lock.acquire.exclusion, lock.acquire.visibility
-// Claim:   whether a release wakes one sleeper and keeps WAITERS, or wakes all and drops it, may differ from
-//          release to release in any pattern: nobody is stranded, no death is forgotten, no write is lost.
-// Threads: 2 to 4; the thread's note of a vain wake-up is drawn at each look; each may die before any step.
+// Claim:   whether a release wakes one sleeper and keeps WAITERS, or wakes all and drops it, may differ
+//          from release to release in any pattern: nobody is stranded, no death is forgotten, no write
+//          is lost.
+// Threads: 2 to 4; the thread's note of a vain wake-up is drawn at each look; each may die before any
+//          step.
 // Search:  every execution for 2; bounded and random above.
 #include "model/scenario.hpp"
 

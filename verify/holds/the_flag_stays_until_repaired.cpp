@@ -1,7 +1,8 @@
 // Spec:    lock.inherit.flag, lock.inherit.repaired, lock.inherit.death
-// Claim:   after a death each take says `inherited`, through releases and further deaths, until an owner has
-//          declared the state repaired; from then on none does, until the next death.
-// Threads: 2 and 3; each acquires and releases twice, draws whether it repairs what it inherits, and may die.
+// Claim:   after a death each take says `inherited`, through releases and further deaths, until an
+//          owner has declared the state repaired; from then on none does, until the next death.
+// Threads: 2 and 3; each acquires and releases twice, draws whether it repairs what it inherits, and
+//          may die.
 // Search:  every execution for 2 threads with one round; bounded and random above.
 #include "model/scenario.hpp"
 

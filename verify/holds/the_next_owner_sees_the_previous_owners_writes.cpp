@@ -1,9 +1,8 @@
 // Spec:    lock.acquire.visibility
-// Claim:   what one owner wrote under the lock, the next owner reads, whether the former released the lock or
-// died
-//          with it, and in whatever form the lock was freed.
-// Threads: 2, both of which may die before any step; 3 with one death. Whether a release wakes one or all is
-//          drawn. Data that no order protects is reported as a data race.
+// Claim:   what one owner wrote under the lock, the next owner reads, whether the former released the
+//          lock or died with it, and in whatever form the lock was freed.
+// Threads: 2, both of which may die before any step; 3 with one death. Whether a release wakes one or
+//          all is drawn. Data that no order protects is reported as a data race.
 // Search:  every execution for 2; bounded and random for 3.
 #include "model/scenario.hpp"
 

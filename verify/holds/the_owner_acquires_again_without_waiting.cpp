@@ -1,6 +1,8 @@
 // Spec:    lock.reentry.result, lock.reentry.depth
-// Claim:   whoever owns the lock acquires it again at once, in any form, and only the last of its releases
-// frees it. Threads: 2; either may die before any step. Search: every execution.
+// Claim:   whoever owns the lock acquires it again at once, in any form, and only the last of its
+//          releases frees it.
+// Threads: 2; either may die before any step.
+// Search:  every execution.
 #include "model/scenario.hpp"
 
 namespace {

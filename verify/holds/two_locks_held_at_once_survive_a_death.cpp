@@ -1,10 +1,9 @@
 // Spec:    lock.inherit.death, lock.inherit.many, lock.inherit.sleeper
-// Claim:   a thread that holds two locks, takes and frees them in any order, and dies at any step, leaves
-// both to
-//          heirs; and no step of one operation spoils the list that the other lock hangs on.
-// Threads: 2 and 3: one that holds both locks, and one waiter for each. Search: every execution for 2,
-// bounded and
-//          random for 3.
+// Claim:   a thread that holds two locks, takes and frees them in any order, and dies at any step,
+//          leaves both to heirs; and no step of one operation spoils the list that the other lock hangs
+//          on.
+// Threads: 2 and 3: one that holds both locks, and one waiter for each.
+// Search:  every execution for 2, bounded and random for 3.
 #include "model/scenario.hpp"
 
 namespace {

@@ -175,10 +175,10 @@ struct LinuxPlatform {
 
   /// Sleeps if the word still holds `seen`, compared and queued in one step, until woken, the deadline, a
   /// signal, or the end of the slice. May return for no reason.
-  /// Returns `slice_ended` only when the slice ended its sleep. Promises no order of memory, and not that a
-  /// wake-up was meant for this lock. A wake-up it consumed is never reported as slice_ended.
-  /// The slice is a backstop, for what the kernel's walk does not see and for threads that are stopped before
-  /// they wake others.
+  /// Returns `slice_ended` only when the slice ended its sleep. Promises no order of memory, not even that
+  /// the word as read next is as new as the wake-up, and not that a wake-up was meant for this lock. A
+  /// wake-up it consumed is never reported as slice_ended. The slice is a backstop, for what the kernel's
+  /// walk does not see and for threads that are stopped before they wake others.
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                    Patience& patience) noexcept;
   /// As wait(), without slices. Returns true when the deadline ended it.

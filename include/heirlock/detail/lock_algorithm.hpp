@@ -73,7 +73,8 @@ class LockAlgorithm {
   using Thread = typename Platform::Thread;
   using Deadline = typename Platform::Deadline;
 
-  // Memory orders. What is not named here is relaxed.
+  // Memory orders. What is not named here is relaxed. SPECIFICATION.md, section 6, names for each the mutant
+  // of verify/breaks that shows what happens without it.
   //
   // take: acquire. Pairs with free_it, free_in_kernel and bury_it.
   //   Brings in: everything the last owner wrote under the lock.
@@ -205,8 +206,8 @@ class LockAlgorithm {
     if (Platform::owner_is_gone(owner_of(word)) && lock.owner_id.load(Order::relaxed) == id) bury(lock, word);
   }
 
-  // Bends INV-OWNER: the owner is gone and the kernel has not said so in the word. Meanwhile a waiter may have
-  // set its bit, and this caller may have no time left for another look.
+  // Bends INV-OWNER: the owner is gone and the kernel has not said so in the word. Meanwhile a waiter may
+  // have set its bit, and this caller may have no time left for another look.
   static void bury(Lock& lock, std::uint32_t word) {
     if (!lock.word.compare_exchange(word, (word & waiters_bit) | owner_died_bit, bury_it))
       lock.word.compare_exchange(word | waiters_bit, waiters_bit | owner_died_bit, bury_it);
