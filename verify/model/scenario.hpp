@@ -75,6 +75,7 @@ class CheckedLock final : public Watcher {
     as_owner([&] { Algorithm::abandon(memory); });
   }
 
+  bool is_held() const { return owner_ != nullptr; }
   /// For a death that the kernel is made to miss, or a flag that is set by hand.
   void owner_died() override {
     owner_ = nullptr;

@@ -1,8 +1,9 @@
 // A scheduler for Relacy that takes each decision from choices().
 //
 // Relacy's own ones are not used: its full and its bounded search let a thread that was woken run only after
-// every other thread has made a step, which leaves out just the executions in which one is held up between
-// freeing the lock and waking a sleeper; and its random one repeats itself (see search.cpp).
+// every other thread has made a step since it last slept, which leaves out just the executions in which one
+// is held up between freeing the lock and waking a sleeper; and its random one repeats itself (see
+// search.cpp).
 #ifndef HEIRLOCK_VERIFY_MODEL_SCHEDULER_HPP
 #define HEIRLOCK_VERIFY_MODEL_SCHEDULER_HPP
 
