@@ -39,7 +39,7 @@ struct the_invariants_hold_between_any_two_steps
 int main(int argc, char** argv) {
   return explore(argc, argv,
                  {row<the_invariants_hold_between_any_two_steps<2, 2>>(
-                      "two, both may die", every_execution_with(2), every_execution_with(5)),
+                      "two, both may die", every_execution_with(2), every_execution_with(4)),
                   row<the_invariants_hold_between_any_two_steps<3, 1>>("three, one dies", sampled(300'000),
                                                                        every_execution_with(1)),
                   row<the_invariants_hold_between_any_two_steps<3, 3>>("three, all may die", sampled(300'000),
