@@ -75,11 +75,24 @@ class Progress:
             print(f"\r{line[:columns - 1]:{columns - 1}}", end="", flush=True)
 
 
-def run_row(check, row, options, progress):
+class TimeLeft:
+    """Shares out the time of a full run, so that the last rows get their part on a slow machine too."""
+
+    def __init__(self, minutes, rows):
+        self.end, self.rows = time.monotonic() + 60 * minutes, rows
+
+    def of_next_row(self):
+        left = max(self.end - time.monotonic(), 0)
+        share = 8 * os.cpu_count() * left / max(self.rows, 1)  # rows differ much: what one leaves, others may use
+        self.rows -= 1
+        return max(min(share, left), 5)
+
+
+def run_row(check, row, options, progress, seconds=0):
     """One row of a program. Returns its result, with the story of a failure."""
     command = [check.program, "--row", str(row["row"]), "--seed", str(options.seed)]
     if options.full and check.kind == "scenario":
-        command.append("--full")
+        command += ["--full", "--seconds", f"{seconds:.0f}"]
     job = f"{check.name} ({row['label']})"
     story, result = [], None
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -122,10 +135,12 @@ def run_all(checks, options):
     order = sorted(jobs, key=lambda job: (job[1] is None, job[1] is not None and job[1]["sampled"] > 0,
                                           -job[1]["sampled"] if job[1] else 0))
     progress = Progress(len(jobs))
+    time_left = TimeLeft(options.minutes, sum(row is not None for _, row in jobs))
 
     def run(job):
         check, row = job
-        results = [run_row(check, row, options, progress)] if row else run_until_caught(check, options, progress)
+        results = ([run_row(check, row, options, progress, time_left.of_next_row())] if row
+                   else run_until_caught(check, options, progress))
         progress.finish(f"{check.name} ({row['label']})" if row else check.name, results)
         return check, results
 
@@ -155,7 +170,7 @@ def report(outcomes, options, seconds):
     if scenarios:
         table(["scenario", "threads", "deaths", "search", "executions", "exhausted", "seconds", "verdict"],
               [[f"{r['name']}: {r['label']}", str(r["threads"]), str(r["deaths"]), r["search"], f"{r['executions']:,}",
-                "yes" if r["exhausted"] else "sampled" if r["search"] == "random" else "no", f"{r['seconds']:.1f}",
+                "yes" if r["exhausted"] else "sampled" if r["search"] == "random" else "no, cut", f"{r['seconds']:.1f}",
                 r["verdict"]] for r in scenarios])
     for kind in ("mutant", "control"):
         lines = []
@@ -210,6 +225,7 @@ def main():
     parser = argparse.ArgumentParser(prog="ci/verify", description="Model checks of the lock.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios, mutants or controls; all of them without")
     parser.add_argument("--full", action="store_true", help="as far as about an hour goes")
+    parser.add_argument("--minutes", type=float, default=60, help="of a full run, at most (60)")
     parser.add_argument("--seed", type=int, default=1, help="of the random searches")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
     parser.add_argument("--row", type=int, help="only this row of a scenario")
