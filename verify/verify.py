@@ -2,6 +2,7 @@
 """Builds and runs the model checks, and says what they came to. See ci/verify for the options."""
 import argparse
 import concurrent.futures
+import difflib
 import json
 import os
 import pathlib
@@ -16,22 +17,40 @@ BUILD = ROOT / "build" / "verify"
 HOLDS, BREAKS = ROOT / "verify" / "holds", ROOT / "verify" / "breaks"
 
 
+VERDICTS = ("data race", "deadlock", "assertion", "invariant", "livelock", "access to freed memory")
+
+
 class Check:
     """A scenario, a mutant of the algorithm, or a control: a scenario that must fail."""
 
     def __init__(self, source):
+        self.source = source
         self.name = source.stem
         self.kind = "scenario" if source.parent == HOLDS else "mutant" if source.suffix == ".mutant" else "control"
         self.program = BUILD / "verify" / source.parent.name / self.name
-        text = source.read_text()
-        self.expected = "holds" if self.kind == "scenario" else self.field(text, "Verdict")
-        self.caught_by = self.field(text, "Caught by") if self.kind == "mutant" else self.name
+        self.expected, self.caught_by, self.breaks = "holds", self.name, None
+        if self.kind != "scenario":
+            self.expected = self.field("Verdict")
+            if self.expected.split(":")[0] not in VERDICTS:
+                self.refuse(f"the verdict '{self.expected}', expected one of: {', '.join(VERDICTS)}")
+        if self.kind == "mutant":
+            self.breaks = self.field("Breaks")
+            self.caught_by = self.field("Caught by")
+            if not (HOLDS / f"{self.caught_by}.cpp").exists():
+                self.refuse(f"'Caught by: {self.caught_by}', expected a scenario of verify/holds")
 
-    def field(self, text, name):
-        found = re.search(rf"^(?://|#) {name}: *(\S.*?) *$", text, re.MULTILINE)
+    def field(self, name):
+        found = re.search(rf"^(?://|#) {name}: *(\S.*?) *$", self.source.read_text(), re.MULTILINE)
         if not found:
-            sys.exit(f"verify: found no line '{name}:' in {self.name}, expected one")
+            self.refuse(f"no line '{name}:', expected one")
         return found.group(1)
+
+    def refuse(self, what):
+        sys.exit(f"{self.source.relative_to(ROOT)}: found {what}")
+
+    def came_out(self, result):
+        """Whether a result is the expected one, in these words if the file has some: 'assertion: two threads ...'."""
+        return self.expected in (result["verdict"], f"{result['verdict']}: {result.get('words', '')}")
 
     def rows(self, full=False):
         command = [self.program, "--list"] + (["--full"] if full else [])
@@ -62,9 +81,10 @@ class Progress:
             if self.on_terminal:
                 self.show()
             else:
-                last = results[-1]
-                print(f"[{self.done}/{self.total}] {job}: {last['verdict']}, {last['executions']:,} executions, "
-                      f"{last['seconds']:.1f} s", flush=True)
+                executions = sum(result["executions"] for result in results)
+                seconds = sum(result["seconds"] for result in results)
+                print(f"[{self.done}/{self.total}] {job}: {results[-1]['verdict']}, {executions:,} executions, "
+                      f"{seconds:.1f} s", flush=True)
 
     def show(self):
         if self.on_terminal:
@@ -78,12 +98,12 @@ class Progress:
 class TimeLeft:
     """Shares out the time of a full run, so that the last rows get their part on a slow machine too."""
 
-    def __init__(self, minutes, rows):
-        self.end, self.rows = time.monotonic() + 60 * minutes, rows
+    def __init__(self, minutes, rows, jobs):
+        self.end, self.rows, self.jobs = time.monotonic() + 60 * minutes, rows, jobs
 
     def of_next_row(self):
         left = max(self.end - time.monotonic(), 0)
-        share = 8 * os.cpu_count() * left / max(self.rows, 1)  # rows differ much: what one leaves, others may use
+        share = 8 * self.jobs * left / max(self.rows, 1)  # rows differ much: what one leaves, others may use
         self.rows -= 1
         return max(min(share, left), 5)
 
@@ -106,10 +126,14 @@ def run_row(check, row, options, progress, seconds=0):
     if result is None:
         result = {**row, "threads": 0, "deaths": 0, "search": "", "executions": 0, "exhausted": False, "seconds": 0.0,
                   "verdict": f"ended with status {process.returncode}"}
+    words = [line.split("*** ", 1)[1] for line in story if "*** " in line]
+    result["words"] = words[0] if words else ""
     if result["verdict"] != "holds" and story:
         story = [line for line in story if not line.startswith("to see it again")]
-        replay = result.get("replay", "")
-        story.append(f"to see it again: ci/verify {check.name} --row {row['row']} --replay {replay}")
+        if check.breaks:
+            story.insert(0, f"broken: {check.breaks}")
+        if "replay" in result:
+            story.append(f"to see it again: ci/verify {check.name} --row {row['row']} --replay {result['replay']}")
     return {**result, "name": check.name, "kind": check.kind, "story": story}
 
 
@@ -135,7 +159,7 @@ def run_all(checks, options):
     order = sorted(jobs, key=lambda job: (job[1] is None, job[1] is not None and job[1]["sampled"] > 0,
                                           -job[1]["sampled"] if job[1] else 0))
     progress = Progress(len(jobs))
-    time_left = TimeLeft(options.minutes, sum(row is not None for _, row in jobs))
+    time_left = TimeLeft(options.minutes, sum(row is not None for _, row in jobs), options.jobs)
 
     def run(job):
         check, row = job
@@ -144,60 +168,76 @@ def run_all(checks, options):
         progress.finish(f"{check.name} ({row['label']})" if row else check.name, results)
         return check, results
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         finished = {id(job): pool.submit(run, job) for job in order}
-        outcomes = [finished[id(job)].result() for job in jobs]
+        try:
+            outcomes = [finished[id(job)].result() for job in jobs]
+        except KeyboardInterrupt:  # which the programs that run have got too
+            pool.shutdown(wait=False, cancel_futures=True)
+            sys.exit("\nverify: interrupted; nothing is decided")
     if progress.on_terminal:
         print()
     return outcomes
 
 
-def table(head, lines):
-    widths = [max(len(line[i]) for line in [head] + lines) for i in range(len(head))]
-    for line in [head] + lines:
-        cells = [cell.rjust(width) if re.fullmatch(r"[\d.,]+", cell) else cell.ljust(width)
-                 for cell, width in zip(line, widths)]
-        print("  ".join(cells).rstrip())
+def report_scenarios(results):
+    lines, last = [], None
+    for r in results:
+        if r["name"] != last:
+            lines.append([r["name"]] + [""] * 7)
+            last = r["name"]
+        exhausted = "yes" if r["exhausted"] else "sampled" if r["search"] == "random" else "no, cut"
+        lines.append([f"  {r['label']}", str(r["threads"]), str(r["deaths"]), r["search"], f"{r['executions']:,}", exhausted,
+                      f"{r['seconds']:.1f}", r["verdict"]])
+    names = {i for i, line in enumerate(lines) if not line[1]}
+    head = ["scenario", "threads", "deaths", "search", "executions", "exhausted", "seconds", "verdict"]
+    rows = [line for i, line in enumerate(lines) if i not in names] + [head]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    for i, line in enumerate([head] + lines):
+        if i - 1 in names:
+            print(line[0])
+        else:
+            print("  ".join(cell.rjust(width) if re.fullmatch(r"[\d.,]+", cell) else cell.ljust(width)
+                            for cell, width in zip(line, widths)).rstrip())
+    print()
+
+
+def report_broken(kind, checked):
+    print(f"{kind}, by whom it is caught, how, and after how many executions" if kind == "mutant" else
+          "control, how it fails, and after how many executions")
+    for check, results in checked:
+        last = results[-1]
+        verdict = last["verdict"] + (f": {last['words']}" if last["words"] else "")
+        by = f"{check.caught_by}: " if kind == "mutant" else ""
+        print(f"{check.name}\n    {by}{verdict}, {sum(r['executions'] for r in results):,}")
+        if not check.came_out(last):
+            print(f"    EXPECTED {check.expected}")
     print()
 
 
 def report(outcomes, options, seconds):
     """Prints tables and stories. Returns whether all came out as expected."""
     scenarios = [results[0] for check, results in outcomes if check.kind == "scenario"]
-    others = [(check, results) for check, results in outcomes if check.kind != "scenario"]
-    wrong = [result for result in scenarios if result["verdict"] != "holds"]
+    wrong = [results[-1] for check, results in outcomes if not check.came_out(results[-1])]
     print()
     if scenarios:
-        table(["scenario", "threads", "deaths", "search", "executions", "exhausted", "seconds", "verdict"],
-              [[f"{r['name']}: {r['label']}", str(r["threads"]), str(r["deaths"]), r["search"], f"{r['executions']:,}",
-                "yes" if r["exhausted"] else "sampled" if r["search"] == "random" else "no, cut", f"{r['seconds']:.1f}",
-                r["verdict"]] for r in scenarios])
-    for kind in ("mutant", "control"):
-        lines = []
-        for check, results in others:
-            if check.kind != kind:
-                continue
-            last = results[-1]
-            as_expected = last["verdict"] == check.expected
-            lines.append([check.name, check.caught_by, last["verdict"] + ("" if as_expected else f", expected {check.expected}"),
-                          f"{sum(r['executions'] for r in results):,}"])
-            if not as_expected:
-                wrong.append(last)
-        if lines:
-            table([kind, "caught by", "verdict", "executions"], lines)
-    told = wrong if len(outcomes) > 1 or wrong else [results[-1] for _, results in others]
+        report_scenarios(scenarios)
+    summary = []
+    if scenarios:
+        held = sum(result["verdict"] == "holds" for result in scenarios)
+        summary.append(f"{held} of {len(scenarios)} scenario rows hold")
+    for kind, words in (("mutant", "mutants are caught as expected"), ("control", "controls fail as expected")):
+        checked = [(check, results) for check, results in outcomes if check.kind == kind]
+        if checked:
+            report_broken(kind, checked)
+            summary.append(f"{sum(check.came_out(results[-1]) for check, results in checked)} of {len(checked)} {words}")
+    told = wrong if wrong or len(outcomes) > 1 else [results[-1] for check, results in outcomes if check.kind != "scenario"]
     for result in told:
         print(f"{result['name']} ({result['label']}): {result['verdict']}")
-        print("\n".join(result["story"]))
+        print("\n".join(result["story"] or ["no execution fails: the scenario does not notice this change"]))
         print()
     executions = sum(r["executions"] for _, results in outcomes for r in results)
-    held = sum(r["verdict"] == "holds" for r in scenarios)
-    caught = sum(results[-1]["verdict"] == check.expected for check, results in others if check.kind == "mutant")
-    mutants = sum(check.kind == "mutant" for check, _ in others)
-    controls = sum(check.kind == "control" for check, _ in others)
-    failed = sum(results[-1]["verdict"] == check.expected for check, results in others if check.kind == "control")
-    print(f"{held} of {len(scenarios)} scenario rows hold; {caught} of {mutants} mutants are caught as expected; "
-          f"{failed} of {controls} controls fail as expected")
+    print("; ".join(summary))
     print(f"{executions:,} executions in {seconds:.0f} s, seed {options.seed}")
     print("verify: FAILED" if wrong else "verify: all as expected")
     if options.json:
@@ -209,45 +249,74 @@ def report(outcomes, options, seconds):
     return not wrong
 
 
-def build(targets):
+def build(targets, jobs):
     """Configures and builds, with ninja's own progress on a terminal."""
     quiet = None if sys.stdout.isatty() else subprocess.PIPE
     configure = ["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DHEIRLOCK_BUILD_TESTS=OFF",
                  "-DHEIRLOCK_BUILD_STRESS=OFF", "-DHEIRLOCK_BUILD_VERIFY=ON"]
-    compile_ = ["cmake", "--build", BUILD] + (["--target", *targets] if targets else [])
+    compile_ = ["cmake", "--build", BUILD, "--parallel", str(jobs)] + (["--target", *targets] if targets else [])
     for command, output in ((configure, subprocess.PIPE), (compile_, quiet)):
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             sys.exit(f"{done.stdout or ''}\nverify: building failed; the messages stand above")
 
 
-def main():
+def options_of_command_line():
     parser = argparse.ArgumentParser(prog="ci/verify", description="Model checks of the lock.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios, mutants or controls; all of them without")
-    parser.add_argument("--full", action="store_true", help="as far as about an hour goes")
+    parser.add_argument("--full", action="store_true", help="larger bounds for the scenarios")
     parser.add_argument("--minutes", type=float, default=60, help="of a full run, at most (60)")
     parser.add_argument("--seed", type=int, default=1, help="of the random searches")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at once (as many as processors)")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
-    parser.add_argument("--row", type=int, help="only this row of a scenario")
-    parser.add_argument("--replay", metavar="CHOICES", help="tell this one execution")
+    parser.add_argument("--row", type=int, help="only this row of one scenario")
+    parser.add_argument("--replay", metavar="CHOICES", help="tell this one execution of that row")
     options = parser.parse_args()
-    checks = [Check(source) for source in sorted(HOLDS.glob("*.cpp")) + sorted(BREAKS.glob("*.mutant")) +
-              sorted(BREAKS.glob("*.cpp"))]
-    if options.names:
-        known = {check.name for check in checks}
-        for name in options.names:
-            if name not in known:
-                sys.exit(f"verify: found the name '{name}', expected one of verify/holds or verify/breaks")
-        checks = [check for check in checks if check.name in options.names]
-    if options.replay and (len(checks) != 1 or options.row is None):
-        sys.exit("verify: found --replay, expected one NAME and --row with it")
-    print(f"building {len(checks)} programs" + (" (a minute or two)" if len(checks) > 3 else ""), flush=True)
-    build([check.name for check in checks] if options.names else [])
-    if options.replay:
-        sys.exit(subprocess.run([checks[0].program, "--row", str(options.row), "--replay", options.replay]).returncode)
+    if options.seed < 0 or options.jobs < 1:
+        parser.error("found a negative seed or no job, expected --seed from 0 and --jobs from 1")
+    if options.json:
+        try:
+            open(options.json, "a").close()  # not after an hour
+        except OSError as error:
+            parser.error(f"found {options.json}, which cannot be written: {error.strerror}")
+    return options
+
+
+def checks_of(names):
+    sources = sorted(HOLDS.glob("*.cpp")) + sorted(BREAKS.glob("*.mutant")) + sorted(BREAKS.glob("*.cpp"))
+    wanted = [pathlib.Path(name).stem for name in names]
+    known = [source.stem for source in sources]
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            sys.exit(f"verify: found the name '{name}', expected that of a file of verify/holds or verify/breaks{hint}")
+    return [Check(source) for source in sources if not names or source.stem in wanted]
+
+
+def main():
+    options = options_of_command_line()
+    checks = checks_of(options.names)
+    if options.row is not None and len(checks) != 1 or options.replay is not None and options.row is None:
+        sys.exit("verify: found --row or --replay, expected one NAME, and --row N with --replay")
+    print("building " + (f"{len(checks)} programs (a minute or two)" if len(checks) > 3 else
+                         ", ".join(check.name for check in checks)), flush=True)
+    try:
+        build([check.name for check in checks] if options.names else [], options.jobs)
+    except KeyboardInterrupt:
+        sys.exit("\nverify: interrupted while building")
+    if options.row is not None and options.row not in range(len(checks[0].rows())):
+        sys.exit(f"verify: found --row {options.row}, expected 0 to {len(checks[0].rows()) - 1}")
+    if options.replay is not None:
+        program = [checks[0].program, "--row", str(options.row), "--replay", options.replay]
+        sys.exit(subprocess.run(program).returncode)
     start = time.monotonic()
     outcomes = run_all(checks, options)
-    sys.exit(0 if report(outcomes, options, time.monotonic() - start) else 1)
+    as_expected = report(outcomes, options, time.monotonic() - start)
+    for check in checks:
+        if options.names and check.kind == "mutant" and check.caught_by not in [other.name for other in checks]:
+            print(f"(not run here: {check.caught_by} on the header that ships)")
+    sys.exit(0 if as_expected else 1)
 
 
 main()

@@ -1,4 +1,3 @@
-// Spec:    kernel.wake-not-lost
 // Claim:   that must fail: one thread writes, wakes another, and that one reads. If it held, the kernel
 //          of the model would order memory, and the scenarios would prove less than they say.
 // Threads: 2.

@@ -1,4 +1,3 @@
-// Spec:    kernel.wake-op
 // Claim:   that must fail: one thread writes, and lets the kernel store 0 and wake all; the other one
 //          reads when it has seen the 0. If it held, the model would take the kernel's store for a
 //          release.

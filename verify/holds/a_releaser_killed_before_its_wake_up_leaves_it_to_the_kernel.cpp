@@ -1,4 +1,4 @@
-// Spec:    lock.acquire.progress, kernel.pending-free
+// Spec:    lock.acquire.progress
 // Claim:   a releaser that is killed between freeing the lock and waking a sleeper leaves the wake-up
 //          to the kernel, even if the lock is another's by then: the word still says that somebody
 //          sleeps.

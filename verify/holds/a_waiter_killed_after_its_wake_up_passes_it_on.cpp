@@ -1,4 +1,4 @@
-// Spec:    lock.acquire.progress, kernel.pending-free
+// Spec:    lock.acquire.progress
 // Claim:   a waiter that is killed when it was woken and has not run yet leaves its wake-up to the next
 //          sleeper: its pending mark tells the kernel to wake one.
 // Threads: 2 to 4: a victim, which dies at this moment, and others that use the lock.

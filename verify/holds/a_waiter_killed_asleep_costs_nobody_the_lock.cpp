@@ -1,4 +1,4 @@
-// Spec:    lock.acquire.progress, kernel.wake-not-lost
+// Spec:    lock.acquire.progress
 // Claim:   a waiter that is killed in its sleep has used up no wake-up: all others get the lock.
 // Threads: 2 to 4: a victim, which dies at this moment, and others that use the lock.
 // Search:  every execution for 2, bounded for 3, random for 4.

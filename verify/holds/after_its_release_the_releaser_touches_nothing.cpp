@@ -4,7 +4,7 @@
 //          given back is reported.)
 // Threads: 2 and 3 users; the last one to use the lock destroys it. Whether a release wakes one or all
 //          is drawn.
-// Search:  every execution for 2; bounded and random for 3.
+// Search:  bounded, and random for 3; not reduced, as giving memory back is no step of the lock.
 #include <new>
 
 #include "model/scenario.hpp"
@@ -47,12 +47,13 @@ struct after_its_release_the_releaser_touches_nothing
 }  // namespace
 
 int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<after_its_release_the_releaser_touches_nothing<2, 0>>("two, nobody dies", every_execution()),
-       row<after_its_release_the_releaser_touches_nothing<2, 1>>("two, one may die", every_execution()),
-       row<after_its_release_the_releaser_touches_nothing<3, 0>>(
-           "three, nobody dies", every_execution_with(2), every_execution_with(3)),
-       row<after_its_release_the_releaser_touches_nothing<3, 1>>("three, one dies", sampled(300'000),
-                                                                 sampled(15'000'000))});
+  return explore(argc, argv,
+                 {row<after_its_release_the_releaser_touches_nothing<2, 0>>("two, nobody dies",
+                                                                            every_execution_with(1'000)),
+                  row<after_its_release_the_releaser_touches_nothing<2, 1>>(
+                      "two, one may die", every_execution_with(3), every_execution_with(5)),
+                  row<after_its_release_the_releaser_touches_nothing<3, 0>>(
+                      "three, nobody dies", every_execution_with(2), every_execution_with(3)),
+                  row<after_its_release_the_releaser_touches_nothing<3, 1>>(
+                      "three, one dies", sampled(300'000), sampled(15'000'000))});
 }

@@ -1,4 +1,4 @@
-// Spec:    lock.inherit.death, kernel.owner-died
+// Spec:    lock.inherit.death
 // Claim:   an owner that is killed when it has taken the lock off its list and not yet freed it leaves
 //          it to an heir: its pending mark names the lock.
 // Threads: 2 to 4: a victim, which dies at a step in between, and others that use the lock.

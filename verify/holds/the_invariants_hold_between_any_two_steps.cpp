@@ -1,4 +1,4 @@
-// Spec:    lock.acquire.progress, lock.acquire.exclusion, lock.inherit.death
+// Spec:    lock.acquire.progress, lock.inherit.death
 // Claim:   INV-OWNER, INV-WAITERS, INV-PENDING, INV-LIST and INV-DEPTH hold between any two steps, whoever
 //          dies when.
 // Threads: 2 and 3; each acquires, re-enters, repairs what it inherits, and releases twice; which form of

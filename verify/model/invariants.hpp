@@ -1,4 +1,5 @@
-// The invariants of SPECIFICATION.md, section 4, as one predicate.
+// The invariants of SPECIFICATION.md, section 4, as one predicate: what of them can be seen between two
+// steps. CheckedLock sees the rest, at the end of each operation.
 #ifndef HEIRLOCK_VERIFY_MODEL_INVARIANTS_HPP
 #define HEIRLOCK_VERIFY_MODEL_INVARIANTS_HPP
 

@@ -26,6 +26,8 @@ Kernel::~Kernel() {
 }
 
 void Kernel::add(Lock& lock, const char* name, Watcher& watcher) {
+  if (lock_count_ == max_locks)
+    rl::ctx().fail_test("more locks than max_locks", rl::test_result_inconsistent_test_suite, nowhere);
   locks_[lock_count_++] = {&lock, name, &watcher};
 }
 
@@ -98,11 +100,16 @@ void Kernel::treat_locks() {
 
 // handle_futex_death() of the same file.
 bool Kernel::treat(Link entry, Entry kind) {
-  const KnownLock* const known = find(entry);
-  if (known == nullptr) return false;
-  auto& word = known->lock->word;
+  if (find(entry) == nullptr) return false;
+  auto& word = reinterpret_cast<Lock*>(entry)->word;
   for (;;) {
+    announce(&word, Access::reads);
+    rl::ctx().sched();
+    const KnownLock* const known = find(entry);
+    if (known == nullptr) return false;  // its memory has been given back meanwhile: the read fails
+    rl::ctx().disable_preemption();
     const std::uint32_t found = word.newest();
+    rl::ctx().enable_preemption();
     const bool is_free = pending_rule_before_6_2 ? found == 0 : detail::owner_of(found) == 0;
     if (kind == Entry::pending && is_free) {
       tell("[kernel] finds %s pending and free", known->name);
@@ -126,6 +133,7 @@ bool Kernel::treat(Link entry, Entry kind) {
 void Kernel::sleep(const void* word, bool timed) {
   ModelThread& sleeper = me();
   sleeper.sleeps_on = word;
+  ++sleeper.sleeps;
   tell("sleeps");
   announce(word, Access::queues);
   // To Relacy a thread that has slept must see what it had not seen before; the kernel promises no such
@@ -143,6 +151,19 @@ void Kernel::sleep(const void* word, bool timed) {
   if (reason == rl::unpark_reason_spurious) die("dies asleep");
   sleeper.time_is_over = true;
   tell("wakes up: its time is over");
+  // To Relacy no thread is stuck whose wait is timed.
+  for (const KnownLock& known : locks_)
+    if (known.lock != nullptr && word == &known.lock->word && all_others_sleep())
+      expect(detail::owner_of(known.lock->word.value_now()) != 0,
+             "a thread slept beside a free lock until its time was over");
+}
+
+bool Kernel::all_others_sleep() const {
+  for (int i = 0; i < max_threads; ++i) {
+    const bool is_there = threads[i].tid != 0 && gone[i].debug_value() == 0;
+    if (is_there && &threads[i] != &me() && threads[i].sleeps_on == nullptr) return false;
+  }
+  return true;
 }
 
 int Kernel::wake(const void* word, int count) {
@@ -186,6 +207,7 @@ bool Kernel::is_gone(std::uint32_t tid) {
       return false;
     }
   tell("asks after thread %u: it is gone", tid);
+  if (after_the_answer) after_the_answer();
   return true;
 }
 

@@ -6,6 +6,7 @@
 #define HEIRLOCK_VERIFY_MODEL_KERNEL_HPP
 
 #include <csetjmp>
+#include <functional>
 
 #include "heirlock/detail/lock_algorithm.hpp"
 #include "model/relacy.hpp"
@@ -54,6 +55,7 @@ struct ModelThread {
   const void* quiet[2] = {};
   bool time_is_over = false;
   const void* sleeps_on = nullptr;
+  unsigned sleeps = 0;          // how often it has slept
   bool has_been_woken = false;  // since its last step
   bool has_ever_been_woken = false;
   unsigned spurious_returns_left = 0;
@@ -79,7 +81,9 @@ class Kernel {
   bool (*death_comes)(Moment moment) = nullptr;
   bool pending_rule_before_6_2 = false;
   bool quiet_is_random = false;  // whether a thread's note of a vain wake-up is drawn at each look
-  bool backstop = false;         // whether slices end, and a dead owner can be found out
+  // What holds up a thread that has heard that an owner is gone; empty: nothing.
+  std::function<void()> after_the_answer;
+  bool backstop = false;  // whether slices end, and a dead owner can be found out
 
   Kernel();
   ~Kernel();
@@ -121,7 +125,7 @@ class Kernel {
 
   /// Where a thread notes that its last wake-up for the lock found nobody.
   const void*& quiet_note(ModelThread& thread, const Lock& lock);
-  /// Whether the thread has ended and its exit walk is over. What it wrote, the caller can read then.
+  /// Whether no thread with this tid lives. What they wrote, the caller can read then.
   bool is_gone(std::uint32_t tid);
 
   void tell(const char* format, ...) __attribute__((format(printf, 2, 3)));
@@ -143,6 +147,7 @@ class Kernel {
   };
   enum class Entry : std::uint8_t { listed, pending };
   bool wake_sleeper_on(const void* word, int wanted);
+  bool all_others_sleep() const;
   void end_slices();
   void treat_locks();
   bool treat(Link entry, Entry kind);

@@ -2,14 +2,26 @@
 //
 //   // Spec:    lock.acquire.exclusion
 //   // Claim:   ...
-//   struct the_claim_in_a_few_words : Scenario<the_claim_in_a_few_words, 2 /*threads*/, 1 /*deaths*/> {
+//   // Threads: 2, of which one may die before any step.
+//   // Search:  every execution.
+//   #include "model/scenario.hpp"
+//
+//   namespace {
+//   using namespace heirlock::verify;
+//
+//   struct the_claim_in_a_few_words : Scenario<the_claim_in_a_few_words, 2, 1> {  // threads, deaths
 //     CheckedLock lock{kernel, "the lock"};
 //     void owner() { ... }
 //     void heir() { ... }
-//     static constexpr Role roles[] = {{"owner", &the_claim_...::owner}, {"heir", &the_claim_...::heir}};
+//     void at_the_end() { expect_usable(lock); }
+//     static constexpr Role roles[] = {{"owner", &the_claim_in_a_few_words::owner},
+//                                      {"heir", &the_claim_in_a_few_words::heir}};
 //   };
+//
+//   }  // namespace
+//
 //   int main(int argc, char** argv) {
-//     return explore(argc, argv, {row<the_claim_in_a_few_words>(every_execution())});
+//     return explore(argc, argv, {row<the_claim_in_a_few_words>("one may die", every_execution())});
 //   }
 #ifndef HEIRLOCK_VERIFY_MODEL_SCENARIO_HPP
 #define HEIRLOCK_VERIFY_MODEL_SCENARIO_HPP
@@ -31,11 +43,14 @@ class CheckedLock final : public Watcher {
     ModelThread& me = Kernel::running().me();
     me.time_is_over = false;
     tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
+    const unsigned sleeps = me.sleeps;
     const AcquireResult result = Algorithm::acquire(memory, deadline);
+    expect(deadline != Deadline::passed || me.sleeps == sleeps, "a try has waited");
     expect(me.pending == 0, "an acquire has ended and left its pending mark");
     if (result == AcquireResult::not_acquired) {
       tell("... not acquired");
       expect(deadline != Deadline::never, "an acquire without a deadline has given up");
+      expect(deadline == Deadline::passed || me.time_is_over, "an acquire has given up before its time");
       expect(owner_ != &me, "the owner cannot acquire again");
       return result;
     }
@@ -57,6 +72,7 @@ class CheckedLock final : public Watcher {
     return result;
   }
   void release() {
+    expect(depth_ > 0, "the scenario releases what it does not hold");
     if (depth_ == 1) owner_ = nullptr;  // before the step that lets the next one in
     --depth_;
     tell("release");
@@ -109,7 +125,7 @@ class CheckedLock final : public Watcher {
 // What a lock protects. Two accesses that no order separates are a data race, which Relacy reports.
 class Data {
  public:
-  /// Changes it in two steps, between which the thread may die.
+  /// Changes it in two steps, between which the thread may die and leave it half-written.
   void change() {
     const int value = value_(nowhere).load();
     value_(nowhere).store(value + 1);
@@ -126,6 +142,7 @@ template <class Derived, int thread_count_, int deaths_ = 0>
 struct Scenario : rl::test_suite<Derived, thread_count_> {
   static constexpr int thread_count = thread_count_;
   static constexpr int deaths = deaths_;
+  static_assert(thread_count <= Kernel::max_threads);
 
   // Derived has an array of them, `roles`: one a thread; the last one is that of all further threads.
   struct Role {
@@ -140,7 +157,7 @@ struct Scenario : rl::test_suite<Derived, thread_count_> {
       kernel.threads[i].become(role(i).name, i + 1);
       const int repeats = i - (role_count - 1);  // of the last role
       const std::size_t length = std::strlen(kernel.threads[i].name);
-      if (repeats > 0)
+      if (repeats > 0 || (role_count == 1 && thread_count > 1))
         std::snprintf(kernel.threads[i].name + length, sizeof kernel.threads[i].name - length, " %d",
                       repeats + 1);
     }

@@ -1,7 +1,7 @@
 // The protocol of heirlock, written once over a Platform. SPECIFICATION.md states it in words.
 //
 // No system call, no atomic type and no checker is named here: the Platform supplies them. The library
-// instantiates this file over Linux, and model checks, fuzzers and tests instantiate the very same text.
+// instantiates this file over Linux, and model checks and tests instantiate the very same text.
 #ifndef HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 #define HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 
@@ -60,12 +60,11 @@ struct LockMemory {
 
 // Invariants, cited below where they are kept or bent:
 //   INV-OWNER    only t moves the owner part away from t; except the kernel when t dies, and bury().
-//   INV-WAITERS  whoever sleeps on the word does so with WAITERS set, and never on a free word.
+//   INV-WAITERS  whoever sleeps on the word does so with WAITERS set; nobody begins to sleep on a free word.
 //   INV-PENDING  the pending mark names the lock from before the first take, wait or freeing store until the
 //                operation ends, also while asleep, and is cleared on every way out.
 //   INV-LIST     a held lock is on its owner's robust list, or is pending.
-//   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was, and inside
-//                the last release.
+//   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was.
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -111,7 +110,6 @@ class LockAlgorithm {
     if (depth > 1) return lock.depth.store(depth - 1);
     Platform::set_pending(*me, lock);  // INV-PENDING, and INV-LIST from the next line on
     unlink(lock, *me);
-    lock.depth.store(0);
     const std::uint32_t flag = word & owner_died_bit;  // passed on until repaired()
     if (!lock.word.compare_exchange(me->tid | flag, flag, free_it)) free_contended(lock, *me, flag);
     // From here on the lock is another's, or gone: not a byte of it is touched.

@@ -1,0 +1,213 @@
+// The steps of each operation, in their order and no others: the algorithm over a Platform that writes each
+// step down and does nothing else. What is only slower than it should be, no other test sees.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "heirlock/detail/lock_algorithm.hpp"
+
+namespace {
+
+using namespace heirlock::detail;
+using heirlock::AcquireResult;
+
+std::string steps;
+std::function<void(const std::string&)> before;  // what others do before a step
+void step(const std::string& name) {
+  if (before) before(name);
+  steps += name + ' ';
+}
+
+struct Written {
+  template <class T>
+  struct Atomic {
+    mutable T value{};
+    T load(Order) const { return step(sizeof(T) == 4 ? "read" : "id?"), value; }
+    void store(T to, Order) { step(sizeof(T) == 4 ? "store" : "id!"), value = to; }
+    bool compare_exchange(T from, T to, Order) {
+      return step("exchange"), value == from && (value = to, true);
+    }
+  };
+  template <class T>
+  struct Plain {
+    T value{};
+    T load() const { return value; }
+    void store(T to) {
+      if (sizeof(T) == 4) step("depth!");
+      value = to;
+    }
+  };
+  struct Thread {
+    std::uint32_t tid;
+    std::uint64_t id;
+  };
+  using Link = std::uintptr_t;
+  using Lock = LockMemory<Written>;
+  using Deadline = int;  // how many looks until it has passed; negative: never
+  struct Patience {
+    int spins;
+    bool has_asked;
+    Patience() : spins(1), has_asked(false) {}
+  };
+  static inline Thread me{7, 77};
+  static inline const void* note = nullptr;
+  static inline Wait ended_by = Wait::look_again;
+  static inline bool gone = false;
+  static inline int woken = 0, looks = 0;
+
+  static Thread& this_thread() { return me; }
+  static Thread* known_thread() { return &me; }
+  static void require_same_pid_namespace(Atomic<std::uint32_t>&, const Thread&) { step("namespace"); }
+  [[noreturn]] static void refuse(Refusal why, const Lock&) { throw why; }
+  static void set_pending(Thread&, const Lock&) { step("pending"); }
+  static void clear_pending(Thread&) { step("clear"); }
+  static Link link_to(const Lock&) { return 1; }
+  static Link head(const Thread&) { return 2; }
+  static Link first(const Thread&) { return 2; }
+  static void set_next(Link, Link) { step("next!"); }
+  static void set_prev(const Thread&, Link, Link) { step("prev!"); }
+  static bool has_passed(Deadline deadline) {
+    return step("deadline?"), deadline >= 0 && looks++ >= deadline;
+  }
+  static bool spin(Patience& patience) { return step("spin"), patience.spins-- > 0; }
+  static Wait wait(Atomic<std::uint32_t>&, std::uint32_t, Deadline, Patience&) {
+    return step("wait"), ended_by;
+  }
+  static bool asks_before_giving_up(Deadline, Patience& patience) {
+    return step("asks?"), !std::exchange(patience.has_asked, true);
+  }
+  static int wake_one(Atomic<std::uint32_t>&) { return step("wake-one"), woken; }
+  static void clear_and_wake_all(Atomic<std::uint32_t>& word) { step("store-and-wake-all"), word.value = 0; }
+  static const void*& quiet(Thread&, const Lock&) { return note; }
+  static void fence(Atomic<std::uint32_t>&, Order) { step("fence"); }
+  static bool owner_is_gone(std::uint32_t) { return step("gone?"), gone; }
+};
+using Algorithm = LockAlgorithm<Written>;
+
+class Steps : public testing::Test {
+ protected:
+  Steps() {
+    steps.clear();
+    before = nullptr;
+    Written::note = nullptr;
+    Written::ended_by = Wait::look_again;
+    Written::gone = false;
+    Written::woken = Written::looks = 0;
+  }
+  ~Steps() override { before = nullptr; }
+  std::string of(const std::function<void()>& operation) {
+    steps.clear();
+    operation();
+    return steps;
+  }
+  /// Before the count-th step of this kind, others set the word.
+  void others(const std::string& step, int count, std::uint32_t word) {
+    before = [this, step, count, word, seen = 0](const std::string& now) mutable {
+      if (now == step && ++seen == count) lock.word.value = word;
+    };
+  }
+  std::string acquire(int deadline = -1) {
+    return of([&] { result = Algorithm::acquire(lock, deadline); });
+  }
+  std::string release() {
+    return of([&] { Algorithm::release(lock); });
+  }
+  Written::Lock lock;
+  AcquireResult result{};
+};
+
+// Spec: protocol.steps
+TEST_F(Steps, of_an_acquire_and_a_release_that_nobody_disturbs) {
+  EXPECT_EQ(acquire(), "read namespace pending exchange prev! next! clear id! depth! ");
+  EXPECT_EQ(acquire(), "read id? depth! ");
+  EXPECT_EQ(release(), "read id? depth! ");
+  EXPECT_EQ(release(), "read id? pending next! prev! exchange clear ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_an_acquire_that_sees_a_mark) {
+  lock.word.value = waiters_bit;
+  EXPECT_EQ(acquire(), "read namespace pending read exchange prev! next! clear id! depth! ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_a_try_on_a_held_lock) {
+  lock.word.value = 8;
+  EXPECT_EQ(acquire(0),
+            "read namespace pending read deadline? asks? id? gone? "
+            "read deadline? asks? clear ");  // asks, looks again, gives up
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_an_acquire_that_waits) {
+  lock.word.value = 8;
+  others("wait", 1, waiters_bit);
+  EXPECT_EQ(acquire(),
+            "read namespace pending read deadline? spin "
+            "read deadline? spin exchange wait "
+            "read exchange prev! next! clear id! depth! ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_an_acquire_that_waits_behind_others) {
+  lock.word.value = 8 | waiters_bit;
+  others("wait", 1, waiters_bit);
+  EXPECT_EQ(acquire(),
+            "read namespace pending read deadline? spin "
+            "read deadline? spin wait "
+            "read exchange prev! next! clear id! depth! ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_an_acquire_whose_mark_another_sets) {
+  lock.word.value = 8;
+  before = [this](const std::string& now) {
+    if (now == "exchange" && lock.word.value == 8) lock.word.value = 8 | waiters_bit;
+    if (now == "wait") lock.word.value = waiters_bit;
+  };
+  EXPECT_EQ(acquire(),
+            "read namespace pending read deadline? spin "
+            "read deadline? spin exchange "
+            "read deadline? spin wait "
+            "read exchange prev! next! clear id! depth! ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_an_acquire_that_buries_a_dead_owner) {
+  lock.word.value = 8;
+  Written::gone = true;
+  Written::ended_by = Wait::slice_ended;
+  EXPECT_EQ(acquire(),
+            "read namespace pending read deadline? spin "
+            "read deadline? spin exchange wait id? gone? id? exchange "
+            "read exchange prev! next! clear id! depth! ");
+  EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_a_release_that_wakes_one_and_of_the_next) {
+  acquire();
+  lock.word.value |= waiters_bit;
+  EXPECT_EQ(release(), "read id? pending next! prev! exchange store wake-one clear ");  // finds nobody
+  acquire();
+  EXPECT_EQ(release(), "read id? pending next! prev! exchange fence store-and-wake-all clear ");
+  acquire();
+  lock.word.value |= waiters_bit;
+  Written::woken = 1;
+  EXPECT_EQ(release(), "read id? pending next! prev! exchange store wake-one clear ");
+  acquire();
+  EXPECT_EQ(release(), "read id? pending next! prev! exchange store wake-one clear ");  // somebody was there
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_repaired_and_abandon) {
+  lock.word.value = owner_died_bit;
+  acquire();
+  EXPECT_EQ(of([&] { Algorithm::repaired(lock); }), "read id? read exchange ");
+  EXPECT_EQ(of([&] { Algorithm::abandon(lock); }),
+            "read exchange depth! read id? pending next! prev! exchange clear ");
+}
+
+}  // namespace
