@@ -26,5 +26,5 @@ struct the_kernel_before_6_2_strands_a_waiter : Scenario<the_kernel_before_6_2_s
 
 int main(int argc, char** argv) {
   return explore(argc, argv,
-                 {row<the_kernel_before_6_2_strands_a_waiter>("one dies", every_execution_with(2))});
+                 {row<the_kernel_before_6_2_strands_a_waiter>("one may die", every_execution_with(2))});
 }

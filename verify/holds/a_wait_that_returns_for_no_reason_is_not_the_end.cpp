@@ -34,5 +34,5 @@ int main(int argc, char** argv) {
       argc, argv,
       {row<a_wait_that_returns_for_no_reason_is_not_the_end<2, 2, 2>>("two, both may die", every_execution()),
        row<a_wait_that_returns_for_no_reason_is_not_the_end<3, 1, 1>>(
-           "three, one dies", every_execution_with(1), every_execution_with(2))});
+           "three, one may die", every_execution_with(1), every_execution_with(2))});
 }

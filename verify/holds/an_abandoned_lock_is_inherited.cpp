@@ -37,6 +37,6 @@ struct an_abandoned_lock_is_inherited
 int main(int argc, char** argv) {
   return explore(argc, argv,
                  {row<an_abandoned_lock_is_inherited<2, 2>>("two, both may die", every_execution()),
-                  row<an_abandoned_lock_is_inherited<3, 1>>("three, one dies", every_execution_with(1),
+                  row<an_abandoned_lock_is_inherited<3, 1>>("three, one may die", every_execution_with(1),
                                                             every_execution_with(2))});
 }

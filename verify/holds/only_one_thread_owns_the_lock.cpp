@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
        row<only_one_thread_owns_the_lock<2, 0>>("two, unreduced", every_execution_with(2),
                                                 every_execution_with(1'000)),
        row<only_one_thread_owns_the_lock<2, 2>>("two, both may die", every_execution()),
-       row<only_one_thread_owns_the_lock<3, 1>>("three, one dies", every_execution_with(1),
+       row<only_one_thread_owns_the_lock<3, 1>>("three, one may die", every_execution_with(1),
                                                 every_execution_with(2)),
-       row<only_one_thread_owns_the_lock<4, 2>>("four, two die", sampled(300'000), sampled(30'000'000))});
+       row<only_one_thread_owns_the_lock<4, 2>>("four, two may die", sampled(300'000), sampled(30'000'000))});
 }

@@ -71,9 +71,13 @@ Choices::Row from_word(const std::string& word) {
   std::istringstream parts(word);
   for (std::string part; std::getline(parts, part, '.');) {
     const bool zeros = part[0] == 'z';
-    std::size_t end = 0;
-    const unsigned long number = std::stoul(zeros ? part.substr(1) : part, &end);
-    if (end != part.size() - (zeros ? 1 : 0)) throw std::invalid_argument(part);
+    const std::string digits = zeros ? part.substr(1) : part;
+    const bool is_number =
+        !digits.empty() && digits.size() < 6 && digits.find_first_not_of("0123456789") == digits.npos;
+    if (!is_number)
+      throw std::invalid_argument("found '" + part +
+                                  "' in --replay, expected numbers and zN with dots between");
+    const unsigned long number = std::stoul(digits);
     if (zeros)
       row.resize(row.size() + number);
     else
@@ -119,8 +123,11 @@ void tell_failure(const char* program, int index, const Row& row, const Choices:
   telling = true;
   const rl::test_result_e result = repeat(row, chosen);
   telling = false;
+  if (result == rl::test_result_deadlock) Kernel::running().tell_sleepers();
   std::printf("  ==> %s\n", verdict_of(result));
-  std::printf("to see it again: %s --row %d --replay %s\n", program, index, to_word(chosen).c_str());
+  const char* const slash = std::strrchr(program, '/');
+  std::printf("to see it again: ci/verify %s --row %d --replay %s\n", slash != nullptr ? slash + 1 : program,
+              index, to_word(chosen).c_str());
 }
 
 bool run_row(const char* program, int index, const Row& row, const Options& options) {

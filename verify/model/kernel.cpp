@@ -217,6 +217,14 @@ const Kernel::KnownLock* Kernel::find(Link link) const {
   return nullptr;
 }
 
+void Kernel::tell_sleepers() {
+  for (const ModelThread& thread : threads)
+    for (const KnownLock& known : locks_)
+      if (known.lock != nullptr && thread.sleeps_on == &known.lock->word)
+        std::printf("  %-12s sleeps for ever, and the word of %s is %s\n", thread.name, known.name,
+                    describe(known.lock->word.value_now()));
+}
+
 void Kernel::tell(const char* format, ...) {
   if (!telling) return;
   va_list arguments;
@@ -246,23 +254,38 @@ const char* Kernel::describe(std::uint32_t word) {
   const char* const waiters = (word & detail::waiters_bit) != 0 ? ", WAITERS" : "";
   const std::uint32_t owner = detail::owner_of(word);
   if (owner == 0) return text("'free%s%s'", flag, waiters);
+  std::string names;  // more than one, if one has got the other's thread id
   for (const ModelThread& thread : threads)
-    if (thread.tid == owner) return text("'held by %s%s%s'", thread.name, flag, waiters);
-  return text("'held by thread %u%s%s'", owner, flag, waiters);
+    if (thread.tid == owner) names += (names.empty() ? "" : " or ") + std::string(thread.name);
+  if (names.empty()) names = "thread " + std::to_string(owner);
+  return text("'held by %s%s%s'", names.c_str(), flag, waiters);
 }
 
 const char* Kernel::describe_id(std::uint64_t id) {
   for (const ModelThread& thread : threads)
-    if (thread.id == id) return text("that of %s", thread.name);
-  return text("%llu", static_cast<unsigned long long>(id));
+    if (thread.id == id) return &thread == &me() ? "its own" : text("that of %s", thread.name);
+  return describe_number(id);
+}
+
+const char* Kernel::describe_number(std::uint64_t number) {
+  return text("%llu", static_cast<unsigned long long>(number));
+}
+
+const char* Kernel::field_of(const void* at) {
+  for (const KnownLock& known : locks_)
+    if (known.lock != nullptr && at == &known.lock->next)
+      return "next";
+    else if (known.lock != nullptr && at == &known.lock->prev)
+      return "prev";
+  return "depth";
 }
 
 const char* Kernel::describe_link(Link link) {
   if (link == 0) return "nothing";
   if (const KnownLock* const known = find(link)) return text("%s", known->name);
   for (const ModelThread& thread : threads)
-    if (ModelPlatform::head(thread) == link) return text("the end of the list");
-  return text("%llu", static_cast<unsigned long long>(link));
+    if (ModelPlatform::head(thread) == link) return "the head of the list";
+  return describe_number(link);
 }
 
 const char* Kernel::name_of(const void* at) {

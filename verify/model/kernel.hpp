@@ -128,11 +128,15 @@ class Kernel {
   /// Whether no thread with this tid lives. What they wrote, the caller can read then.
   bool is_gone(std::uint32_t tid);
 
+  /// Says who sleeps, and behind what.
+  void tell_sleepers();
   void tell(const char* format, ...) __attribute__((format(printf, 2, 3)));
   // For tell(). The text lasts until the fourth call after.
   const char* describe(std::uint32_t word);
   const char* describe_id(std::uint64_t id);
+  const char* describe_number(std::uint64_t number);
   const char* describe_link(Link link);
+  const char* field_of(const void* at);
   const char* name_of(const void* at);  // of a lock, by any address in it
 
   ModelThread threads[max_threads];

@@ -55,7 +55,8 @@ class ModelAtomic {
                              words(found));
     return done;
   }
-  /// The newest value there is, without any order: what the kernel sees, which looks behind full barriers.
+  /// The newest value there is, without any order: what the kernel sees, which looks behind full barriers. (A
+  /// compare-exchange that fails is the one read of Relacy's that never sees an older value.)
   T newest(unsigned kind = Access::reads) {
     Kernel::running().announce(this, kind);
     T found = never;
@@ -96,12 +97,12 @@ class ModelPlain {
   T load() const { return value_(nowhere).load(); }
   void store(T value) {
     Kernel::running().before_step(sizeof(T) == 4 ? Moment::counting : Moment::linking);
-    if (telling && sizeof(T) == 4)
-      Kernel::running().tell("stores %u in depth of %s", static_cast<unsigned>(value),
-                             Kernel::running().name_of(this));
-    if (telling && sizeof(T) == 8)
-      Kernel::running().tell("links %s to %s", Kernel::running().name_of(this),
-                             Kernel::running().describe_link(value));
+    if (telling) {
+      Kernel& kernel = Kernel::running();
+      kernel.tell("stores %s in %s of %s",
+                  sizeof(T) == 4 ? kernel.describe_number(value) : kernel.describe_link(value),
+                  kernel.field_of(this), kernel.name_of(this));
+    }
     value_(nowhere).store(value);  // last: a race ends the story here
   }
 
@@ -147,7 +148,9 @@ struct ModelPlatform {
     Kernel::running().before_step(Moment::linking);
     me.first = to;
     me.has_listed_a_lock = true;
-    if (telling) Kernel::running().tell("puts %s first on its list", Kernel::running().describe_link(to));
+    if (telling && to == head(me)) Kernel::running().tell("has an empty list");
+    if (telling && to != head(me))
+      Kernel::running().tell("lets its list begin with %s", Kernel::running().describe_link(to));
   }
   static void set_prev(const Thread& me, Link at, Link to) {
     if (at != head(me)) lock_at(at).prev.store(to);
@@ -213,7 +216,9 @@ struct ModelPlatform {
   static void mark_pending(Thread& me, Link link) {
     Kernel::running().before_step(Moment::marking);
     me.pending = link;
-    if (telling) Kernel::running().tell("has %s pending", Kernel::running().describe_link(link));
+    if (telling && link != 0)
+      Kernel::running().tell("sets its pending mark to %s", Kernel::running().describe_link(link));
+    if (telling && link == 0) Kernel::running().tell("clears its pending mark");
   }
   static Lock& lock_at(Link link) { return *reinterpret_cast<Lock*>(link); }
 };
