@@ -197,8 +197,9 @@ class LockAlgorithm {
   }
 
   // Backstop. If the kernel's walk missed no lock, the owner's death is in the word before the owner is gone,
-  // and the compare-exchange fails. Between an answer and a new owner that has been given the same thread id
-  // and brought the word back to the same value, owner_id tells.
+  // and the compare-exchange fails. A new owner that has been given the same thread id since, and has brought
+  // the word back to the same value, is told by owner_id: but for the few instructions between, of which
+  // section 9 of SPECIFICATION.md speaks.
   static void bury_if_gone(Lock& lock, std::uint32_t word) {
     const std::uint64_t id = lock.owner_id.load(Order::relaxed);
     if (Platform::owner_is_gone(owner_of(word)) && lock.owner_id.load(Order::relaxed) == id) bury(lock, word);
