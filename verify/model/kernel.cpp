@@ -254,11 +254,15 @@ const char* Kernel::describe(std::uint32_t word) {
   const char* const waiters = (word & detail::waiters_bit) != 0 ? ", WAITERS" : "";
   const std::uint32_t owner = detail::owner_of(word);
   if (owner == 0) return text("'free%s%s'", flag, waiters);
-  std::string names;  // more than one, if one has got the other's thread id
-  for (const ModelThread& thread : threads)
-    if (thread.tid == owner) names += (names.empty() ? "" : " or ") + std::string(thread.name);
-  if (names.empty()) names = "thread " + std::to_string(owner);
-  return text("'held by %s%s%s'", names.c_str(), flag, waiters);
+  char names[64] =
+      "";  // more than one, if one has got the other's thread id; no string: Relacy owns the heap here
+  for (const ModelThread& thread : threads) {
+    const std::size_t length = std::strlen(names);
+    if (thread.tid == owner)
+      std::snprintf(names + length, sizeof names - length, "%s%s", length == 0 ? "" : " or ", thread.name);
+  }
+  if (names[0] == 0) std::snprintf(names, sizeof names, "thread %u", owner);
+  return text("'held by %s%s%s'", static_cast<const char*>(names), flag, waiters);
 }
 
 const char* Kernel::describe_id(std::uint64_t id) {
