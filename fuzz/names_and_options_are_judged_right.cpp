@@ -199,34 +199,60 @@ void judge_decimal(const std::string& name, std::string_view text, double Option
     require(std::fabs(value - std::stod(std::string(text))) < 1e-9, "a decimal number is what it says");
 }
 
-// Spec: stress.options
-void judge_value(std::string_view text) {
-  judge_whole("--processes=", text, &Options::processes, 1, 512);
-  judge_whole("--threads=", text, &Options::threads, 1, 64);
-  judge_whole("--accounts=", text, &Options::accounts, 2, 65536);
-  judge_decimal("--seconds=", text, &Options::seconds, 0.1, 86400);
-  judge_decimal("--kills-per-second=", text, &Options::kills_per_second, 0, 10000);
+void judge_seed(std::string_view text) {
   const bool is_seed = is_whole(text, 0, UINT64_MAX);
   const auto seed = set_by("--seed=" + std::string(text), &Options::seed, is_seed);
   if (is_seed) require(seed == std::stoull(std::string(text)), "a seed is what it says");
+}
+
+void judge_file(std::string_view text) {
   const bool is_file = !text.empty() && text.find('\0') == std::string_view::npos;
-  require(set_by("--json=" + std::string(text), &Options::json, is_file) == (is_file ? text : ""),
-          "the name of a file is what was given");
+  const std::string file = set_by("--json=" + std::string(text), &Options::json, is_file);
+  require(file == (is_file ? text : ""), "the name of a file is what was given");
+}
+
+// Spec: stress.options
+void judge_value(std::uint8_t option, std::string_view text) {
+  switch (option % 7) {
+    case 0:
+      return judge_whole("--processes=", text, &Options::processes, 1, 512);
+    case 1:
+      return judge_whole("--threads=", text, &Options::threads, 1, 64);
+    case 2:
+      return judge_whole("--accounts=", text, &Options::accounts, 2, 65536);
+    case 3:
+      return judge_decimal("--seconds=", text, &Options::seconds, 0.1, 86400);
+    case 4:
+      return judge_decimal("--kills-per-second=", text, &Options::kills_per_second, 0, 10000);
+    case 5:
+      return judge_seed(text);
+    default:
+      return judge_file(text);
+  }
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Input input(data, size);
-  switch (input.take() % 3) {
+  switch (input.take() % 4) {
     case 0:
       judge_name(input.rest());
       break;
     case 1:
       judge_arguments(arguments_in(input.rest()));
       break;
-    default:
-      judge_value(input.rest());
+    case 2: {
+      const auto option = input.take();
+      judge_value(option, input.rest());
+      break;
+    }
+    default: {  // of some length up to 255, which chance alone would hardly come to
+      std::string name(input.take(), 'x');
+      const std::string_view end = input.rest().substr(0, name.size());
+      name.replace(name.size() - end.size(), end.size(), end);
+      judge_name(name);
+    }
   }
   return 0;
 }
