@@ -58,6 +58,7 @@ constexpr int most_operations = 60;
 pid_t start_sleeper() {
   const pid_t parent = getpid();
   const pid_t child = fork();
+  require(child >= 0, "a process can be made");
   if (child != 0) return child;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(0);
@@ -67,6 +68,7 @@ pid_t start_sleeper() {
 // A process that has ended and is never reaped, so that nobody else gets its thread id.
 pid_t start_and_leave_a_zombie() {
   const pid_t child = fork();
+  require(child >= 0, "a process can be made");
   if (child == 0) _exit(0);
   siginfo_t ended;
   while (waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT) != 0 && errno == EINTR) continue;
