@@ -80,6 +80,12 @@ class LockModel {
  public:
   explicit LockModel(std::size_t locks) : locks_(locks) {}
 
+  /// Free locks and no actors, as a new model has them, in the memory that this one has already.
+  void reset(std::size_t locks) {
+    locks_.assign(locks, LockState());
+    actors_.clear();
+  }
+
   /// A new thread of the process; returns its number. They are counted from 0 and never used again.
   int begin(int process) {
     actors_.push_back({process});
