@@ -203,9 +203,13 @@ class Run {
   // of the next one ends.
   bool is_anybody_frozen_by_a_missed_death() {
     if (!misses_deaths_ || !has_anybody_died_) return false;
-    for (unsigned thread = 0; thread < threads_; ++thread)
-      if (machine_.is_asleep(thread)) return machine_.end_slice(thread), true;
-    return false;
+    bool has_ended = false;
+    for (unsigned thread = 0; thread < threads_; ++thread) {
+      if (!machine_.is_asleep(thread)) continue;
+      machine_.end_slice(thread);
+      has_ended = true;
+    }
+    return has_ended;
   }
 
   // --- What must be true

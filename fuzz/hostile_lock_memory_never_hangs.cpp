@@ -150,7 +150,6 @@ class Expected {
   explicit Expected(ReentrantLock& lock) : lock_(lock), word_(word_of(lock)) {}
 
   bool is_mine() const { return depth_ > 0; }
-  std::uint32_t depth() const { return depth_; }
   bool is_foreign() const {
     const std::uint32_t of_lock = fields_of(lock_).pid_namespace.load(Order::relaxed);
     return of_lock != 0 && of_lock != world().pid_namespace;

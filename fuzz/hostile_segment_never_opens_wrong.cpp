@@ -5,16 +5,15 @@
 // be, and its bytes. Those may be counted from a sound segment (by exclusive or), so that zeros are a segment
 // that opens and a mutation is one field that differs.
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -120,7 +119,6 @@ class Stage {
 
   std::string_view name() const { return name_; }
   const std::string& path() const { return path_; }
-  bool has_the_name() const { return name_.is_taken(); }
 
   /// Makes the file of these bytes, and `size` long.
   void set(There there, const unsigned char* bytes, std::size_t count, std::uint64_t size, mode_t mode,

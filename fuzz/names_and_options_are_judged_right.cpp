@@ -3,14 +3,12 @@
 //
 // Input: one byte that chooses what the rest is. Arguments are separated by the byte 0xff, which is in no
 // UTF-8 text, so that every other byte may stand in them.
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <type_traits>
 #include <variant>
 #include <vector>
 
