@@ -1,5 +1,5 @@
-// The invariants of SPECIFICATION.md, section 4, between two steps of the model. CheckedLock sees the rest, at
-// the end of each operation.
+// The invariants of SPECIFICATION.md, section 4, between two steps of the model. CheckedLock sees the rest,
+// at the end of each operation.
 #ifndef HEIRLOCK_VERIFY_MODEL_INVARIANTS_HPP
 #define HEIRLOCK_VERIFY_MODEL_INVARIANTS_HPP
 
