@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <optional>
 
@@ -154,6 +155,40 @@ TEST_F(BeforeEachExchange, of_burying_a_dead_owner_a_waiter_may_mark_the_lock_an
                              EXPECT_EQ(word_of(*lock), my_tid() | owner_died_bit | *waiter);
                            }},
                           [&] { mark_waiter(); });
+}
+
+// Spec: lock.timeout.ends, lock.acquire.progress
+TEST_F(BeforeEachExchange, of_giving_up_a_timed_acquire_may_be_given_the_lock_and_takes_it) {
+  set_word(*lock, 1);  // the owner is process 1
+  Traced sleeper([&] {
+    EXPECT_EQ(lock->acquire_for(std::chrono::milliseconds(200)), AcquireResult::acquired);
+    EXPECT_EQ(word_of(*lock), my_tid() | waiters_bit);
+  });
+  ASSERT_TRUE(sleeper.go_on_until_it_calls(SYS_futex));
+  do ASSERT_TRUE(sleeper.step());  // through its sleep, to its last look
+  while (!sleeper.is_about_to_exchange());
+  set_word(*lock, waiters_bit);
+  EXPECT_TRUE(sleeper.finish());
+}
+
+// Spec: lock.acquire.exclusion, lock.inherit.missed
+TEST_F(BeforeEachExchange,
+       of_burying_a_dead_owner_one_with_the_same_thread_id_may_take_the_lock_and_keeps_it) {
+  const std::uint32_t of_nobody = heirlock::detail::owner_mask;  // no thread has so great an id
+  set_word(*lock, of_nobody);
+  Traced other([&] {
+    heirlock::ReentrantLock any;
+    any.lock();
+    any.unlock();
+    heirlock::detail::this_thread_record.failed_tries = 63;  // so that the next one asks
+    syscall(mark);
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+    EXPECT_EQ(word_of(*lock), of_nobody);
+  });
+  ASSERT_TRUE(other.go_on_until_it_calls(mark));
+  ASSERT_TRUE(other.go_on_until_it_calls(SYS_get_robust_list));  // whether the owner lives
+  fields_of(*lock).owner_id.store(4711, Order::relaxed);         // a new one does
+  EXPECT_TRUE(other.finish());
 }
 
 }  // namespace
