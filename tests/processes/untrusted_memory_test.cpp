@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +50,7 @@ class Mortal {
  public:
   explicit Mortal(const std::function<void()>& body) : process_(fork()) {
     if (process_ != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     const rlimit no_core_file{0, 0};
     setrlimit(RLIMIT_CORE, &no_core_file);
     std::signal(SIGBUS, SIG_DFL);  // a sanitizer would report it, and exit
