@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -299,7 +300,10 @@ const Trap traps[] = {
      "a symbolic link", "a file"},
     {"directory", [](Path path, Path) { return mkdir(path.c_str(), 0700) == 0; }, "a directory", "a file"},
     {"fifo", [](Path path, Path) { return mkfifo(path.c_str(), 0600) == 0; }, "a FIFO", "a file"},
-    {"device", [](Path path, Path) { return mknod(path.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0; },
+    {"character_device",
+     [](Path path, Path) { return mknod(path.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0; }, "a device",
+     "a file"},
+    {"block_device", [](Path path, Path) { return mknod(path.c_str(), S_IFBLK | 0600, makedev(7, 0)) == 0; },
      "a device", "a file"},
     {"socket", make_socket, "a socket", "a file"},
     {"hard_link", [](Path path, Path sound) { return link(sound.c_str(), path.c_str()) == 0; },
@@ -307,6 +311,16 @@ const Trap traps[] = {
     {"group_writable", set_mode<0620>, "others than its owner may write", "mode 0600"},
     {"writable_by_others", set_mode<0602>, "others than its owner may write", "mode 0600"},
     {"writable_by_all", set_mode<0666>, "others than its owner may write", "mode 0600"},
+    {"writable_by_one_more_user",
+     [](Path path, Path sound) {
+       // The access control list (acl(5)) of an owner, user 65534, the group, the mask, and all others.
+       const unsigned char rights[] = {2,    0,   0,   0,   0x01, 0, 6, 0, 255, 255, 255, 255, 0x02, 0, 6, 0,
+                                       0xfe, 255, 0,   0,   0x04, 0, 0, 0, 255, 255, 255, 255, 0x10, 0, 6, 0,
+                                       255,  255, 255, 255, 0x20, 0, 0, 0, 255, 255, 255, 255};
+       return rename(sound.c_str(), path.c_str()) == 0 &&
+              setxattr(path.c_str(), "system.posix_acl_access", rights, sizeof rights, 0) == 0;
+     },
+     "others than its owner may write", "mode 0600"},
     {"of_another_user",
      [](Path path, Path sound) {
        return geteuid() == 0 && rename(sound.c_str(), path.c_str()) == 0 &&
@@ -320,7 +334,8 @@ class ATrap : public testing::TestWithParam<Trap> {
   void SetUp() override {
     Shared<Account>::create(sound);
     if (!GetParam().set(name.path(), sound.path()))
-      GTEST_SKIP() << "this system does not let user " << geteuid() << " make a " << GetParam().name;
+      GTEST_SKIP() << "this system does not let user " << geteuid() << " make a " << GetParam().name
+                   << "; run as root, with a tmpfs that knows access control lists";
   }
 
   const SegmentName name;
@@ -488,6 +503,44 @@ class AnotherUser : public testing::Test {
 
   const SegmentName name;
 };
+
+// Whoever may do so to a directory that all may write could take any segment's name away.
+// Spec: trust.other-users
+TEST_F(AnotherUser, finds_a_dev_shm_of_root_in_which_he_may_move_only_what_is_his) {
+  struct stat status {};
+  ASSERT_EQ(stat("/dev/shm", &status), 0);
+  EXPECT_EQ(status.st_uid, 0U);
+  EXPECT_TRUE((status.st_mode & S_ISVTX) != 0 || (status.st_mode & (S_IWGRP | S_IWOTH)) == 0)
+      << "found mode " << std::oct << status.st_mode << ", expected 1777; mount it so";
+}
+
+// Spec: trust.other-users
+TEST_F(AnotherUser, can_do_nothing_to_what_root_created) {
+  const auto made = Shared<Account>::create(name);
+  const Snapshot before(name.path());
+  as_nobody([&] {
+    const std::string path = name.path(), elsewhere = path + ".elsewhere";
+    EXPECT_LT(open(path.c_str(), O_RDONLY | O_CLOEXEC), 0);
+    EXPECT_LT(open(path.c_str(), O_WRONLY | O_CLOEXEC), 0);
+    EXPECT_NE(truncate(path.c_str(), 0), 0);
+    EXPECT_NE(chmod(path.c_str(), 0666), 0);
+    EXPECT_NE(chown(path.c_str(), nobody, nobody), 0);
+    EXPECT_NE(unlink(path.c_str()), 0);
+    EXPECT_NE(rename(path.c_str(), elsewhere.c_str()), 0);
+  });
+  EXPECT_TRUE(Snapshot(name.path()) == before);
+}
+
+// He who comes first has the name: the others can be kept from using it, and no more than that.
+// Spec: trust.squatted
+TEST_F(AnotherUser, who_took_the_name_before_is_refused_by_all_that_create_and_open) {
+  as_nobody([&] { Shared<Account>::create(name); });
+  const Snapshot before(name.path());
+  EXPECT_EQ(refusal_of([&] { Shared<Account>::create(name); }).code, std::errc::file_exists);
+  EXPECT_EQ(refusal_of([&] { Shared<Account>::open(name); }).code, errc::not_trusted);
+  EXPECT_EQ(refusal_of([&] { Shared<Account>::open_or_create(name); }).code, errc::not_trusted);
+  EXPECT_TRUE(Snapshot(name.path()) == before);
+}
 
 // Spec: shared.create
 TEST_F(AnotherUser, has_segments_too) {

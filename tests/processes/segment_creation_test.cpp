@@ -2,28 +2,22 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <ostream>
 #include <string>
 
 #include "heirlock/shared.hpp"
+#include "support/forbidden_call.hpp"
+#include "support/own_mounts.hpp"
 #include "support/party.hpp"
 #include "support/refusal.hpp"
 #include "support/segment_name.hpp"
@@ -32,13 +26,17 @@
 
 using heirlock::Shared;
 using support::As;
+using support::enter_own_mounts;
 using support::files_that_begin_with;
+using support::forbid;
 using support::Gate;
+using support::mount_tmpfs;
 using support::Party;
 using support::refusal_of;
 using support::says;
 using support::SegmentName;
 using support::Traced;
+using support::Where;
 
 namespace {
 
@@ -57,35 +55,18 @@ struct Untouched {
 // --- /dev/shm in all its conditions
 // ---------------------------------------------------------------------------
 
-// Processes with mounts of their own, so that they can have another /dev/shm than everybody else.
 class OwnMounts : public testing::Test {
  protected:
   void SetUp() override {
-    support::InSharedMemory<bool> permitted{false};
-    Party(As::process, [&] { *permitted = enter() && mount_at("/dev/shm", "size=64k"); }).join();
-    if (!*permitted) GTEST_SKIP() << "this system does not let user " << geteuid() << " mount a tmpfs";
-  }
-
-  static bool enter() {
-    const uid_t user = geteuid();
-    const gid_t group = getegid();
-    if (unshare(user == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return false;
-    if (user != 0) {
-      std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
-      std::ofstream("/proc/self/setgroups") << "deny";
-      std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
-    }
-    return mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-  }
-  static bool mount_at(const char* directory, const char* options, unsigned long flags = 0) {
-    return mount("tmpfs", directory, "tmpfs", flags, options) == 0;
+    if (!support::can_have_own_mounts())
+      GTEST_SKIP() << "this system does not let user " << geteuid() << " mount a tmpfs";
   }
 
   // In a process whose /dev/shm is a new tmpfs with these options.
   static void with_dev_shm(const char* options, const std::function<void()>& body, unsigned long flags = 0) {
     Party(As::process, [&] {
-      ASSERT_TRUE(enter());
-      ASSERT_TRUE(mount_at("/dev/shm", options, flags));
+      ASSERT_TRUE(enter_own_mounts());
+      ASSERT_TRUE(mount_tmpfs("/dev/shm", options, flags));
       body();
     }).join();
   }
@@ -165,8 +146,8 @@ TEST_F(OwnMounts, all_of_an_object_that_was_created_has_its_room) {
 // Spec: shared.no-room
 TEST_F(OwnMounts, creating_without_dev_shm_is_refused) {
   Party(As::process, [] {
-    ASSERT_TRUE(enter());
-    ASSERT_TRUE(mount_at("/dev", "size=64k"));
+    ASSERT_TRUE(enter_own_mounts());
+    ASSERT_TRUE(mount_tmpfs("/dev", "size=64k"));
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
     EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
     EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "expected a tmpfs", "mount one"));
@@ -201,7 +182,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused
 // Spec: shared.no-room
 TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
   Party(As::process, [] {
-    ASSERT_TRUE(enter());
+    ASSERT_TRUE(enter_own_mounts());
     if (mount("sysfs", "/dev/shm", "sysfs", MS_RDONLY, nullptr) != 0) return;  // not for all users
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
     EXPECT_TRUE(refusal.code == std::errc::operation_not_supported ||
@@ -214,7 +195,7 @@ TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
 // Spec: shared.create
 TEST_F(OwnMounts, creating_needs_no_proc) {
   with_dev_shm("size=64k", [] {
-    ASSERT_TRUE(mount_at("/proc", "size=4k"));
+    ASSERT_TRUE(mount_tmpfs("/proc", "size=4k"));
     EXPECT_EQ(Shared<Account>::create("name")->balance, 9);
     EXPECT_EQ(Shared<Account>::open("name")->balance, 9);
     EXPECT_EQ(refusal_of([] { Shared<Account>::create("name"); }).code, std::errc::file_exists);
@@ -240,38 +221,18 @@ TEST_F(OwnMounts, names_of_dots_are_names_like_others) {
 
 struct Call {
   const char* name;
-  unsigned number;
+  long number;
+  Where where = {};
 };
 std::ostream& operator<<(std::ostream& out, const Call& call) {
   return out << call.name;
 }
-
-// From now on the kernel refuses this call to the process, mmap only for memory that is shared. Returns false
-// where the system does not let a process confine itself.
-bool forbid(const Call& call) {
-  constexpr std::uint32_t number = offsetof(seccomp_data, nr);
-  constexpr std::uint32_t flags_of_mmap = offsetof(seccomp_data, args[3]);  // the lower half
-  const bool always = call.number != SYS_mmap;
-  const std::uint32_t flags = always ? 0U : MAP_SHARED;
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, number),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call.number, 0, 3),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, flags_of_mmap),
-      BPF_JUMP(BPF_JMP | (always ? BPF_JGE : BPF_JSET) | BPF_K, flags, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-}
+const Call mmap_of_shared_memory{"mmap", SYS_mmap, {3, MAP_SHARED, MAP_SHARED}};
 
 class FailingCall : public testing::TestWithParam<Call> {
  protected:
   void SetUp() override {
-    support::InSharedMemory<bool> permitted{false};
-    Party(As::process, [&] { *permitted = forbid({"none", ~0U}); }).join();
-    if (!*permitted) GTEST_SKIP() << "this system does not let a process confine itself";
+    if (!support::can_forbid()) GTEST_SKIP() << "this system does not let a process confine itself";
   }
 
   const SegmentName name;
@@ -279,13 +240,13 @@ class FailingCall : public testing::TestWithParam<Call> {
 class CallOfCreate : public FailingCall {};
 INSTANTIATE_TEST_SUITE_P(Calls, CallOfCreate,
                          testing::Values(Call{"fchmod", SYS_fchmod}, Call{"fallocate", SYS_fallocate},
-                                         Call{"mmap", SYS_mmap}, Call{"linkat", SYS_linkat}),
+                                         mmap_of_shared_memory, Call{"linkat", SYS_linkat}),
                          testing::PrintToStringParamName());
 
 // Spec: shared.atomic-creation
 TEST_P(CallOfCreate, that_fails_is_reported_and_leaves_nothing) {
   Party(As::process, [&] {
-    ASSERT_TRUE(forbid(GetParam()));
+    ASSERT_TRUE(forbid(GetParam().number, GetParam().where));
     const auto refusal = refusal_of([&] { Shared<Account>::create(name); });
     EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
     EXPECT_TRUE(says(refusal.message, name.path()));
@@ -296,14 +257,14 @@ TEST_P(CallOfCreate, that_fails_is_reported_and_leaves_nothing) {
 class CallOfOpen : public FailingCall {};
 INSTANTIATE_TEST_SUITE_P(Calls, CallOfOpen,
                          testing::Values(Call{"openat", SYS_openat}, Call{"pread64", SYS_pread64},
-                                         Call{"mmap", SYS_mmap}),
+                                         mmap_of_shared_memory),
                          testing::PrintToStringParamName());
 
 // Spec: shared.open
 TEST_P(CallOfOpen, that_fails_is_reported_and_leaves_the_segment_as_it_is) {
   const auto made = Shared<Account>::create(name);
   Party(As::process, [&] {
-    ASSERT_TRUE(forbid(GetParam()));
+    ASSERT_TRUE(forbid(GetParam().number, GetParam().where));
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
     EXPECT_TRUE(says(refusal.message, name.path()));

@@ -5,10 +5,12 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <vector>
 
@@ -64,6 +66,29 @@ bool Traced::go_on() {
   return false;
 }
 
+bool Traced::step() {
+  ptrace(PTRACE_SINGLESTEP, process_, nullptr, 0);
+  waitpid(process_, &wait_status_, 0);
+  if (WIFSTOPPED(wait_status_)) return true;
+  process_ = 0;
+  return false;
+}
+
+bool Traced::is_about_to_exchange() const {
+#if defined(__x86_64__)
+  user_regs_struct registers{};
+  ptrace(PTRACE_GETREGS, process_, nullptr, &registers);
+  const long text = ptrace(PTRACE_PEEKTEXT, process_, registers.rip, nullptr);
+  unsigned char bytes[sizeof text];
+  std::memcpy(bytes, &text, sizeof text);
+  // lock, perhaps a prefix for wide or high registers, cmpxchg
+  const unsigned char* const code = (bytes[1] & 0xf0) == 0x40 ? bytes + 2 : bytes + 1;
+  return bytes[0] == 0xf0 && code[0] == 0x0f && code[1] == 0xb1;
+#else
+  return true;
+#endif
+}
+
 bool Traced::is_about_to_call(long number) const {
   __ptrace_syscall_info info{};
   return ptrace(PTRACE_GET_SYSCALL_INFO, process_, sizeof info, &info) > 0 &&
@@ -94,7 +119,11 @@ bool Traced::go_on_until_it_opens(const std::string& path) {
 }
 
 bool Traced::finish() {
-  while (go_on()) continue;
+  if (process_ != 0) {
+    ptrace(PTRACE_DETACH, process_, nullptr, 0);
+    waitpid(process_, &wait_status_, 0);
+    process_ = 0;
+  }
   return WIFEXITED(wait_status_) && WEXITSTATUS(wait_status_) == 0;
 }
 

@@ -26,12 +26,18 @@ class Traced {
 
   /// Goes on to the next stop; returns false when the process has ended instead.
   bool go_on();
+  /// Executes one instruction; returns false when the process has ended instead.
+  bool step();
+  /// Whether the next instruction is an atomic compare-exchange. True of every instruction where it cannot be
+  /// told.
+  bool is_about_to_exchange() const;
   /// Goes on until it is about to make the system call with this number; returns false when the process has
   /// ended instead.
   bool go_on_until_it_calls(long number);
   /// Goes on until it is about to open this path; returns false when the process has ended instead.
   bool go_on_until_it_opens(const std::string& path);
-  /// Goes on to its end. Returns whether it ended by returning from the body without a failure of the test.
+  /// Lets it go on to its end, no longer traced. Returns whether it ended by returning from the body without
+  /// a failure of the test.
   bool finish();
   void kill();
 

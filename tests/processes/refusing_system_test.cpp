@@ -1,0 +1,356 @@
+// A system that lacks what the lock is built on, or refuses it. The main process of this program uses no lock
+// itself: what it forks begins as new.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/futex.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <thread>
+
+#include "heirlock/reentrant_lock.hpp"
+#include "support/acquire_result.hpp"
+#include "support/forbidden_call.hpp"
+#include "support/lock_probe.hpp"
+#include "support/own_mounts.hpp"
+#include "support/party.hpp"
+#include "support/refusal.hpp"
+#include "support/shared_lock.hpp"
+#include "support/traced.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::errc;
+using heirlock::ReentrantLock;
+using support::As;
+using support::forbid;
+using support::Gate;
+using support::InSharedMemory;
+using support::my_tid;
+using support::Party;
+using support::refusal_of;
+using support::says;
+using support::SharedLock;
+using support::Traced;
+using support::Where;
+
+namespace {
+
+class RefusingSystem : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!support::can_forbid())
+      GTEST_SKIP()
+          << "this system does not let a process confine itself (seccomp), so that nothing can refuse";
+  }
+
+  // Each form of acquire is refused, and nothing changes. Returns the last message.
+  std::string message_of_unsupported() const {
+    const auto before = support::bytes_of(*lock);
+    std::string message;
+    const std::function<AcquireResult()> acquires[] = {
+        [&] { return lock->acquire(); }, [&] { return lock->try_acquire(); },
+        [&] { return lock->acquire_for(std::chrono::milliseconds(1)); }};
+    for (const auto& acquire : acquires) {
+      errno = 4711;
+      const auto refusal = refusal_of([&] { static_cast<void>(acquire()); });
+      EXPECT_EQ(errno, 4711);
+      EXPECT_EQ(refusal.code, errc::unsupported_platform) << refusal.message;
+      message = refusal.message;
+    }
+    EXPECT_EQ(support::bytes_of(*lock), before);
+    return message;
+  }
+  static void in_a_new_process(const std::function<void()>& body) { Party(As::process, body).join(); }
+
+  SharedLock lock;
+};
+
+// Spec: lock.error.unsupported, lock.error.unchanged
+TEST_F(RefusingSystem, without_get_robust_list_no_acquire_is_possible) {
+  in_a_new_process([&] {
+    ASSERT_TRUE(forbid(SYS_get_robust_list));
+    EXPECT_TRUE(says(message_of_unsupported(), "get_robust_list failed with 'Operation not permitted'",
+                     "expected", "allow get_robust_list"));
+  });
+}
+
+// Spec: lock.error.unsupported, lock.error.unchanged
+TEST_F(RefusingSystem, without_set_robust_list_no_acquire_is_possible_where_libc_made_no_list) {
+  in_a_new_process([&] {
+    ASSERT_EQ(syscall(SYS_set_robust_list, nullptr, sizeof(robust_list_head)), 0);
+    ASSERT_TRUE(forbid(SYS_set_robust_list));
+    EXPECT_TRUE(says(message_of_unsupported(), "set_robust_list failed with 'Operation not permitted'",
+                     "expected", "allow it"));
+  });
+}
+
+// Spec: lock.error.unsupported, lock.error.unchanged, lock.memory.node
+TEST_F(RefusingSystem, with_a_robust_list_of_other_distances_no_acquire_is_possible) {
+  in_a_new_process([&] {
+    static robust_list_head other;
+    other.list.next = &other.list;
+    other.futex_offset = -24;
+    ASSERT_EQ(syscall(SYS_set_robust_list, &other, sizeof other), 0);
+    EXPECT_TRUE(says(message_of_unsupported(), "futexes lie at -24", "expected -32", "use glibc"));
+  });
+}
+
+// Spec: lock.error.unsupported, lock.error.unchanged
+TEST_F(RefusingSystem, without_random_numbers_no_acquire_is_possible) {
+  in_a_new_process([&] {
+    ASSERT_TRUE(forbid(SYS_getrandom, {}, ENOSYS));
+    EXPECT_TRUE(says(message_of_unsupported(), "getrandom failed with 'Function not implemented'",
+                     "expected 8 random bytes"));
+  });
+}
+
+// A child must be told from its parent by the page, so nothing goes without.
+// Spec: lock.error.unchanged
+TEST_F(RefusingSystem, without_a_page_of_memory_the_first_acquire_reports_the_systems_error) {
+  const auto page = static_cast<std::uint32_t>(sysconf(_SC_PAGESIZE));
+  in_a_new_process([&] {
+    // At the first one that a process throws, a sanitizer takes a page for itself.
+    EXPECT_THROW(lock->release(), heirlock::AssertionError);
+    ASSERT_TRUE(forbid(SYS_mmap, Where{1, ~0U, page}, ENOMEM));
+    const auto before = support::bytes_of(*lock);
+    const auto refusal = refusal_of([&] { static_cast<void>(lock->acquire()); });
+    EXPECT_EQ(refusal.code, std::errc::not_enough_memory);
+    EXPECT_TRUE(says(refusal.message, "mmap of one page"));
+    EXPECT_EQ(support::bytes_of(*lock), before);
+  });
+}
+
+// --- Where the PID namespace cannot be seen
+// --------------------------------------------------------------------
+
+class WithoutProc : public RefusingSystem {
+ protected:
+  void SetUp() override {
+    RefusingSystem::SetUp();
+    if (IsSkipped()) return;
+    if (!support::can_have_own_mounts())
+      GTEST_SKIP() << "this system does not let user " << geteuid() << " hide /proc from a process";
+  }
+  // Since Linux 6.11, PIDFD_GET_PID_NAMESPACE of linux/pidfd.h.
+  static bool can_ask_a_pidfd() {
+    const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0U));
+    const int space = ioctl(self, _IO(0xFF, 5), 0UL);
+    close(self);
+    return space >= 0 && close(space) == 0;
+  }
+  static void hide_proc() {
+    ASSERT_TRUE(support::enter_own_mounts());
+    ASSERT_TRUE(support::mount_tmpfs("/proc", "size=4k"));
+  }
+};
+
+// Spec: lock.owner.pid-namespace
+TEST_F(WithoutProc, the_namespace_is_the_same_as_with_it) {
+  if (!can_ask_a_pidfd())
+    GTEST_SKIP() << "this kernel is older than Linux 6.11: it does not tell without /proc";
+  in_a_new_process([&] {
+    hide_proc();
+    ASSERT_NE(access("/proc/self/ns/pid", F_OK), 0);
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    lock->release();
+  });
+  in_a_new_process(
+      [&] { EXPECT_EQ(lock->acquire(), AcquireResult::acquired) << "the lock is another namespace's"; });
+}
+
+// Spec: lock.owner.pid-namespace
+TEST_F(WithoutProc, no_file_descriptor_stays_open) {
+  if (!can_ask_a_pidfd())
+    GTEST_SKIP() << "this kernel is older than Linux 6.11: it does not tell without /proc";
+  in_a_new_process([&] {
+    hide_proc();
+    const int before = dup(STDERR_FILENO);
+    close(before);
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    const int after = dup(STDERR_FILENO);
+    EXPECT_EQ(after, before);
+    close(after);
+  });
+}
+
+// Spec: lock.owner.pid-namespace-unknown, lock.error.unchanged
+TEST_F(WithoutProc, and_without_pidfds_no_acquire_is_possible) {
+  in_a_new_process([&] {
+    hide_proc();
+    ASSERT_TRUE(forbid(SYS_pidfd_open, {}, ENOSYS));
+    EXPECT_TRUE(says(message_of_unsupported(), "no /proc/self/ns/pid", "expected", "mount /proc"));
+  });
+}
+
+// Spec: lock.owner.pid-namespace-unknown, lock.error.unchanged
+TEST_F(WithoutProc, and_with_pidfds_that_do_not_tell_no_acquire_is_possible) {
+  in_a_new_process([&] {
+    hide_proc();
+    ASSERT_TRUE(forbid(SYS_ioctl, {}, ENOTTY));
+    EXPECT_TRUE(says(message_of_unsupported(), "no /proc/self/ns/pid", "expected", "mount /proc"));
+  });
+}
+
+// --- Where the kernel cannot wipe a page in a child (before 4.14)
+// ---------------------------------------------
+
+constexpr Where wiping{2, ~0U, MADV_WIPEONFORK};
+
+// Spec: lock.owner.child
+TEST_F(RefusingSystem, without_wiped_pages_a_forked_child_owns_nothing_either) {
+  in_a_new_process([&] {
+    ASSERT_TRUE(forbid(SYS_madvise, wiping, EINVAL));
+    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+    in_a_new_process([&] {
+      EXPECT_FALSE(lock->is_owned());
+      EXPECT_THROW(lock->release(), heirlock::AssertionError);
+      EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+    });
+    EXPECT_EQ(lock->owner(), getpid());
+    lock->release();
+    in_a_new_process([&] {
+      EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+      EXPECT_EQ(lock->owner(), getpid());
+      lock->release();
+    });
+  });
+}
+
+// --- A thread that is overtaken in its first acquire
+// ----------------------------------------------------------
+
+enum class Pages { wiped, not_wiped };
+std::ostream& operator<<(std::ostream& out, Pages pages) {
+  return out << (pages == Pages::wiped ? "where_pages_are_wiped" : "where_pages_are_not_wiped");
+}
+
+class Overtaken : public RefusingSystem, public testing::WithParamInterface<Pages> {
+ protected:
+  void SetUp() override {
+    RefusingSystem::SetUp();
+    if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Overtaken, Overtaken, testing::Values(Pages::wiped, Pages::not_wiped),
+                         testing::PrintToStringParamName());
+
+// Both have made a page; one page stays, and both threads know themselves by it.
+// Spec: lock.acquire.exclusion, lock.owner.query
+TEST_P(Overtaken, by_another_thread_in_its_first_acquire_is_the_owner_as_if_alone) {
+  Gate may_overtake, has_overtaken, may_release;
+  InSharedMemory<std::atomic<bool>> is_about_to{false};
+  SharedLock others;
+  Traced first([&] {
+    const bool is_wiped = GetParam() == Pages::wiped;
+    ASSERT_TRUE(is_wiped || forbid(SYS_madvise, wiping, EINVAL));
+    std::thread second([&] {
+      may_overtake.wait();
+      EXPECT_EQ(others->acquire(), AcquireResult::acquired);
+      has_overtaken.open();
+      may_release.wait();
+      EXPECT_TRUE(others->is_owned());
+      EXPECT_FALSE(lock->is_owned());
+      others->release();
+    });
+    *is_about_to = true;
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    EXPECT_TRUE(lock->is_owned());
+    EXPECT_EQ(lock->owner(), getpid());
+    EXPECT_FALSE(others->is_owned());
+    may_release.open();
+    second.join();
+    lock->release();
+  });
+  do ASSERT_TRUE(first.go_on_until_it_calls(SYS_madvise));  // to have its page wiped
+  while (!*is_about_to);
+  may_overtake.open();
+  ASSERT_TRUE(has_overtaken.wait_for(std::chrono::seconds(20)));
+  EXPECT_TRUE(first.finish());
+}
+
+// --- A futex call that fails as it never should
+// ---------------------------------------------------------------
+
+// What a process that dies by SIGABRT in `body` has written to its standard error.
+std::string last_words_of(const std::function<void()>& body) {
+  int words[2];
+  EXPECT_EQ(pipe2(words, O_CLOEXEC), 0);
+  const pid_t process = fork();
+  if (process == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const rlimit no_core_file{0, 0};
+    setrlimit(RLIMIT_CORE, &no_core_file);
+    std::signal(SIGABRT, SIG_DFL);
+    dup2(words[1], STDERR_FILENO);
+    body();
+    _exit(0);
+  }
+  close(words[1]);
+  std::string text;
+  char buffer[512];
+  for (ssize_t got; (got = read(words[0], buffer, sizeof buffer)) > 0;)
+    text.append(buffer, static_cast<std::size_t>(got));
+  close(words[0]);
+  int status = 0;
+  EXPECT_EQ(waitpid(process, &status, 0), process);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) << "wait status " << status << ": " << text;
+  return text;
+}
+
+constexpr Where futex_operation(std::uint32_t operation) {
+  return {1, ~0U, operation};
+}
+
+// Spec: lock.error.kernel
+TEST_F(RefusingSystem, that_lets_nobody_wait_ends_the_program_with_a_message) {
+  support::set_word(*lock, 1);  // the owner is process 1
+  const std::string text = last_words_of([&] {
+    if (forbid(SYS_futex, futex_operation(FUTEX_WAIT_BITSET))) static_cast<void>(lock->acquire());
+  });
+  EXPECT_TRUE(says(text, "heirlock: futex(FUTEX_WAIT_BITSET) on the lock at 0x",
+                   "failed with 'Operation not permitted'", "allowed by the sandbox?"));
+}
+
+// Spec: lock.error.kernel
+TEST_F(RefusingSystem, that_lets_nobody_store_and_wake_ends_the_program_with_a_message) {
+  const std::string text = last_words_of([&] {
+    if (!forbid(SYS_futex, futex_operation(FUTEX_WAKE_OP))) return;
+    support::set_word(*lock, heirlock::detail::waiters_bit);
+    for (int i = 0; i < 2; ++i) {  // the first finds nobody to wake, the second drops the bit
+      static_cast<void>(lock->acquire());
+      lock->release();
+    }
+  });
+  EXPECT_TRUE(says(text, "heirlock: futex(FUTEX_WAKE_OP) on the lock at 0x",
+                   "failed with 'Operation not permitted'", "allowed by the sandbox?"));
+}
+
+// The next owner inherits: the one that was ended died as its owner.
+// Spec: lock.error.kernel, lock.inherit.death
+TEST_F(RefusingSystem, that_ends_a_program_in_its_release_leaves_the_lock_to_an_heir) {
+  last_words_of([&] {
+    if (!forbid(SYS_futex, futex_operation(FUTEX_WAKE_OP))) return;
+    support::set_word(*lock, heirlock::detail::waiters_bit);
+    for (int i = 0; i < 2; ++i) {
+      static_cast<void>(lock->acquire());
+      lock->release();
+    }
+  });
+  in_a_new_process([&] {
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+    lock->release();
+  });
+}
+
+}  // namespace
