@@ -18,6 +18,7 @@ Visitor::Visitor(Line& line_of_thread) noexcept
       tid(static_cast<pid_t>(syscall(SYS_gettid))),
       ticket(static_cast<std::uint64_t>(tid) << 32) {
   line.waiting_since.post(0);  // one who was killed here may have left its own
+  line.is_busy.post(false);
   line.tid.post(tid);
   this_visitor = this;
 }

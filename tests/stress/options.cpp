@@ -234,8 +234,8 @@ The result:
   money lost          must be 0: the largest difference any audit found, the last one included
   stranded waiters    must be 0: threads, alive and not stopped, that waited over 2 s while the lock was free (3 s
                       with exec-thread, of which the kernel says nothing: the waiters look after such an owner
-                      themselves, once a second). Free means that nobody held it who was alive and did not wait
-                      for it himself, each time the supervisor looked, and that nobody took it in between. So
+                      themselves, once a second). Free means that nobody held it who was alive and knew it, each
+                      time the supervisor looked, and that nobody took it in between. So
                       that this shows in a lock which is always in use, the supervisor calls a roll many times
                       a second and at the end: nobody begins anything new, and nobody is killed, until all who
                       wait have had the lock.

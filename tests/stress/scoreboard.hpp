@@ -38,6 +38,7 @@ struct alignas(64) Line {
   Posted<Nanoseconds> waiting_since;  // 0 while it does not wait for a lock
   Posted<std::uint32_t> waiting_for;  // the number of that lock
   Posted<Nanoseconds> longest_wait;
+  Posted<bool> is_busy;  // while it may hold or want a lock
   Posted<std::uint64_t> operations;
   Posted<std::uint64_t> timed_out;
   Posted<std::uint64_t> inherited;

@@ -406,7 +406,8 @@ void Supervisor::look_at_locks() {
 bool Supervisor::is_in_good_hands(std::uint32_t bank) const {
   const pid_t owner = banks_->owner(bank);
   const Line* const line = owner > 0 ? line_of_owner(owner) : nullptr;
-  return line != nullptr && (line->waiting_since.read() == 0 || line->waiting_for.read() != bank);
+  if (line == nullptr || !line->is_busy.read()) return false;
+  return line->waiting_since.read() == 0 || line->waiting_for.read() != bank;
 }
 
 // Null when it is dead, or about to be: what it holds it will not give back.
@@ -423,7 +424,7 @@ Obstacle Supervisor::obstacle_of(std::uint32_t bank) const {
   const pid_t owner = banks_->owner(bank);
   if (owner == 0) return Obstacle::nobody;
   if (owner < 0) return Obstacle::unknown_owner;
-  return line_of_owner(owner) == nullptr ? Obstacle::dead_owner : Obstacle::sleeping_owner;
+  return line_of_owner(owner) == nullptr ? Obstacle::dead_owner : Obstacle::unaware_owner;
 }
 
 // What a thread waits for, and since when, are two numbers: both must be of one wait.

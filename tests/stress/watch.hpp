@@ -20,10 +20,10 @@ inline Nanoseconds stranded_after(const Faults& faults) noexcept {
 
 /// Behind what somebody is stranded: what the lock says then.
 enum class Obstacle {
-  nobody,          // it is free
-  dead_owner,      // its owner is dead
-  sleeping_owner,  // its owner waits for this very lock
-  unknown_owner,   // it is held, but does not know by whom
+  nobody,         // it is free
+  dead_owner,     // its owner is dead
+  unaware_owner,  // its owner does not know that it is the owner: it waits for it, or does other things
+  unknown_owner,  // it is held, but does not know by whom
 };
 inline constexpr std::size_t obstacles = 4;
 

@@ -74,8 +74,10 @@ class Teller {
           phase.wait_while(Phase::roll_call);
           break;
         case Phase::work:
+          visitor_.line.is_busy.post(true);
           if (serve_once() == End::leaves_while_holding) return End::leaves_while_holding;
           for (Bank* bank : chosen_) bank->check_outside();
+          visitor_.line.is_busy.post(false);
           break;
         case Phase::stop:
           return End::told_to_stop;
@@ -330,7 +332,8 @@ class Staff {
     }
     serve(0, employment_.seed);
     std::unique_lock<std::mutex> guard(mutex_);
-    one_ended_.wait(guard, [this] { return others_at_work_ == 0; });
+    one_ended_.wait(guard, [this] { return ended_.size() + 1 == employment_.threads; });
+    for (const pthread_t thread : ended_) pthread_join(thread, nullptr);
   }
 
  private:
@@ -343,10 +346,6 @@ class Staff {
 
   void start(std::uint32_t thread, std::uint64_t seed, std::optional<pthread_t> predecessor) {
     auto shift = std::make_unique<Shift>(Shift{*this, thread, seed, predecessor});
-    if (!predecessor) {
-      const std::lock_guard<std::mutex> guard(mutex_);
-      ++others_at_work_;
-    }
     pthread_t id{};
     const int error = pthread_create(&id, nullptr, run, shift.get());
     if (error != 0) throw std::system_error(error, std::system_category(), "pthread_create");
@@ -375,7 +374,7 @@ class Staff {
 
   void note_end() {
     const std::lock_guard<std::mutex> guard(mutex_);
-    --others_at_work_;
+    ended_.push_back(pthread_self());
     one_ended_.notify_all();
   }
 
@@ -388,7 +387,7 @@ class Staff {
   const Employment& employment_;
   std::mutex mutex_;
   std::condition_variable one_ended_;
-  std::uint32_t others_at_work_ = 0;
+  std::vector<pthread_t> ended_;  // without a successor, who would have waited for the end
 };
 
 // Among hundreds of threads that all want to run, the supervisor would come late for its kills, by seconds
