@@ -74,14 +74,14 @@ class Progress:
             self.show()
 
     def finish(self, job, results):
+        executions = sum(result["executions"] for result in results)
         with self.lock:
             self.done += 1
             self.running.pop(job, None)
-            self.finished_executions += sum(result["executions"] for result in results)
+            self.finished_executions += executions
             if self.on_terminal:
                 self.show()
             else:
-                executions = sum(result["executions"] for result in results)
                 seconds = sum(result["seconds"] for result in results)
                 print(f"[{self.done}/{self.total}] {job}: {results[-1]['verdict']}, {executions:,} executions, "
                       f"{seconds:.1f} s", flush=True)
@@ -128,12 +128,8 @@ def run_row(check, row, options, progress, seconds=0):
                   "verdict": f"ended with status {process.returncode}"}
     words = [line.split("*** ", 1)[1] for line in story if "*** " in line]
     result["words"] = words[0] if words else ""
-    if result["verdict"] != "holds" and story:
-        story = [line for line in story if not line.startswith("to see it again")]
-        if check.breaks:
-            story.insert(0, f"broken: {check.breaks}")
-        if "replay" in result:
-            story.append(f"to see it again: ci/verify {check.name} --row {row['row']} --replay {result['replay']}")
+    if story and check.breaks:
+        story.insert(0, f"broken: {check.breaks}")
     return {**result, "name": check.name, "kind": check.kind, "story": story}
 
 

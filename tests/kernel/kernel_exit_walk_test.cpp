@@ -20,6 +20,7 @@
 #include "support/shared_memory.hpp"
 
 using kernel::Death;
+using kernel::LongestList;
 using kernel::Mortal;
 using kernel::Node;
 using kernel::owner_died;
@@ -355,22 +356,9 @@ INSTANTIATE_TEST_SUITE_P(At, AProcesssEnd, testing::Values(Death::by_sigkill, De
 // As long a list as the kernel walks over, so that a wait that ends too soon finds it half-done.
 // Spec: kernel.exit-walk
 TEST_P(AProcesssEnd, shows_in_all_its_locks_before_waitid_tells_of_it) {
-  struct Memory {
-    RobustList list;
-    std::array<Node, ROBUST_LIST_LIMIT> listed;
-    Node pending;
-  };
   for (int round = 0; round < 20; ++round) {
-    InSharedMemory<Memory> memory;
-    Mortal mortal(GetParam(), [&](std::uint32_t tid) {
-      for (Node& lock : memory->listed) {
-        lock.word = tid;
-        memory->list.put_first(lock);
-      }
-      memory->pending.word = tid;
-      memory->list.set_pending(memory->pending);
-      memory->list.register_for_this_thread();
-    });
+    InSharedMemory<LongestList> memory;
+    Mortal mortal(GetParam(), [&](std::uint32_t tid) { memory->be_held_by(tid); });
     mortal.begin_to_die();
     siginfo_t what{};
     while (what.si_pid == 0)

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -23,6 +22,7 @@
 
 using kernel::Death;
 using kernel::list_of;
+using kernel::LongestList;
 using kernel::Mortal;
 using kernel::Node;
 using kernel::owner_died;
@@ -65,22 +65,9 @@ TEST_P(AThreadsList, is_not_found_once_its_death_was_waited_for) {
 // As long a list as the kernel walks over, so that an answer that comes too soon finds it half-done.
 // Spec: kernel.list-query
 TEST_P(AThreadsList, is_found_until_all_its_locks_are_treated) {
-  struct Memory {
-    RobustList list;
-    std::array<Node, ROBUST_LIST_LIMIT> listed;
-    Node pending;
-  };
   for (int round = 0; round < 20; ++round) {
-    InSharedMemory<Memory> memory;
-    Mortal mortal(GetParam(), [&](std::uint32_t tid) {
-      for (Node& lock : memory->listed) {
-        lock.word = tid;
-        memory->list.put_first(lock);
-      }
-      memory->pending.word = tid;
-      memory->list.set_pending(memory->pending);
-      memory->list.register_for_this_thread();
-    });
+    InSharedMemory<LongestList> memory;
+    Mortal mortal(GetParam(), [&](std::uint32_t tid) { memory->be_held_by(tid); });
     const pid_t tid = mortal.tid();
     mortal.begin_to_die();
     while (list_of(tid).head != nullptr) continue;

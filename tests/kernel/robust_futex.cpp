@@ -59,6 +59,16 @@ void RobustList::register_for_this_thread() noexcept {
   if (syscall(SYS_set_robust_list, &head_, sizeof head_) != 0) std::abort();
 }
 
+void LongestList::be_held_by(std::uint32_t tid) noexcept {
+  for (Node& lock : listed) {
+    lock.word = tid;
+    list.put_first(lock);
+  }
+  pending.word = tid;
+  list.set_pending(pending);
+  list.register_for_this_thread();
+}
+
 Registered list_of(pid_t tid) noexcept {
   robust_list_head* head = nullptr;
   std::size_t size = 0;

@@ -7,6 +7,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -50,6 +51,16 @@ class RobustList {
 
  private:
   robust_list_head head_{};
+};
+
+/// As long a list as the kernel walks over, and a pending lock: who looks too soon finds it half-treated.
+struct LongestList {
+  RobustList list;
+  std::array<Node, ROBUST_LIST_LIMIT> listed;
+  Node pending;
+
+  /// Has the calling thread, of this id, hold all of it.
+  void be_held_by(std::uint32_t tid) noexcept;
 };
 
 /// What get_robust_list says of a thread: 0 or the errno, and the list.

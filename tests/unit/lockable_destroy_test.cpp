@@ -202,6 +202,12 @@ class DestroyingOneOfTwo : public testing::TestWithParam<Over> {
     return GetParam() == Over::name ? std::make_unique<Guarded>(name) : std::make_unique<Guarded>(*lock);
   }
 
+  void expect_that_two_holds_it_once_and_whole() const {
+    EXPECT_EQ(two->mutex().depth(), 1U);
+    EXPECT_FALSE(two->mutex().needs_repair());
+    two->release();
+  }
+
   SegmentName name;
   InSharedMemory<ReentrantLock> lock;
   std::unique_ptr<Guarded> one = make();
@@ -229,9 +235,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_had_held_it
   one->release();
   two->acquire();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // Spec: lockable.destroy-other
@@ -240,9 +244,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_reentered_m
   one->acquire();
   one->release();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // Spec: lockable.destroy-other
@@ -252,9 +254,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_recovered_b
   one->release();
   two->acquire();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // Spec: lockable.destroy-other
@@ -264,9 +264,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_its_own_recove
   EXPECT_THROW(one->acquire(), std::domain_error);
   two->acquire();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // Spec: lockable.destroy-other
@@ -274,9 +272,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_thread_that_
   die_holding(*one, As::thread);
   two->acquire();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // Spec: lockable.destroy-other
@@ -287,9 +283,7 @@ TEST_P(DestroyingOneOfTwo,
   one->acquire();
   one->release();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // A release through the wrong one of the two is a mistake that must not make another of its destruction.
@@ -301,9 +295,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_it_gave_back_w
   two->acquire();
   one->release();
   one.reset();
-  EXPECT_EQ(two->mutex().depth(), 1U);
-  EXPECT_FALSE(two->mutex().needs_repair());
-  two->release();
+  expect_that_two_holds_it_once_and_whole();
 }
 
 // Spec: lockable.destroy-other

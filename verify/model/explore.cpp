@@ -118,7 +118,7 @@ Choices::Row shorten(const Row& row, Choices::Row chosen, rl::test_result_e resu
   return chosen;
 }
 
-void tell_failure(const char* program, int index, const Row& row, const Choices::Row& chosen) {
+rl::test_result_e tell(const char* program, int index, const Row& row, const Choices::Row& chosen) {
   std::printf("what happened, step by step (%s, row %d):\n", row.label, index);
   telling = true;
   const rl::test_result_e result = repeat(row, chosen);
@@ -128,14 +128,11 @@ void tell_failure(const char* program, int index, const Row& row, const Choices:
   const char* const slash = std::strrchr(program, '/');
   std::printf("to see it again: ci/verify %s --row %d --replay %s\n", slash != nullptr ? slash + 1 : program,
               index, to_word(chosen).c_str());
+  return result;
 }
 
 bool run_row(const char* program, int index, const Row& row, const Options& options) {
-  if (options.repeats) {
-    const rl::test_result_e result = repeat(row, options.choices);
-    tell_failure(program, index, row, options.choices);
-    return result == rl::test_result_success;
-  }
+  if (options.repeats) return tell(program, index, row, options.choices) == rl::test_result_success;
   Search search = options.full ? row.full : row.quick;
   if (options.executions != 0) search.executions = options.executions;
   choices().start(search, options.seed, options.seconds);
@@ -155,7 +152,7 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
       index, row.label, row.threads, row.deaths, search_in_words(search).c_str(), number(options.seed),
       executions, redundant, exhausted ? "true" : "false", seconds, verdict_of(result),
       to_word(failing).c_str());
-  if (!holds) tell_failure(program, index, row, failing);
+  if (!holds) tell(program, index, row, failing);
   return holds;
 }
 

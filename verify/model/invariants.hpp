@@ -1,8 +1,9 @@
-// The invariants of SPECIFICATION.md, section 4, as one predicate: what of them can be seen between two
-// steps. CheckedLock sees the rest, at the end of each operation.
+// The invariants of SPECIFICATION.md, section 4, between two steps of the model. CheckedLock sees the rest, at
+// the end of each operation.
 #ifndef HEIRLOCK_VERIFY_MODEL_INVARIANTS_HPP
 #define HEIRLOCK_VERIFY_MODEL_INVARIANTS_HPP
 
+#include "model/lock_invariants.hpp"
 #include "model/scenario.hpp"
 
 namespace heirlock::verify {
@@ -19,20 +20,17 @@ inline bool lists(const ModelThread& thread, const Lock& lock) {
 inline const char* broken_invariant(const Kernel& kernel, const CheckedLock& checked,
                                     std::uint32_t owner_before) {
   const Lock& lock = checked.memory;
-  const std::uint32_t word = lock.word.value_now();
-  const std::uint32_t owner = detail::owner_of(word);
-  if (owner_before != 0 && owner != owner_before && kernel.me().tid != owner_before)
-    return "INV-OWNER: a thread has moved the owner part away from another one";
+  const model::LockView view{lock.word.value_now(), checked.is_held() ? lock.depth.load() : 0,
+                             checked.is_held(), owner_before, kernel.me().tid};
+  if (const char* const broken = model::broken_invariant(view)) return broken;
   for (const ModelThread& thread : kernel.threads) {
     if (thread.tid == 0) continue;
     const bool is_pending = thread.pending == ModelPlatform::link_to(lock);
-    if (thread.sleeps_on == &lock.word && (word & detail::waiters_bit) == 0)
-      return "INV-WAITERS: a thread sleeps, and the word does not say so";
-    if (thread.sleeps_on == &lock.word && !is_pending) return "INV-PENDING: a thread sleeps without its mark";
-    if (thread.tid == owner && !is_pending && !lists(thread, lock))
-      return "INV-LIST: a held lock is neither on its owner's list nor pending";
+    const bool must_list = is_owner(thread, lock) && !is_pending;  // no other's list may be looked at
+    const model::ThreadView relation{thread.tid, thread.sleeps_on == &lock.word, is_pending,
+                                     must_list && lists(thread, lock)};
+    if (const char* const broken = model::broken_invariant(view, relation)) return broken;
   }
-  if (checked.is_held() && lock.depth.load() == 0) return "INV-DEPTH: a held lock has depth 0";
   return nullptr;
 }
 

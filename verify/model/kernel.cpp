@@ -113,19 +113,14 @@ bool Kernel::treat(Link entry, Entry kind) {
     const bool is_free = pending_rule_before_6_2 ? found == 0 : detail::owner_of(found) == 0;
     if (kind == Entry::pending && is_free) {
       tell("[kernel] finds %s pending and free", known->name);
-      announce(&word, Access::queues);
-      rl::ctx().sched();
-      wake(&word, 1);
+      wake_one(&word);
       return true;
     }
     if (detail::owner_of(found) != me().tid) return true;
     const std::uint32_t died = (found & detail::waiters_bit) | detail::owner_died_bit;
     if (!word.compare_exchange(found, died, Order::release)) continue;  // a waiter set its bit
     known->watcher->owner_died();
-    if ((found & detail::waiters_bit) == 0) return true;
-    announce(&word, Access::queues);
-    rl::ctx().sched();
-    wake(&word, 1);
+    if ((found & detail::waiters_bit) != 0) wake_one(&word);
     return true;
   }
 }
@@ -164,6 +159,12 @@ bool Kernel::all_others_sleep() const {
     if (is_there && &threads[i] != &me() && threads[i].sleeps_on == nullptr) return false;
   }
   return true;
+}
+
+int Kernel::wake_one(const void* word) {
+  announce(word, Access::queues);
+  rl::ctx().sched();
+  return wake(word, 1);
 }
 
 int Kernel::wake(const void* word, int count) {
@@ -254,8 +255,8 @@ const char* Kernel::describe(std::uint32_t word) {
   const char* const waiters = (word & detail::waiters_bit) != 0 ? ", WAITERS" : "";
   const std::uint32_t owner = detail::owner_of(word);
   if (owner == 0) return text("'free%s%s'", flag, waiters);
-  char names[64] =
-      "";  // more than one, if one has got the other's thread id; no string: Relacy owns the heap here
+  // More than one, if one has got the other's thread id. No string: Relacy owns the heap here.
+  char names[64] = "";
   for (const ModelThread& thread : threads) {
     const std::size_t length = std::strlen(names);
     if (thread.tid == owner)

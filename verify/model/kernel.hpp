@@ -119,6 +119,9 @@ class Kernel {
 
   /// Sleeps until woken, or until its time is over if it is timed. Promises no order.
   void sleep(const void* word, bool timed);
+  /// Wakes one sleeper, in a step of its own. Returns how many it woke.
+  int wake_one(const void* word);
+  /// The same for so many, within the step that the caller is in.
   int wake(const void* word, int count);
   /// Whether a wait for an owner ends at once, as its slice does.
   bool slice_ends(std::uint32_t seen);

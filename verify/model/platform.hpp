@@ -197,9 +197,7 @@ struct ModelPlatform {
 
   static int wake_one(Atomic<std::uint32_t>& word) {
     Kernel::running().before_step(Moment::waking);
-    Kernel::running().announce(&word, Access::queues);
-    rl::ctx().sched();
-    return Kernel::running().wake(&word, 1);
+    return Kernel::running().wake_one(&word);
   }
   static void clear_and_wake_all(Atomic<std::uint32_t>& word) {
     word.clear_in_kernel();

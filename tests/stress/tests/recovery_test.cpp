@@ -134,6 +134,24 @@ TEST(Recovery, a_transfer_that_is_killed_anywhere_is_finished_or_undone) {
                       });
 }
 
+// Spec: stress.verdict
+TEST(Recovery, a_transfer_that_a_thread_abandons_at_any_stage_is_finished_or_undone) {
+  for (const std::uint32_t stores : {0U, 1U, 2U, 3U}) {
+    SCOPED_TRACE(stores);
+    World world;
+    const pid_t victim = fork();
+    if (victim == 0) {
+      Visitor visitor(*world.victims_line);
+      world.bank.abandon_transfer(order, stores);
+      _exit(0);
+    }
+    waitpid(victim, nullptr, 0);
+    EXPECT_NE(world.ledger->journal.stage.load(), Stage::none);
+    EXPECT_EQ(world.settle(), stores < 2 ? before : after);
+    EXPECT_EQ(world.heirs_line->recoveries.read(), 1U);
+  }
+}
+
 // Leaves the lock as an owner does who died with the journal in this stage and these balances.
 void die_within(World& world, Stage stage, Balances balances) {
   const pid_t victim = fork();

@@ -1,7 +1,11 @@
 // What counts as failed, and that heirlock-stress would notice.
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string>
+#include <utility>
 
 #include "heirlock/shared.hpp"
 #include "stress/bank.hpp"
@@ -14,6 +18,7 @@ using stress::Ledger;
 using stress::Line;
 using stress::millisecond;
 using stress::Nanoseconds;
+using stress::Obstacle;
 using stress::Result;
 using stress::second;
 using stress::Visitor;
@@ -69,6 +74,80 @@ TEST(Verdict, a_worker_that_crashed_fails) {
   EXPECT_NE(table(result).find("worker 7 crashed"), std::string::npos);
 }
 
+// Spec: stress.verdict
+TEST(Verdict, a_lock_that_nobody_can_have_any_more_fails) {
+  Result result;
+  result.locks_lost = 1;
+  expect_failed(result, "locks never free again");
+}
+
+// Spec: stress.alternatives
+TEST(Verdict, nothing_is_said_to_have_been_seen_where_nothing_was) {
+  EXPECT_TRUE(what_was_seen(Result{}).empty());
+}
+
+std::string last_line_of(const Result& result) {
+  const std::string text = table(result);
+  return text.substr(text.rfind('\n', text.size() - 2) + 1);
+}
+
+// Spec: stress.alternatives
+TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
+  const std::pair<Obstacle, std::string> cases[] = {
+      {Obstacle::nobody, "for a lock that was free"},
+      {Obstacle::dead_owner, "behind an owner that is dead"},
+      {Obstacle::sleeping_owner, "behind an owner that waits for the same lock"},
+      {Obstacle::unknown_owner, "for a lock that nobody known had"}};
+  for (const auto& [obstacle, words] : cases) {
+    Result result;
+    result.stranded_waiters = 15;
+    result.stranded_behind[static_cast<std::size_t>(obstacle)] = 15;
+    EXPECT_EQ(last_line_of(result), "  stranded: 15 threads waited over 2 s " + words + "\n");
+  }
+}
+
+// Spec: stress.alternatives
+TEST(Verdict, it_says_how_much_was_lost) {
+  Result result;
+  result.money_lost = 1224;
+  EXPECT_EQ(last_line_of(result), "  lost: the balances differed by 1,224 from what they must add up to\n");
+}
+
+// Spec: stress.faults
+TEST(Verdict, the_table_has_a_row_for_each_fault_asked_for_and_for_no_other) {
+  Result result;
+  result.asked = only(stress::Fault::kill) | only(stress::Fault::fork);
+  result.faults[index_of(stress::Fault::fork)] = 17;
+  EXPECT_NE(table(result).find("fault: fork                           17\n"), std::string::npos)
+      << table(result);
+  EXPECT_EQ(table(result).find("fault: exit"), std::string::npos);
+}
+
+// --- Waiting times -----------------------------------------------------------------------------------------
+
+// Spec: stress.histogram
+TEST(Histogram, each_range_of_waits_begins_where_the_one_before_ends) {
+  EXPECT_EQ(stress::range_of_wait(0), 0U);
+  for (std::size_t range = 0; range + 1 < stress::wait_ranges; ++range) {
+    EXPECT_EQ(stress::range_of_wait(stress::end_of_range(range) - 1), range);
+    EXPECT_EQ(stress::range_of_wait(stress::end_of_range(range)), range + 1);
+  }
+  EXPECT_EQ(stress::range_of_wait(std::numeric_limits<Nanoseconds>::max()), stress::wait_ranges - 1);
+}
+
+// Spec: stress.histogram
+TEST(Histogram, it_is_printed_from_the_first_range_with_a_wait_to_the_last) {
+  Result result;
+  result.waits[1] = 1;
+  result.waits[3] = 1000;
+  const std::string expected =
+      "\n  waits under 2 us                       1   #"
+      "\n  waits under 4 us                       0"
+      "\n  waits under 8 us                   1,000   ##########"
+      "\n\n  operations";
+  EXPECT_EQ(table(result).substr(0, expected.size()), expected);
+}
+
 // --- Stranded waiters --------------------------------------------------------------------------------------
 
 class Watching : public testing::Test {
@@ -107,6 +186,13 @@ TEST_F(Watching, a_waiter_behind_an_owner_is_not_stranded) {
   EXPECT_EQ(watch.waited_while_free(9 * second), 0);
 }
 
+// Spec: stress.stranded
+TEST(Stranded, a_wait_may_be_a_second_longer_where_only_waiters_notice_a_death) {
+  EXPECT_EQ(stress::stranded_after(stress::Faults().set().reset(index_of(stress::Fault::exec_thread))),
+            2 * second);
+  EXPECT_EQ(stress::stranded_after(only(stress::Fault::exec_thread)), 3 * second);
+}
+
 // Spec: stress.verdict
 TEST_F(Watching, nothing_is_concluded_from_a_time_without_looking) {
   watch.look(10 * second, true, 5);
@@ -135,6 +221,35 @@ TEST_F(Banking, transfers_keep_every_check_content) {
   bank.check_outside();
   EXPECT_EQ(line->money_lost.read(), 0);
   EXPECT_EQ(line->wrong_owners.read(), 0U);
+}
+
+// Spec: stress.locks
+TEST_F(Banking, a_visitor_of_two_banks_is_checked_in_each) {
+  heirlock::Shared<Ledger> other_ledger{3U};
+  Bank other(*other_ledger, 1);
+  ASSERT_TRUE(bank.acquire());
+  {
+    const Bank::Visit visit(bank);
+    other.transfer({0, 1, 300});
+    other.check_outside();
+    bank.transfer({1, 0, 300});
+  }
+  bank.release();
+  EXPECT_EQ(line->wrong_owners.read(), 0U);
+  other_ledger->inside.store(12345);
+  other.transfer({0, 1, 1});
+  EXPECT_EQ(line->wrong_owners.read(), 1U);
+}
+
+// Spec: stress.histogram
+TEST_F(Banking, each_wait_is_counted_once) {
+  me.begin_to_wait();
+  bank.transfer({0, 1, 1});
+  me.begin_to_wait();
+  me.stop_waiting();
+  std::uint64_t waits = 0;
+  for (const auto& range : line->waits) waits += range.read();
+  EXPECT_EQ(waits, 2U);
 }
 
 // Spec: stress.verdict
