@@ -130,7 +130,7 @@ std::string in_quotes(const std::string& text) {
 
 constexpr const char* stranded_behind[obstacles] = {
     "for a lock that was free", "behind an owner that is dead",
-    "behind an owner that does not know it is the owner", "for a lock that nobody known had"};
+    "behind an owner that does not know it is the owner", "for a lock that was not free and had no owner"};
 
 std::string name_of(LockKind lock) {
   return std::string(lock_names[static_cast<std::size_t>(lock)]);

@@ -23,7 +23,7 @@ enum class Obstacle {
   nobody,         // it is free
   dead_owner,     // its owner is dead
   unaware_owner,  // its owner does not know that it is the owner: it waits for it, or does other things
-  unknown_owner,  // it is held, but does not know by whom
+  unknown_owner,  // it is not free, and does not know whose it is
 };
 inline constexpr std::size_t obstacles = 4;
 

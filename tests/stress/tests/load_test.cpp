@@ -2,9 +2,12 @@
 // with.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "program.hpp"
@@ -42,17 +45,19 @@ std::string row_of(std::string_view fault) {
   return fault == "kill" ? "kills" : "fault: " + std::string(fault);
 }
 
-class EachFault : public testing::TestWithParam<std::string_view> {};
-INSTANTIATE_TEST_SUITE_P(Of, EachFault, testing::ValuesIn(stress::fault_names), [](const auto& instance) {
+// As gtest wants names: without hyphens.
+std::string name_of(const testing::TestParamInfo<std::string_view>& instance) {
   std::string name(instance.param);
-  for (char& character : name)
-    if (character == '-') character = '_';
+  std::replace(name.begin(), name.end(), '-', '_');
   return name;
-});
+}
+
+class EachFault : public testing::TestWithParam<std::string_view> {};
+INSTANTIATE_TEST_SUITE_P(Of, EachFault, testing::ValuesIn(stress::fault_names), name_of);
 
 // Spec: stress.faults
 TEST_P(EachFault, takes_place_alone_and_the_lock_survives_it) {
-  const Outcome outcome = outcome_of({"--processes", "3", "--threads", "3", "--seconds", "2", "--faults",
+  const Outcome outcome = outcome_of({"--processes", "3", "--threads", "3", "--seconds", "1.5", "--faults",
                                       std::string(GetParam()), "--faults-per-second", "50", "--seed", "3"});
   EXPECT_EQ(outcome.status, 0) << outcome.text;
   for (const std::string_view fault : stress::fault_names) {
@@ -114,24 +119,20 @@ TEST(Load, a_run_meets_with_the_faults_of_its_plan) {
 
 // --- Other locks -------------------------------------------------------------------------------------------
 
-class Alternative : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(Of, Alternative, testing::Values("pthread-robust", "pthread", "sem"),
-                         [](const auto& instance) {
-                           std::string name(instance.param);
-                           return name.substr(0, name.find('-'));
-                         });
+class Alternative : public testing::TestWithParam<std::string_view> {};
+INSTANTIATE_TEST_SUITE_P(Of, Alternative, testing::Values("pthread-robust", "pthread", "sem"), name_of);
 
 // Spec: stress.alternatives
 TEST_P(Alternative, passes_where_nobody_dies) {
-  const Outcome outcome = outcome_of(
-      {"--lock", GetParam(), "--seconds", "1", "--faults", "timeout,signal", "--locks", "3", "--seed", "3"});
+  const Outcome outcome = outcome_of({"--lock", std::string(GetParam()), "--seconds", "1", "--faults",
+                                      "timeout,signal", "--locks", "3", "--seed", "3"});
   EXPECT_EQ(outcome.status, 0) << outcome.text;
 }
 
 // Spec: stress.alternatives
-TEST_P(Alternative, is_seen_to_strand_those_who_wait_behind_an_owner_that_called_exec) {
-  const Outcome outcome = outcome_of({"--lock", GetParam(), "--seconds", "40", "--faults", "exec-thread",
-                                      "--faults-per-second", "5", "--seed", "3"});
+TEST(Load, a_robust_mutex_is_seen_to_strand_those_who_wait_behind_an_owner_that_called_exec) {
+  const Outcome outcome = outcome_of({"--lock", "pthread-robust", "--seconds", "40", "--faults",
+                                      "exec-thread", "--faults-per-second", "5", "--seed", "3"});
   EXPECT_EQ(outcome.status, 1) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "waited over 3 s behind an owner that is dead")) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "blocked: nobody was left")) << outcome.text;
@@ -141,7 +142,10 @@ void expect_to_be_stranded_by_kills(const char* lock, const char* locks) {
   const Outcome outcome = outcome_of({"--lock", lock, "--seconds", "40", "--locks", locks, "--seed", "3"});
   EXPECT_EQ(outcome.status, 1) << outcome.text;
   EXPECT_GT(number_in(outcome.text, "stranded waiters"), 0) << outcome.text;
-  EXPECT_TRUE(contains(outcome.text, "behind an owner that is dead")) << outcome.text;
+  // Who is killed before it can note that it has a semaphore leaves it with no owner.
+  EXPECT_TRUE(contains(outcome.text, "behind an owner that is dead") ||
+              contains(outcome.text, "for a lock that was not free and had no owner"))
+      << outcome.text;
 }
 
 // Spec: stress.alternatives

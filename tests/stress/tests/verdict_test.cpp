@@ -96,8 +96,8 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
       {Obstacle::dead_owner, "behind an owner that is dead"},
-      {Obstacle::sleeping_owner, "behind an owner that waits for the same lock"},
-      {Obstacle::unknown_owner, "for a lock that nobody known had"}};
+      {Obstacle::unaware_owner, "behind an owner that does not know it is the owner"},
+      {Obstacle::unknown_owner, "for a lock that was not free and had no owner"}};
   for (const auto& [obstacle, words] : cases) {
     Result result;
     result.stranded_waiters = 15;
