@@ -94,7 +94,7 @@ class Run:
             told += f", longest wait {self.result['longest_wait_seconds']:.3f} s"
         else:
             told = self.seen
-        return f"{word}  {self.name:<36} {self.took:6.1f} s  seed {self.seed:<11} {told}"
+        return f"{word}  {self.name:<39} {self.took:6.1f} s  seed {self.seed:<11} {told}"
 
     def as_json(self):
         return {"name": self.name, "command": self.command, "must_fail": self.is_control, "seed": self.seed,

@@ -131,7 +131,7 @@ TEST_P(Alternative, passes_where_nobody_dies) {
 
 // Spec: stress.alternatives
 TEST(Load, a_robust_mutex_is_seen_to_strand_those_who_wait_behind_an_owner_that_called_exec) {
-  const Outcome outcome = outcome_of({"--lock", "pthread-robust", "--seconds", "40", "--faults",
+  const Outcome outcome = outcome_of({"--lock", "pthread-robust", "--seconds", "86400", "--faults",
                                       "exec-thread", "--faults-per-second", "5", "--seed", "3"});
   EXPECT_EQ(outcome.status, 1) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "waited over 3 s behind an owner that is dead")) << outcome.text;
@@ -139,7 +139,7 @@ TEST(Load, a_robust_mutex_is_seen_to_strand_those_who_wait_behind_an_owner_that_
 }
 
 void expect_to_be_stranded_by_kills(const char* lock, const char* locks) {
-  const Outcome outcome = outcome_of({"--lock", lock, "--seconds", "40", "--locks", locks, "--seed", "3"});
+  const Outcome outcome = outcome_of({"--lock", lock, "--seconds", "86400", "--locks", locks, "--seed", "3"});
   EXPECT_EQ(outcome.status, 1) << outcome.text;
   EXPECT_GT(number_in(outcome.text, "stranded waiters"), 0) << outcome.text;
   // Who is killed before it can note that it has a semaphore leaves it with no owner.
@@ -165,7 +165,8 @@ TEST(Load, a_run_on_several_locks_ends_when_one_strands) {
 
 // Spec: stress.alternatives
 TEST(Load, a_semaphore_is_seen_to_let_two_owners_in_when_a_forked_child_releases_it) {
-  const Outcome outcome = outcome_of({"--lock", "sem", "--seconds", "40", "--faults", "fork", "--seed", "3"});
+  const Outcome outcome =
+      outcome_of({"--lock", "sem", "--seconds", "86400", "--faults", "fork", "--seed", "3"});
   EXPECT_EQ(outcome.status, 1) << outcome.text;
   EXPECT_GT(number_in(outcome.text, "wrong owners seen"), 0) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "wrong owner: ")) << outcome.text;
