@@ -89,7 +89,6 @@ class BankOf : public Base {
   void check_outside() noexcept;
 
   std::uint32_t number() const noexcept { return number_; }
-  const Ledger& ledger() const noexcept { return ledger_; }
 
  protected:
   /// Finishes or undoes the transfer during which the last owner died.

@@ -17,12 +17,13 @@
 
 namespace stress {
 
-/// A number that one thread writes and the supervisor reads, whenever it likes.
+/// A number that one thread writes and the supervisor reads, whenever it likes. What was posted before it can
+/// be read after it.
 template <class T>
 class Posted {
  public:
-  T read() const noexcept { return value_.load(std::memory_order_relaxed); }
-  void post(T value) noexcept { value_.store(value, std::memory_order_relaxed); }
+  T read() const noexcept { return value_.load(std::memory_order_acquire); }
+  void post(T value) noexcept { value_.store(value, std::memory_order_release); }
   void add(T more) noexcept { post(read() + more); }
   void raise_to(T value) noexcept {
     if (value > read()) post(value);

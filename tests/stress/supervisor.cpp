@@ -1,5 +1,6 @@
 #include "stress/supervisor.hpp"
 
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -84,6 +85,8 @@ Supervisor::Supervisor(const Options& options)
   signals_ = signals_of_supervisor();
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   handle_signals_of_faults();
+  // The children of a killed worker come to it: not everywhere does somebody else bury them.
+  prctl(PR_SET_CHILD_SUBREAPER, 1);
   result_.asked = options.faults;
   result_.stranded_after = stranded_after(options.faults);
 }
@@ -325,7 +328,7 @@ void Supervisor::reap() {
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
     const auto found = std::find_if(workers_.begin(), workers_.end(),
                                     [pid](const Worker& worker) { return worker.pid == pid; });
-    if (found == workers_.end()) continue;  // a child that we were started with
+    if (found == workers_.end()) continue;  // a worker's child, or one that we were started with
     const auto worker = static_cast<std::uint32_t>(found - workers_.begin());
     note_death(worker, status);
     if (!is_stopping_) start(worker);
