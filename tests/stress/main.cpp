@@ -15,6 +15,7 @@
 #include "stress/options.hpp"
 #include "stress/report.hpp"
 #include "stress/supervisor.hpp"
+#include "stress/worker.hpp"
 
 namespace {
 
@@ -56,6 +57,10 @@ class JsonFile {
 
 int run(stress::Options options) {
   if (!options.seed) options.seed = std::random_device{}();
+  if (options.plan) {
+    std::fputs((stress::headline(options) + stress::plan_text(options)).c_str(), stdout);
+    return status_passed;
+  }
   JsonFile json(options.json);
   stress::Supervisor supervisor(options);  // from here on a Ctrl-C ends the run, and with its table
   std::fputs(stress::headline(options).c_str(), stdout);
@@ -75,6 +80,7 @@ int complain(const std::string& message) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[0]) == stress::name_after_exec) stress::after_exec(argv[1]);
   try {
     auto parsed = stress::parse_options(std::vector<std::string_view>(argv + 1, argv + argc));
     if (const auto* mistake = std::get_if<stress::Mistake>(&parsed)) return complain(mistake->message);

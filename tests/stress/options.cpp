@@ -1,6 +1,8 @@
 #include "stress/options.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <limits>
 #include <locale>
 #include <sstream>
@@ -50,11 +52,39 @@ bool read_name(std::string_view text, std::string& result) {
   return !text.empty() && text.find('\0') == std::string_view::npos;
 }
 
+bool read_lock(std::string_view text, LockKind& result) {
+  const auto* const found = std::find(std::begin(lock_names), std::end(lock_names), text);
+  if (found == std::end(lock_names)) return false;
+  result = static_cast<LockKind>(found - std::begin(lock_names));
+  return true;
+}
+
+// Names with commas between them, or "all".
+bool read_faults(std::string_view text, Faults& result) {
+  if (text == "all") {
+    result.set();
+    return true;
+  }
+  Faults faults;
+  for (;;) {
+    const std::size_t comma = text.find(',');
+    const std::string_view name = text.substr(0, comma);
+    const auto* const found = std::find(std::begin(fault_names), std::end(fault_names), name);
+    if (found == std::end(fault_names)) return false;
+    faults.set(static_cast<std::size_t>(found - std::begin(fault_names)));
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+  }
+  result = faults;
+  return true;
+}
+
 constexpr std::uint32_t least_accounts = 2;
 constexpr std::uint64_t most_seed = std::numeric_limits<std::uint64_t>::max();
 constexpr double least_seconds = 0.1;
 constexpr double most_seconds = 86400;
 constexpr double most_kills = 10000;
+constexpr double most_faults = 1000;
 
 std::string whole_number(std::uint64_t least, std::uint64_t most) {
   return "a whole number from " + std::to_string(least) + " to " + std::to_string(most);
@@ -81,6 +111,16 @@ const std::vector<Rule>& rules() {
        [](Options& o, std::string_view text) {
          return read_decimal(text, 0, most_kills, o.kills_per_second);
        }},
+      {"--faults", "'all', or some of " + as_list(Faults().set()) + " with commas between them",
+       [](Options& o, std::string_view text) { return read_faults(text, o.faults); }},
+      {"--faults-per-second", decimal_number(0, most_faults),
+       [](Options& o, std::string_view text) {
+         return read_decimal(text, 0, most_faults, o.faults_per_second);
+       }},
+      {"--locks", whole_number(1, most_locks),
+       [](Options& o, std::string_view text) { return read_whole(text, 1U, most_locks, o.locks); }},
+      {"--lock", "heirlock, pthread-robust, pthread or sem",
+       [](Options& o, std::string_view text) { return read_lock(text, o.lock); }},
       {"--accounts", whole_number(least_accounts, most_accounts),
        [](Options& o, std::string_view text) {
          return read_whole(text, least_accounts, most_accounts, o.accounts);
@@ -107,7 +147,8 @@ std::string quoted(std::string_view text) {
 Mistake unknown(std::string_view argument) {
   std::string names;
   for (const Rule& rule : rules()) names += std::string(rule.name) + ", ";
-  return {std::string(program) + "found " + quoted(argument) + ", expected one of " + names + "--help"};
+  return {std::string(program) + "found " + quoted(argument) + ", expected one of " + names +
+          "--plan, --help"};
 }
 
 Mistake bad_value(const Rule& rule, const std::string& found) {
@@ -126,6 +167,10 @@ std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string
   Options options;
   for (auto argument = arguments.begin(); argument != arguments.end(); ++argument) {
     if (*argument == "--help") return Help{};
+    if (*argument == "--plan") {
+      options.plan = true;
+      continue;
+    }
     const std::size_t equals = argument->find('=');
     const Rule* const rule = rule_named(argument->substr(0, equals));
     if (rule == nullptr) return unknown(*argument);
@@ -138,6 +183,9 @@ std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string
       return bad_value(*rule, "no value");
     if (!rule->set(options, value)) return bad_value(*rule, quoted(value));
   }
+  if (options.faults[index_of(Fault::exec_thread)] && options.threads == 1)
+    return Mistake{std::string(program) +
+                   "--threads: found '1', expected 2 or more, as --faults has exec-thread"};
   return options;
 }
 
@@ -147,32 +195,55 @@ std::string help_text() {
   --processes N         how many processes work at a time (1 to 512; 8)
   --threads N           threads in each (1 to 64; 2)
   --seconds S           how long (0.1 to 86400; 10)
-  --kills-per-second K  how many of the processes are killed with SIGKILL and replaced (0 to 10000; 50)
-  --accounts N          accounts in the ledger (2 to 65536; 100)
-  --seed N              chooses victims, moments and transfers (default: a random one, which is printed)
+  --faults LIST         what happens to them: 'all', or some of these with commas between them (kill)
+                          kill         SIGKILL
+                          stop         SIGSTOP, and SIGCONT up to 100 ms later
+                          exit         a thread ends while it holds locks; the first ends its whole process
+                          fork         a thread forks while it holds locks; the child tries to release them
+                          exec         the first thread of a process calls exec while it holds locks
+                          exec-thread  another thread does
+                          timeout      a thread waits until its time is over
+                          signal       a thread gets a signal while it waits
+  --kills-per-second K  how many of the processes are killed and replaced (0 to 10000; 50)
+  --faults-per-second F how many of the other faults there are, of all kinds together (0 to 1000; 20)
+  --locks N             locks, each with a ledger of its own (1 to 64; 1). With more than one, a thread holds a
+                        random subset of them at a time, and takes them in order
+  --lock NAME           the lock that all this is done to (heirlock). For comparison there are glibc's mutex, as
+                        pthread-robust and pthread, and its semaphore, as sem
+  --accounts N          accounts in each ledger (2 to 65536; 100)
+  --seed N              chooses faults, victims, moments and transfers (default: a random one, which is printed)
+  --plan                only shows the faults that a run with these options meets with
   --json FILE           writes the result to FILE as well
   --help                shows this
 
 Each thread moves money between accounts, taking the lock in every way there is: waiting, trying, waiting for
-a limited time, and from one locked method in another. Whoever inherits the lock from a killed owner finishes
-or undoes the transfer that was under way.
+a limited time, and from one locked method in another. Whoever inherits the lock from an owner that died
+finishes or undoes the transfer that was under way.
 
 The result:
+  waits under ...     how many waits were that long, and not as short as in the line before; a '#' stands for
+                      each doubling
   operations          transfers and audits done
   kills               processes that died of SIGKILL
-  inherited           times the lock was taken over from a dead owner
+  fault: ...          how often the others took place
+  inherited           times a lock was taken over from a dead owner
   recoveries          of these, how many mended the ledger and went on; the others were killed while at it
   timed out           times a thread got no lock in its time
-  longest wait        for the lock, of any one thread
+  longest wait        for a lock, of any one thread
     with the lock free  the longest that anybody waited while nobody held or took the lock
   money lost          must be 0: the largest difference any audit found, the last one included
-  stranded waiters    must be 0: threads, alive and not stopped, that waited over 2 s while the lock was free.
-                      Free means that nobody alive held it, each time the supervisor looked, and that nobody
-                      took it in between. So that this shows in a lock which is always in use, the supervisor
-                      calls a roll many times a second and at the end: nobody begins anything new, and
-                      nobody is killed, until all who wait have had the lock.
+  stranded waiters    must be 0: threads, alive and not stopped, that waited over 2 s while the lock was free (3 s
+                      with exec-thread, of which the kernel says nothing: the waiters look after such an owner
+                      themselves, once a second). Free means that nobody held it who was alive and knew it, each
+                      time the supervisor looked, and that nobody took it in between. So
+                      that this shows in a lock which is always in use, the supervisor calls a roll many times
+                      a second and at the end: nobody begins anything new, and nobody is killed, until all who
+                      wait have had the lock.
   wrong owners seen   must be 0: times that a thread which held the lock found another one inside, found the
-                      lock's owner or depth not to be its own, or still held what it had released
+                      lock's owner or depth not to be its own, or still held what it had released, and that a
+                      forked child passed for the owner
+
+A run ends early when somebody is stranded behind an owner that will not come: nobody will get that lock.
 
 Exit status: 0 when all that must be 0 is, and no worker failed; 1 when not; 2 for a bad option, or when the
 system refuses what the run needs. Ctrl-C ends the run early, with its result; a second one kills at once.

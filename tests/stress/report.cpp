@@ -1,5 +1,6 @@
 #include "stress/report.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <iomanip>
 #include <limits>
@@ -57,9 +58,41 @@ std::string must_be_zero(const std::string& name, std::uint64_t value) {
 std::string verdict(const Result& result) {
   std::string text = "\n";
   if (result.interrupted) text += "interrupted after " + fixed(in_seconds(result.elapsed), 1) + " s\n";
-  text += result.passed() ? "PASSED: nothing lost, nobody stranded, one owner at a time"
-                          : "FAILED: see above for what is not 0";
-  return text + "\n";
+  if (result.passed()) return text + "PASSED: nothing lost, nobody stranded, one owner at a time\n";
+  text += "FAILED: see above for what is not 0\n";
+  for (const std::string& sentence : what_was_seen(result)) text += "  " + sentence + "\n";
+  return text;
+}
+
+// Of the faults other than kills, those that were asked for.
+std::string fault_rows(const Result& result) {
+  std::string text;
+  for (std::size_t kind = 0; kind < fault_kinds; ++kind)
+    if (result.asked[kind] && kind != index_of(Fault::kill))
+      text += row("fault: " + std::string(fault_names[kind]), grouped(result.faults[kind]));
+  return text;
+}
+
+std::string end_of(std::size_t range) {
+  if (range + 1 == wait_ranges) return "longer";
+  const Nanoseconds end = end_of_range(range);
+  if (end < millisecond) return "under " + fixed(in_seconds(end) * 1e6, 0) + " us";
+  if (end < second) return "under " + fixed(in_seconds(end) * 1e3, 0) + " ms";
+  return "under " + fixed(in_seconds(end), 0) + " s ";
+}
+
+// A bar has a character for each doubling: the many short waits would leave nothing of the few long ones.
+std::string histogram(const Histogram& waits) {
+  const auto is_used = [](std::uint64_t count) { return count > 0; };
+  const auto first = std::find_if(waits.begin(), waits.end(), is_used);
+  const auto last = std::find_if(waits.rbegin(), waits.rend(), is_used).base();
+  std::string text;
+  for (auto range = first; range < last; ++range) {
+    std::string bar;
+    for (std::uint64_t rest = *range; rest > 0; rest /= 2) bar += '#';
+    text += row("waits " + end_of(static_cast<std::size_t>(range - waits.begin())), grouped(*range), bar);
+  }
+  return text.empty() ? "" : "\n" + text;
 }
 
 std::string failures(const Result& result) {
@@ -90,12 +123,52 @@ class JsonObject {
   std::string fields_;
 };
 
+// For texts of our own, which have nothing in them that JSON would want escaped.
+std::string in_quotes(const std::string& text) {
+  return '"' + text + '"';
+}
+
+constexpr const char* stranded_behind[obstacles] = {
+    "for a lock that was free", "behind an owner that is dead",
+    "behind an owner that does not know it is the owner", "for a lock that was not free and had no owner"};
+
+std::string name_of(LockKind lock) {
+  return std::string(lock_names[static_cast<std::size_t>(lock)]);
+}
+
+std::string faults_as_json(const Result& result) {
+  JsonObject object("  ");
+  for (std::size_t kind = 0; kind < fault_kinds; ++kind)
+    object.add(std::string(fault_names[kind]), result.faults[kind]);
+  return object.str();
+}
+
+std::string histogram_as_json(const Histogram& waits) {
+  std::string list;
+  for (std::size_t range = 0; range < wait_ranges; ++range) {
+    const std::string end = range + 1 < wait_ranges ? shortest(in_seconds(end_of_range(range))) : "null";
+    list += (list.empty() ? "\n    " : ",\n    ") + ("{\"below_seconds\": " + end) +
+            ", \"count\": " + std::to_string(waits[range]) + "}";
+  }
+  return "[" + list + "\n  ]";
+}
+
+std::string sentences_as_json(const std::vector<std::string>& sentences) {
+  std::string list;
+  for (const std::string& sentence : sentences) list += (list.empty() ? "" : ", ") + in_quotes(sentence);
+  return "[" + list + "]";
+}
+
 std::string options_as_json(const Options& options) {
   JsonObject object("  ");
   object.add("processes", std::uint64_t{options.processes});
   object.add("threads", std::uint64_t{options.threads});
   object.add("seconds", options.seconds);
   object.add("kills_per_second", options.kills_per_second);
+  object.add("faults", in_quotes(as_list(options.faults)));
+  object.add("faults_per_second", options.faults_per_second);
+  object.add("locks", std::uint64_t{options.locks});
+  object.add("lock", in_quotes(name_of(options.lock)));
   object.add("accounts", std::uint64_t{options.accounts});
   object.add("seed", options.seed.value_or(0));
   return object.str();
@@ -106,8 +179,34 @@ std::string options_as_json(const Options& options) {
 std::string headline(const Options& options) {
   return "heirlock-stress --processes " + std::to_string(options.processes) + " --threads " +
          std::to_string(options.threads) + " --seconds " + shortest(options.seconds) +
-         " --kills-per-second " + shortest(options.kills_per_second) + " --accounts " +
+         " --kills-per-second " + shortest(options.kills_per_second) + " --faults " +
+         as_list(options.faults) + " --faults-per-second " + shortest(options.faults_per_second) +
+         " --locks " + std::to_string(options.locks) + " --lock " + name_of(options.lock) + " --accounts " +
          std::to_string(options.accounts) + " --seed " + std::to_string(options.seed.value_or(0)) + "\n";
+}
+
+std::vector<std::string> what_was_seen(const Result& result) {
+  const std::string waited = " waited over " + fixed(in_seconds(result.stranded_after), 0) + " s ";
+  const auto threads = [](std::uint64_t count) {
+    return grouped(count) + (count == 1 ? " thread" : " threads");
+  };
+  std::vector<std::string> seen;
+  for (std::size_t obstacle = 0; obstacle < obstacles; ++obstacle)
+    if (result.stranded_behind[obstacle] > 0)
+      seen.push_back("stranded: " + threads(result.stranded_behind[obstacle]) + waited +
+                     stranded_behind[obstacle]);
+  if (result.locks_lost > 0)
+    seen.push_back("blocked: nobody was left, yet of " + grouped(result.locks_lost) +
+                   (result.locks_lost == 1 ? " lock" : " locks") + " there was none to be had");
+  if (result.money_lost > 0)
+    seen.push_back("lost: the balances differed by " +
+                   grouped(static_cast<std::uint64_t>(result.money_lost)) + " from what they must add up to");
+  if (result.wrong_owners > 0)
+    seen.push_back("wrong owner: " + grouped(result.wrong_owners) +
+                   " times a thread held what another held, or did not hold what it should, or held what it "
+                   "should not");
+  for (const std::string& failure : result.failures) seen.push_back("failed: " + failure);
+  return seen;
 }
 
 std::string table(const Result& result) {
@@ -115,8 +214,9 @@ std::string table(const Result& result) {
     return "(" + rounded(per_second(count, result.elapsed)) + "/s)";
   };
   const auto wait = [](Nanoseconds duration) { return fixed(in_seconds(duration), 3) + " s"; };
-  return "\n" + row("operations", grouped(result.operations), rate(result.operations)) +
-         row("kills", grouped(result.kills), rate(result.kills)) +
+  return histogram(result.waits) + "\n" +
+         row("operations", grouped(result.operations), rate(result.operations)) +
+         row("kills", grouped(result.kills), rate(result.kills)) + fault_rows(result) +
          row("inherited", grouped(result.inherited)) +
          row("recoveries", grouped(result.recoveries),
              "(transfers finished: " + grouped(result.finished) + ", undone: " + grouped(result.undone) +
@@ -125,6 +225,7 @@ std::string table(const Result& result) {
          row("  with the lock free", wait(result.longest_wait_while_free)) +
          must_be_zero("money lost", static_cast<std::uint64_t>(result.money_lost)) +
          must_be_zero("stranded waiters", result.stranded_waiters) +
+         (result.locks_lost > 0 ? must_be_zero("locks never free again", result.locks_lost) : "") +
          must_be_zero("wrong owners seen", result.wrong_owners) + failures(result) + verdict(result);
 }
 
@@ -136,6 +237,7 @@ std::string as_json(const Options& options, const Result& result) {
   object.add("operations", result.operations);
   object.add("operations_per_second", per_second(result.operations, result.elapsed));
   object.add("kills", result.kills);
+  object.add("faults", faults_as_json(result));
   object.add("inherited", result.inherited);
   object.add("recoveries", result.recoveries);
   object.add("transfers_finished", result.finished);
@@ -143,11 +245,16 @@ std::string as_json(const Options& options, const Result& result) {
   object.add("timed_out", result.timed_out);
   object.add("longest_wait_seconds", in_seconds(result.longest_wait));
   object.add("longest_wait_while_free_seconds", in_seconds(result.longest_wait_while_free));
+  object.add("waits", histogram_as_json(result.waits));
   object.add("money_lost", static_cast<std::uint64_t>(result.money_lost));
   object.add("stranded_waiters", result.stranded_waiters);
+  object.add("stranded_behind_dead_owners",
+             result.stranded_behind[static_cast<std::size_t>(Obstacle::dead_owner)]);
+  object.add("locks_never_free_again", result.locks_lost);
   object.add("wrong_owners_seen", result.wrong_owners);
   object.add("failed_workers", std::uint64_t{result.failures.size()});
   object.add("passed", result.passed());
+  object.add("seen", sentences_as_json(what_was_seen(result)));
   return object.str() + "\n";
 }
 

@@ -2,13 +2,17 @@
 #ifndef HEIRLOCK_TESTS_STRESS_REPORT_HPP
 #define HEIRLOCK_TESTS_STRESS_REPORT_HPP
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "stress/clock.hpp"
+#include "stress/faults.hpp"
+#include "stress/histogram.hpp"
 #include "stress/ledger.hpp"
 #include "stress/options.hpp"
+#include "stress/watch.hpp"
 
 namespace stress {
 
@@ -17,6 +21,8 @@ struct Result {
   Nanoseconds elapsed = 0;
   std::uint64_t operations = 0;
   std::uint64_t kills = 0;
+  Faults asked = only(Fault::kill);
+  std::array<std::uint64_t, fault_kinds> faults{};  // those that took place
   std::uint64_t inherited = 0;
   std::uint64_t recoveries = 0;
   std::uint64_t finished = 0;
@@ -24,19 +30,26 @@ struct Result {
   std::uint64_t timed_out = 0;
   Nanoseconds longest_wait = 0;
   Nanoseconds longest_wait_while_free = 0;
+  Histogram waits{};
   Money money_lost = 0;
+  Nanoseconds stranded_after = 2 * second;
   std::uint64_t stranded_waiters = 0;
+  std::array<std::uint64_t, obstacles> stranded_behind{};
+  std::uint64_t locks_lost = 0;  // that could not be had when nobody was left
   std::uint64_t wrong_owners = 0;
-  std::vector<std::string> failures;  // workers that did neither die of SIGKILL nor work until the end
+  std::vector<std::string> failures;  // workers that neither met with a fault nor worked until the end
 
   bool passed() const {
-    return money_lost == 0 && stranded_waiters == 0 && wrong_owners == 0 && failures.empty();
+    return money_lost == 0 && stranded_waiters == 0 && locks_lost == 0 && wrong_owners == 0 &&
+           failures.empty();
   }
 };
 
 /// The first line, which says how to run the same again. The options have their seed.
 std::string headline(const Options& options);
-/// The table and the verdict.
+/// What speaks against the lock, a sentence each; nothing when the run passed.
+std::vector<std::string> what_was_seen(const Result& result);
+/// The waiting times, the table and the verdict.
 std::string table(const Result& result);
 std::string as_json(const Options& options, const Result& result);
 

@@ -1,21 +1,23 @@
-// The supervisor: starts the workers, kills them, starts new ones, and watches over the waiting.
+// The supervisor: starts the workers, does them harm, starts new ones, and watches over the waiting.
 #ifndef HEIRLOCK_TESTS_STRESS_SUPERVISOR_HPP
 #define HEIRLOCK_TESTS_STRESS_SUPERVISOR_HPP
 
 #include <signal.h>
 #include <sys/types.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "heirlock/shared.hpp"
-#include "stress/bank.hpp"
+#include "stress/banks.hpp"
 #include "stress/display.hpp"
-#include "stress/ledger.hpp"
+#include "stress/faults.hpp"
 #include "stress/report.hpp"
 #include "stress/scoreboard.hpp"
 #include "stress/watch.hpp"
@@ -36,8 +38,10 @@ class Supervisor {
 
  private:
   struct Worker {
-    pid_t pid = 0;           // 0 when there is none
-    bool is_killed = false;  // and not yet reaped
+    pid_t pid = 0;                  // 0 when there is none
+    bool is_killed = false;         // and not yet reaped
+    Nanoseconds stopped_until = 0;  // the last time: when it went on, or will
+    bool is_stopped = false;
     bool is_alive() const { return pid != 0 && !is_killed; }
   };
   struct Waiters {
@@ -52,18 +56,31 @@ class Supervisor {
   void collect();
 
   void start(std::uint32_t worker);
-  void kill_if_due();
-  void schedule_next_kill();
+  void inject_if_due();
+  void inject(const PlannedFault& planned);
+  void stop(Worker& worker, Nanoseconds duration);
+  void resume_if_due();
+  void resume(Worker& worker);
+  void interrupt_a_waiter(std::uint32_t worker, std::uint32_t thread);
+  void order(const PlannedFault& planned);
+  void count(Fault fault) { ++result_.faults[index_of(fault)]; }
   void kill_all() noexcept;
   void reap();
   void note_death(std::uint32_t worker, int status);
+  bool has_left_as_it_should(int status) const;
 
   void begin_roll_call();
   void end_roll_call();
   bool is_roll_call() const { return roll_call_since_ != 0; }
   Waiters look();
-  bool is_lock_free() const;
-  bool is_stranded(std::uint32_t line, const Worker& worker, Nanoseconds waiting_since);
+  void look_at_locks();
+  bool is_waiting(std::uint32_t line, Nanoseconds& since, std::uint32_t& bank) const;
+  bool is_in_good_hands(std::uint32_t bank) const;
+  const Line* line_of_owner(pid_t owner) const;
+  Obstacle obstacle_of(std::uint32_t bank) const;
+  bool is_stranded(std::uint32_t line, const Worker& worker, Nanoseconds waiting_since, std::uint32_t bank);
+  bool is_at_work(std::uint32_t worker) const;
+  void check_children();
 
   void show_progress(const Waiters& waiters);
   void wait_for_signal(Nanoseconds until);
@@ -74,29 +91,29 @@ class Supervisor {
   std::size_t workers_lines() const { return stranded_since_.size(); }
   std::uint64_t total(Posted<std::uint64_t> Line::*field) const;
   std::int64_t largest(Posted<std::int64_t> Line::*field) const;
+  template <std::size_t size>
+  void add_up(Posted<std::uint64_t> (Line::*fields)[size], std::array<std::uint64_t, size>& sums) const;
 
   static constexpr Nanoseconds never = std::numeric_limits<Nanoseconds>::max();
 
   const Options options_;
   Display display_;
   sigset_t signals_{};
-  heirlock::Shared<Ledger> ledger_;
   heirlock::Shared<Scoreboard> board_;
-  Bank bank_;
+  const std::unique_ptr<Banks> banks_;
   std::vector<Worker> workers_;
-  std::mt19937_64 kill_random_;  // of its own, so that a seed gives the same victims whatever else happens
+  FaultPlan plan_;
   std::mt19937_64 worker_random_;
 
   Nanoseconds started_ = 0;
   bool is_stopping_ = false;
-  std::uint64_t kills_scheduled_ = 0;
-  Nanoseconds next_kill_ = never;
-  std::uint32_t next_victim_ = 0;
+  Nanoseconds hopeless_since_ =
+      never;  // when somebody was first found stranded behind an owner that will not come
   Nanoseconds roll_call_since_ = 0;
   Nanoseconds next_roll_call_ = 0;
   Nanoseconds next_progress_ = 0;
   std::uint64_t operations_shown_ = 0;
-  FreeLockWatch watch_;
+  std::vector<FreeLockWatch> watches_;       // of each bank's lock
   std::vector<Nanoseconds> stranded_since_;  // of each line: the beginning of the wait that was counted
   Result result_;
 };

@@ -1,19 +1,25 @@
-// A worker: one process whose threads keep the bank busy until they are told to stop, or killed.
+// A worker: one process whose threads keep the banks busy until they are told to stop, or meet with a fault.
 #ifndef HEIRLOCK_TESTS_STRESS_WORKER_HPP
 #define HEIRLOCK_TESTS_STRESS_WORKER_HPP
 
 #include <sys/types.h>
 
 #include <cstdint>
+#include <deque>
 
 #include "stress/bank.hpp"
 #include "stress/scoreboard.hpp"
 
 namespace stress {
 
+/// The exit status of a worker that ends because it was ordered to, by exit or exec.
+inline constexpr int left_on_order = 42;
+
+/// The name, in argv[0], under which a worker's exec runs this program again; see after_exec().
+inline constexpr char name_after_exec[] = "heirlock-stress-after-exec";
+
 struct Employment {
-  Bank& bank;
-  const PhaseSign& phase;
+  Scoreboard& board;
   Line* lines;  // one a thread
   std::uint32_t threads;
   std::uint32_t accounts;
@@ -21,9 +27,17 @@ struct Employment {
   pid_t supervisor;  // the worker does not outlive it
 };
 
-/// Runs in a process just forked. Ends it with exit status 0 after Phase::stop, with 3 and a message when
-/// something was thrown.
-[[noreturn]] void work(const Employment& employment) noexcept;
+/// Runs in a process just forked. Ends it with exit status 0 after Phase::stop, with left_on_order, or with 3
+/// and a message when something was thrown.
+template <class Bank>
+[[noreturn]] void work(std::deque<Bank>& banks, const Employment& employment) noexcept;
+
+extern template void work(std::deque<BankOf<heirlock::Lockable>>&, const Employment&) noexcept;
+extern template void work(std::deque<BankOf<Substitute>>&, const Employment&) noexcept;
+
+/// What a process does that held locks and called exec: it lives on for so many microseconds, and holds
+/// nothing.
+[[noreturn]] void after_exec(const char* microseconds) noexcept;
 
 }  // namespace stress
 #endif

@@ -67,7 +67,7 @@ TEST(FaultPlan, each_kind_asked_for_comes_and_no_other) {
   for (const Faults& faults : {all, only(Fault::stop) | only(Fault::signal), only(Fault::kill), Faults()}) {
     Faults found;
     for (const PlannedFault& fault : planned(options_with(faults, 7))) found.set(index_of(fault.fault));
-    EXPECT_EQ(as_list(found), as_list(faults));
+    EXPECT_EQ(stress::as_list(found), stress::as_list(faults));
   }
 }
 
@@ -75,7 +75,8 @@ TEST(FaultPlan, each_kind_asked_for_comes_and_no_other) {
 TEST(FaultPlan, there_are_as_many_as_asked_for_each_second) {
   std::size_t kills = 0;
   std::size_t others = 0;
-  for (const PlannedFault& fault : planned(options_with(all, 7))) ++(fault.fault == Fault::kill ? kills : others);
+  for (const PlannedFault& fault : planned(options_with(all, 7)))
+    ++(fault.fault == Fault::kill ? kills : others);
   EXPECT_EQ(kills, 500U);  // 50 a second for 10 seconds, as without options
   EXPECT_EQ(others, 2000U);
 }

@@ -53,6 +53,47 @@ TEST(Options, each_takes_the_next_argument_as_its_value) {
 }
 
 // Spec: stress.options
+TEST(Options, the_load_may_be_run_on_several_locks_of_any_kind) {
+  EXPECT_EQ(read({}).locks, 1U);
+  EXPECT_EQ(read({"--locks", "64"}).locks, 64U);
+  EXPECT_EQ(read({}).lock, stress::LockKind::heirlock);
+  EXPECT_EQ(read({"--lock", "heirlock"}).lock, stress::LockKind::heirlock);
+  EXPECT_EQ(read({"--lock", "pthread-robust"}).lock, stress::LockKind::pthread_robust);
+  EXPECT_EQ(read({"--lock", "pthread"}).lock, stress::LockKind::pthread);
+  EXPECT_EQ(read({"--lock", "sem"}).lock, stress::LockKind::sem);
+}
+
+// Spec: stress.faults
+TEST(Options, without_a_word_the_only_fault_is_a_kill) {
+  EXPECT_EQ(read({}).faults, stress::only(stress::Fault::kill));
+}
+
+// Spec: stress.faults
+TEST(Options, faults_are_those_named_or_all) {
+  EXPECT_EQ(stress::as_list(read({"--faults", "stop,kill,exec-thread,stop"}).faults),
+            "kill,stop,exec-thread");
+  EXPECT_EQ(stress::as_list(read({"--faults=signal"}).faults), "signal");
+  EXPECT_TRUE(read({"--faults", "all"}).faults.all());
+  EXPECT_EQ(read({"--faults-per-second", "3.5"}).faults_per_second, 3.5);
+}
+
+// Spec: stress.options
+TEST(Options, an_exec_of_a_second_thread_needs_a_second_thread) {
+  const Arguments refused{"--faults", "kill,exec-thread", "--threads", "1"};
+  EXPECT_EQ(complaint_about(refused),
+            "heirlock-stress: --threads: found '1', expected 2 or more, as --faults has exec-thread");
+  EXPECT_EQ(read({"--faults", "kill,exec", "--threads", "1"}).threads, 1U);
+}
+
+// Spec: stress.options
+TEST(Options, a_plan_is_asked_for_by_a_word_without_a_value) {
+  EXPECT_FALSE(read({}).plan);
+  const Options options = read({"--plan", "--seed", "3"});
+  EXPECT_TRUE(options.plan);
+  EXPECT_EQ(options.seed, 3U);
+}
+
+// Spec: stress.options
 TEST(Options, each_takes_a_value_behind_an_equals_sign) {
   const Options options = read({"--processes=3", "--seconds=20", "--json=a=b"});
   EXPECT_EQ(options.processes, 3U);
@@ -99,8 +140,8 @@ TEST(Options, a_bad_value_is_told_with_what_was_expected) {
 // Spec: stress.options
 TEST(Options, an_unknown_option_is_told_with_those_there_are) {
   const std::string expected =
-      ", expected one of --processes, --threads, --seconds, --kills-per-second, --accounts, --seed, "
-      "--json, --help";
+      ", expected one of --processes, --threads, --seconds, --kills-per-second, --faults, "
+      "--faults-per-second, --locks, --lock, --accounts, --seed, --json, --plan, --help";
   EXPECT_EQ(complaint_about({"--frob=3"}), "heirlock-stress: found '--frob=3'" + expected);
   EXPECT_EQ(complaint_about({"stray"}), "heirlock-stress: found 'stray'" + expected);
   EXPECT_EQ(complaint_about({""}), "heirlock-stress: found ''" + expected);
@@ -119,7 +160,11 @@ INSTANTIATE_TEST_SUITE_P(
         Arguments{"--seconds", "1.2.3"}, Arguments{"--seconds", "0x10"},
         Arguments{"--kills-per-second", "-0"}, Arguments{"--kills-per-second", "10001"},
         Arguments{"--kills-per-second", "1,5"}, Arguments{"--seed", "18446744073709551616"},
-        Arguments{"--seed", "-1"}, Arguments{"--processes", ""}, Arguments{"--processes", "--threads"}));
+        Arguments{"--faults", ""}, Arguments{"--faults", ","}, Arguments{"--faults", "kill,"},
+        Arguments{"--faults", "kill, stop"}, Arguments{"--faults", "kill,all"}, Arguments{"--faults", "KILL"},
+        Arguments{"--faults-per-second", "1001"}, Arguments{"--locks", "0"}, Arguments{"--locks", "65"},
+        Arguments{"--lock", "robust"}, Arguments{"--lock", ""}, Arguments{"--seed", "-1"},
+        Arguments{"--processes", ""}, Arguments{"--processes", "--threads"}));
 
 // Spec: stress.options
 TEST_P(BadValue, is_refused) {
@@ -143,9 +188,18 @@ TEST(Options, whatever_was_written_the_complaint_is_one_short_line) {
 
 // Spec: stress.options
 TEST(Options, the_help_names_every_option) {
-  for (const char* option : {"--processes", "--threads", "--seconds", "--kills-per-second", "--accounts",
-                             "--seed", "--json", "--help"})
+  for (const char* option :
+       {"--processes", "--threads", "--seconds", "--kills-per-second", "--faults ", "--faults-per-second",
+        "--locks", "--lock ", "--accounts", "--seed", "--json", "--plan", "--help"})
     EXPECT_NE(stress::help_text().find(option), std::string::npos) << option;
+}
+
+// Spec: stress.options
+TEST(Options, the_help_names_every_fault_and_every_lock) {
+  for (const std::string_view name : stress::fault_names)
+    EXPECT_NE(stress::help_text().find("  " + std::string(name)), std::string::npos) << name;
+  for (const std::string_view name : stress::lock_names)
+    EXPECT_NE(stress::help_text().find(name), std::string::npos) << name;
 }
 
 }  // namespace

@@ -96,8 +96,8 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
       {Obstacle::dead_owner, "behind an owner that is dead"},
-      {Obstacle::sleeping_owner, "behind an owner that waits for the same lock"},
-      {Obstacle::unknown_owner, "for a lock that nobody known had"}};
+      {Obstacle::unaware_owner, "behind an owner that does not know it is the owner"},
+      {Obstacle::unknown_owner, "for a lock that was not free and had no owner"}};
   for (const auto& [obstacle, words] : cases) {
     Result result;
     result.stranded_waiters = 15;
@@ -163,7 +163,7 @@ class Watching : public testing::Test {
 // Spec: stress.verdict
 TEST_F(Watching, a_waiter_on_a_lock_that_stays_free_is_stranded) {
   look(10 * second, 13 * second, true, 5);
-  EXPECT_GT(watch.waited_while_free(9 * second), FreeLockWatch::stranded_after);
+  EXPECT_GT(watch.waited_while_free(9 * second), 2 * second);
 }
 
 // Spec: stress.verdict
