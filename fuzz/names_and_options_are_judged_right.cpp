@@ -3,6 +3,7 @@
 //
 // Input: one byte that chooses what the rest is. Arguments are separated by the byte 0xff, which is in no
 // UTF-8 text, so that every other byte may stand in them.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <stdexcept>
@@ -92,6 +93,9 @@ void require_sound(const Options& is) {
   require(is.threads >= 1 && is.threads <= 64, "threads are 1 to 64");
   require(is.seconds >= 0.1 && is.seconds <= 86400, "seconds are 0.1 to 86400");
   require(is.kills_per_second >= 0 && is.kills_per_second <= 10000, "kills per second are 0 to 10000");
+  require(is.faults_per_second >= 0 && is.faults_per_second <= 1000, "other faults per second are 0 to 1000");
+  require(is.locks >= 1 && is.locks <= 64, "locks are 1 to 64");
+  require(is.lock <= stress::LockKind::sem, "a lock is one of those there are");
   require(is.accounts >= 2 && is.accounts <= 65536, "accounts are 2 to 65536");
   require(is.json.find('\0') == std::string::npos, "the name of a file has no zero in it");
 }
@@ -99,8 +103,10 @@ void require_sound(const Options& is) {
 bool equal(const Options& one, const Options& two) {
   return one.processes == two.processes && one.threads == two.threads && !(one.seconds < two.seconds) &&
          !(one.seconds > two.seconds) && !(one.kills_per_second < two.kills_per_second) &&
-         !(one.kills_per_second > two.kills_per_second) && one.accounts == two.accounts &&
-         one.seed == two.seed && one.json == two.json;
+         !(one.kills_per_second > two.kills_per_second) && !(one.faults_per_second < two.faults_per_second) &&
+         !(one.faults_per_second > two.faults_per_second) && one.faults == two.faults &&
+         one.locks == two.locks && one.lock == two.lock && one.plan == two.plan &&
+         one.accounts == two.accounts && one.seed == two.seed && one.json == two.json;
 }
 
 std::vector<std::string_view> arguments_in(std::string_view text) {
@@ -209,9 +215,37 @@ void judge_file(std::string_view text) {
   require(file == (is_file ? text : ""), "the name of a file is what was given");
 }
 
+bool is_one_of(std::string_view text, const std::vector<std::string_view>& words) {
+  return std::find(words.begin(), words.end(), text) != words.end();
+}
+
+void judge_lock(std::string_view text) {
+  const bool is_lock = is_one_of(text, {"heirlock", "pthread-robust", "pthread", "sem"});
+  const auto lock = set_by("--lock=" + std::string(text), &Options::lock, is_lock);
+  require(!is_lock || stress::lock_names[static_cast<std::size_t>(lock)] == text,
+          "a lock is the one that was named");
+}
+
+// Faults that need a second thread are accepted, as there are two if nothing else is said.
+void judge_faults(std::string_view text) {
+  bool are_faults = text != "all";
+  std::size_t named = 0;
+  for (std::string_view left = text; are_faults; ++named) {
+    const std::size_t comma = left.find(',');
+    are_faults = is_one_of(left.substr(0, comma),
+                           {"kill", "stop", "exit", "fork", "exec", "exec-thread", "timeout", "signal"});
+    if (comma == std::string_view::npos) break;
+    left.remove_prefix(comma + 1);
+  }
+  are_faults = are_faults || text == "all";
+  const auto faults = set_by("--faults=" + std::string(text), &Options::faults, are_faults);
+  require(!are_faults || (text == "all" ? faults.all() : faults.any() && faults.count() <= named + 1),
+          "faults are those that were named");
+}
+
 // Spec: stress.options
 void judge_value(std::uint8_t option, std::string_view text) {
-  switch (option % 7) {
+  switch (option % 11) {
     case 0:
       return judge_whole("--processes=", text, &Options::processes, 1, 512);
     case 1:
@@ -224,6 +258,14 @@ void judge_value(std::uint8_t option, std::string_view text) {
       return judge_decimal("--kills-per-second=", text, &Options::kills_per_second, 0, 10000);
     case 5:
       return judge_seed(text);
+    case 7:
+      return judge_decimal("--faults-per-second=", text, &Options::faults_per_second, 0, 1000);
+    case 8:
+      return judge_whole("--locks=", text, &Options::locks, 1, 64);
+    case 9:
+      return judge_lock(text);
+    case 10:
+      return judge_faults(text);
     default:
       return judge_file(text);
   }
