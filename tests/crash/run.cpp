@@ -214,14 +214,13 @@ bool Run::reach(const Point& point) {
 Outcome Run::kill_at(const Point& point) {
   make_victim();
   if (!reach(point)) {
-    complain("the kill point was not reached");
+    outcome_.was_reached = false;
     return outcome_;
   }
   if (scenario_.kill)
     scenario_.kill(*this);
   else
     kill(victim());
-  const std::size_t first = site().count;
   if (scenario_.settle) {
     outcome_.was_inherited = scenario_.settle(*this);
     return outcome_;
@@ -233,7 +232,7 @@ Outcome Run::kill_at(const Point& point) {
   wait_at(world.desks[next.desk].has_released, next, "is the next to acquire, and did not get the lock");
   sem_post(&world.desks[next.desk].has_released);
   judge();
-  outcome_.was_inherited = site().count > first && site().results[first] == AcquireResult::inherited;
+  outcome_.was_inherited = !promised_.empty();
   return outcome_;
 }
 
@@ -264,6 +263,8 @@ void Run::judge() {
                  (expected == AcquireResult::inherited ? " acquired, although an owner had died"
                                                        : " inherited, although no owner had died"));
     }
+  for (const auto& [of, i] : promised_)
+    if (i >= of->count) complain("nobody inherited, although an owner had died");
   for (Party& party : parties_)
     if (party.is_alive && outcome_.complaints.empty()) judge_death(party);
   for (const Party& party : parties_)

@@ -57,8 +57,9 @@ struct Party {
 
 /// What one kill came to.
 struct Outcome {
+  bool was_reached = true;  ///< the kill point
   std::vector<std::string> complaints;
-  bool was_inherited = false;  ///< by the first to get the lock; or something was left
+  bool was_inherited = false;  ///< a lock, as its word had promised; or something was left
   int survivors = 0;
 };
 
