@@ -1,0 +1,37 @@
+// The lock that the sweep is about: the shipped algorithm over the shipped platform, with three changes that
+// make a process take the same instructions each time and that leave nothing to a time-out.
+#ifndef HEIRLOCK_TESTS_CRASH_LOCK_HPP
+#define HEIRLOCK_TESTS_CRASH_LOCK_HPP
+
+#include "heirlock/reentrant_lock.hpp"
+
+namespace crash {
+
+/// A view of a ReentrantLock, on whose bytes it works.
+///   - The backstop is compiled out: a lost wake-up is lost for ever, a dead owner is never looked for.
+///   - A waiter spins twice before it sleeps, not 100 times: each round is the same instructions.
+///   - A timed acquire sleeps once, and then its time is over: the clock is asked but not obeyed.
+class Lock {
+ public:
+  explicit Lock(heirlock::ReentrantLock& lock) noexcept : lock_(&lock) {}
+
+  heirlock::AcquireResult acquire();
+  heirlock::AcquireResult try_acquire();
+  heirlock::AcquireResult acquire_for_one_sleep();
+  void release();
+  void repaired();
+  bool is_owned() const noexcept;
+
+  std::uint32_t word() const noexcept;
+  std::uint32_t depth() const noexcept;
+  const void* futex() const noexcept { return lock_; }
+  /// As after a wake-up by the calling thread that found nobody: the next release drops WAITERS and wakes
+  /// all.
+  void set_quiet();
+
+ private:
+  heirlock::ReentrantLock* lock_;
+};
+
+}  // namespace crash
+#endif

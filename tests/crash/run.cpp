@@ -1,0 +1,294 @@
+#include "run.hpp"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace crash {
+namespace {
+
+using heirlock::AcquireResult;
+using heirlock::detail::owner_died_bit;
+using heirlock::detail::owner_of;
+
+bool passes(sem_t& gate, std::int64_t milliseconds) {
+  timespec until{};
+  clock_gettime(CLOCK_REALTIME, &until);
+  const std::int64_t end = until.tv_nsec + milliseconds * 1'000'000;
+  until.tv_sec += end / 1'000'000'000;
+  until.tv_nsec = end % 1'000'000'000;
+  while (sem_timedwait(&gate, &until) != 0)
+    if (errno != EINTR) return false;
+  return true;
+}
+
+}  // namespace
+
+Run::~Run() {
+  for (Party& party : parties_) {
+    if (!party.is_alive) continue;
+    ::kill(party.pid, SIGKILL);
+    waitpid(party.pid, nullptr, 0);
+  }
+}
+
+Party& Run::make(const std::function<void(std::size_t)>& life, bool is_traced, std::size_t site_number) {
+  Party& made = parties_.emplace_back();
+  made.desk = parties_.size() - 1;
+  made.site = &site(site_number);
+  if (made.desk == World::most_parties) std::abort();
+  const pid_t parent = getpid();
+  made.pid = fork();
+  if (made.pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    if (is_traced) ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+    life(made.desk);
+    _exit(1);
+  }
+  made.is_alive = true;
+  if (is_traced) made.stepped.emplace(made.pid, futexes());
+  return made;
+}
+
+void Run::make_victim() {
+  scenario_.before(*this);
+  const auto life = [this](std::size_t desk) {
+    heirlock::detail::LinuxPlatform::this_thread();  // so that the steps are not those of a thread's first
+                                                     // use
+    scenario_.prepared(world);
+    raise(SIGSTOP);
+    world.victims_phase = Phase::inside;
+    scenario_.body(world);
+    world.victims_phase = Phase::after;
+    if (!world.victim_survives) raise(SIGSTOP);
+    survive(world, desk, site(), Then::release);
+  };
+  victim_ = &make(life, true, 0);
+  scenario_.around(*this);
+}
+
+Party& Run::party(Then then, std::size_t site_number) {
+  const auto life = [=](std::size_t desk) { survive(world, desk, site(site_number), then); };
+  return make(life, then == Then::stop_to_hold, site_number);
+}
+
+Party& Run::owner(Then then) {
+  Party& made = party(then);
+  if (!made.is_traced()) wait_at(world.desks[made.desk].owns, made, "did not get a free lock");
+  return made;
+}
+
+Party& Run::sleeper(std::size_t site_number) {
+  Party& made = party(Then::release, site_number);
+  while (!is_asleep(made.pid, futexes())) sched_yield();
+  return made;
+}
+
+Party& Run::barger() {
+  Party& made = party(Then::hold);
+  Desk& desk = world.desks[made.desk];
+  for (int value = 0; value == 0 && !is_asleep(made.pid, futexes()); sched_yield())
+    sem_getvalue(&desk.owns, &value);
+  return made;
+}
+
+Party& Run::sleeper_that_stops() {
+  const auto life = [=](std::size_t desk) {
+    raise(SIGSTOP);
+    survive(world, desk, site(), Then::release);
+  };
+  Party& made = make(life, true, 0);
+  if (made.stepped->run_until_asleep() != Stop::asleep) complain("a waiter that was to sleep did not");
+  return made;
+}
+
+void Run::let_an_owner_die() {
+  const pid_t process = fork();
+  if (process == 0) {
+    static_cast<void>(site().lock().acquire());
+    site().record.first = site().record.first + 1;
+    _exit(0);
+  }
+  waitpid(process, nullptr, 0);
+}
+
+void Run::promise_inheritance() {
+  promised_.insert({&site(), 0});
+}
+
+void Run::release(Party& owner) {
+  Desk& desk = world.desks[owner.desk];
+  sem_post(&desk.may_release);
+  wait_at(desk.has_released, owner, "did not come to release");
+  sem_post(&desk.has_released);  // it is looked at again in the end
+}
+
+void Run::let_go(Party& party) {
+  party.stepped->let_go();
+  party.stepped.reset();
+}
+
+// What the word says when the process is killed, it promises to the next.
+void Run::note_promise(const Party& dying) {
+  for (Site& of : world.sites) {
+    const std::uint32_t word = of.lock().word();
+    const std::uint32_t owner = owner_of(word);
+    const bool is_left_flagged = owner == 0 && (word & owner_died_bit) != 0;
+    if (owner == static_cast<std::uint32_t>(dying.pid) || is_left_flagged)
+      promised_.insert({&of, of.count.load()});
+  }
+}
+
+void Run::kill(Party& party) {
+  if (!party.is_alive) return;
+  note_promise(party);
+  kill_unheard(party);
+}
+
+void Run::kill_unheard(Party& party) {
+  if (!party.is_alive) return;
+  ::kill(party.pid, SIGKILL);
+  waitpid(party.pid, nullptr, 0);
+  party.is_alive = false;
+}
+
+// Lets the others do what they do while it sleeps.
+Stop Run::wait_for_victim() {
+  for (;;) {
+    const int sleep = sleeps_;
+    if (goal_ && goal_->kind == Point::Kind::asleep && goal_->count == sleep) return Stop::asleep;
+    ++sleeps_;
+    scenario_.asleep(*this, sleep);
+    if (goal_ && goal_->kind == Point::Kind::woken && goal_->count == sleep) return Stop::asleep;
+    const Stop stop = victim_->stepped->wait();
+    if (stop != Stop::asleep) return stop;
+  }
+}
+
+std::vector<Point> Run::scout() {
+  make_victim();
+  std::vector<Point> points;
+  std::map<std::uintptr_t, int> visits;
+  while (world.victims_phase != Phase::after) {
+    const std::uintptr_t here = victim_->stepped->next_instruction();
+    const int count = visits[here]++;
+    if (world.victims_phase == Phase::inside) points.push_back({Point::Kind::instruction, here, count});
+    Stop stop = victim_->stepped->step();
+    const int slept = sleeps_;
+    if (stop == Stop::asleep) stop = wait_for_victim();
+    for (int sleep = slept; sleep < sleeps_; ++sleep) {
+      points.push_back({Point::Kind::asleep, here, sleep});
+      points.push_back({Point::Kind::woken, here, sleep});
+    }
+    if (stop == Stop::trapped) continue;
+    std::fprintf(stderr, "crash: %s: the victim ended before its body did\n", scenario_.name);
+    std::abort();
+  }
+  return points;
+}
+
+bool Run::reach(const Point& point) {
+  goal_ = point;
+  const bool is_instruction = point.kind == Point::Kind::instruction;
+  Stepped& stepped = *victim_->stepped;
+  int count = is_instruction ? point.count : 0;
+  if (is_instruction && stepped.next_instruction() == point.address && count-- == 0) return true;
+  for (;;) {
+    Stop stop = is_instruction ? stepped.run_to(point.address) : stepped.run_to_system_call();
+    if (stop == Stop::asleep) stop = wait_for_victim();
+    if (stop == Stop::asleep) return true;
+    if (stop == Stop::ended) return false;
+    if (is_instruction && stepped.next_instruction() == point.address && count-- == 0) return true;
+  }
+}
+
+Outcome Run::kill_at(const Point& point) {
+  make_victim();
+  if (!reach(point)) {
+    outcome_.was_reached = false;
+    return outcome_;
+  }
+  if (scenario_.kill)
+    scenario_.kill(*this);
+  else
+    kill(victim());
+  if (scenario_.settle) {
+    outcome_.was_inherited = scenario_.settle(*this);
+    return outcome_;
+  }
+  world.victim_survives = true;
+  if (victim_->is_alive) let_go(*victim_);
+  Party& next = party();
+  scenario_.after(*this);
+  wait_at(world.desks[next.desk].has_released, next, "is the next to acquire, and did not get the lock");
+  sem_post(&world.desks[next.desk].has_released);
+  judge();
+  outcome_.was_inherited = !promised_.empty();
+  return outcome_;
+}
+
+// Within a second, unless it is the machine that keeps it from running: who sleeps on the lock then is
+// stranded.
+bool Run::wait_at(sem_t& gate, const Party& party, const char* what) {
+  constexpr std::int64_t a_second = 1'000, much_longer = 30'000;
+  if (passes(gate, a_second)) return true;
+  if (!is_asleep(party.pid, futexes()) && passes(gate, much_longer)) return true;
+  char word[16];
+  std::snprintf(word, sizeof word, "0x%08x", party.site->lock().word());
+  complain("process " + std::to_string(party.desk) + " " + what + "; it " +
+           (is_asleep(party.pid, futexes()) ? "sleeps on the lock" : "runs") + ", whose word is " + word);
+  return false;
+}
+
+void Run::judge() {
+  for (Party& party : parties_)
+    if (party.is_alive &&
+        !wait_at(world.desks[party.desk].has_released, party, "survived, and did not get the lock"))
+      return;
+  for (const Site& of : world.sites)
+    for (std::size_t i = 0; i < of.count; ++i) {
+      const auto expected =
+          promised_.count({&of, i}) != 0 ? AcquireResult::inherited : AcquireResult::acquired;
+      if (of.results[i] != expected)
+        complain("survivor " + std::to_string(i) + " of lock " + std::to_string(&of - world.sites) +
+                 (expected == AcquireResult::inherited ? " acquired, although an owner had died"
+                                                       : " inherited, although no owner had died"));
+    }
+  for (const auto& [of, i] : promised_)
+    if (i >= of->count) complain("nobody inherited, although an owner had died");
+  for (Party& party : parties_)
+    if (party.is_alive && outcome_.complaints.empty()) judge_death(party);
+  for (const Party& party : parties_)
+    if (const char* complaint = world.desks[party.desk].complaint)
+      complain("process " + std::to_string(party.desk) + ": " + complaint);
+}
+
+// It dies with all it can hold, and nothing of that may be lost.
+void Run::judge_death(Party& party) {
+  ++outcome_.survivors;
+  Desk& desk = world.desks[party.desk];
+  sem_post(&desk.may_die);
+  if (!wait_at(desk.is_dying, party, "did not get the lock again")) return;
+  waitpid(party.pid, nullptr, 0);
+  party.is_alive = false;
+  if (!was_left_by_the_dead(desk.before) || !was_left_by_the_dead(desk.between))
+    complain("a robust mutex of a survivor that died did not report EOWNERDEAD");
+  Lock lock = party.site->lock();
+  if (lock.try_acquire() != AcquireResult::inherited) {
+    complain("the lock of a survivor that died was not inherited");
+    if (!lock.is_owned()) return;
+  }
+  lock.repaired();
+  lock.release();
+}
+
+}  // namespace crash

@@ -1,0 +1,154 @@
+#include "stepped.hpp"
+
+#include <errno.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+namespace crash {
+namespace {
+
+// A stop at a system call, told from a signal's by PTRACE_O_TRACESYSGOOD.
+constexpr int system_call_stop = SIGTRAP | 0x80;
+
+void require(bool done, const char* what) {
+  if (done) return;
+  std::fprintf(stderr, "crash: %s failed with '%s', expected it to work on a child of one's own\n", what,
+               std::strerror(errno));
+  std::abort();
+}
+
+sigset_t child_signal() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGCHLD);
+  return signals;
+}
+
+std::string line_of(pid_t process, const char* file, const char* beginning) {
+  std::ifstream lines("/proc/" + std::to_string(process) + "/" + file);
+  for (std::string line; std::getline(lines, line);)
+    if (line.rfind(beginning, 0) == 0) return line;
+  return "";
+}
+
+}  // namespace
+
+void prepare_to_trace() {
+  const sigset_t signals = child_signal();
+  sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
+
+bool is_asleep(pid_t process, const std::vector<const void*>& futexes) {
+  long number = -1;
+  std::uintptr_t address = 0;
+  std::ifstream call("/proc/" + std::to_string(process) + "/syscall");
+  if (!(call >> std::dec >> number >> std::hex >> address) || number != SYS_futex) return false;
+  if (line_of(process, "status", "State:\tS").empty()) return false;
+  return std::find(futexes.begin(), futexes.end(), reinterpret_cast<const void*>(address)) != futexes.end();
+}
+
+Stepped::Stepped(pid_t process, std::vector<const void*> futexes)
+    : process_(process), futexes_(std::move(futexes)) {
+  int status = 0;
+  require(waitpid(process_, &status, 0) == process_ && WIFSTOPPED(status),
+          "waiting for a traced child's stop");
+  require(ptrace(PTRACE_SETOPTIONS, process_, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) == 0,
+          "ptrace(PTRACE_SETOPTIONS)");
+}
+
+std::uintptr_t Stepped::next_instruction() const {
+  errno = 0;
+  const long address = ptrace(PTRACE_PEEKUSER, process_, offsetof(user, regs.rip), nullptr);
+  require(errno == 0, "ptrace(PTRACE_PEEKUSER)");
+  return static_cast<std::uintptr_t>(address);
+}
+
+// The processor's own: no instruction is replaced, and the process goes on from it as if nothing had been.
+void Stepped::set_breakpoint(std::uintptr_t address) {
+  constexpr std::size_t registers = offsetof(user, u_debugreg);
+  constexpr unsigned long on = 1;
+  require(ptrace(PTRACE_POKEUSER, process_, registers, address) == 0, "setting a breakpoint");
+  require(ptrace(PTRACE_POKEUSER, process_, registers + 7 * sizeof(long), address != 0 ? on : 0) == 0,
+          "switching a breakpoint");
+}
+
+void Stepped::resume(int request) {
+  require(ptrace(static_cast<__ptrace_request>(request), process_, nullptr, nullptr) == 0,
+          "resuming by ptrace");
+}
+
+Stop Stepped::step() {
+  resume(PTRACE_SINGLESTEP);
+  return wait();
+}
+
+Stop Stepped::run_to(std::uintptr_t address) {
+  set_breakpoint(address);
+  resume(PTRACE_CONT);
+  return wait();
+}
+
+Stop Stepped::run_to_system_call() {
+  resume(PTRACE_SYSCALL);
+  return wait();
+}
+
+Stop Stepped::run_until_asleep() {
+  for (;;) {
+    const Stop stop = run_to_system_call();
+    if (stop != Stop::trapped) return stop;
+  }
+}
+
+Stop Stepped::wait() {
+  constexpr timespec a_while{0, 300'000};
+  const sigset_t signals = child_signal();
+  for (;;) {
+    int status = 0;
+    const pid_t found = waitpid(process_, &status, WNOHANG);
+    require(found >= 0, "waitpid");
+    if (found == process_) {
+      if (!WIFSTOPPED(status)) {
+        process_ = 0;
+        return Stop::ended;
+      }
+      const int signal = WSTOPSIG(status);
+      return signal == SIGTRAP || signal == system_call_stop ? Stop::trapped : Stop::ended;
+    }
+    if (sigtimedwait(&signals, nullptr, &a_while) == SIGCHLD || !is_asleep(process_, futexes_)) continue;
+    const std::string sleep = sleep_number();
+    if (sleep == last_sleep_) continue;
+    last_sleep_ = sleep;
+    return Stop::asleep;
+  }
+}
+
+// A sleep is told from the one before by how often the process has given up the processor.
+std::string Stepped::sleep_number() const {
+  return line_of(process_, "status", "voluntary_ctxt_switches:");
+}
+
+void Stepped::let_go() {
+  set_breakpoint(0);
+  require(ptrace(PTRACE_DETACH, process_, nullptr, nullptr) == 0, "ptrace(PTRACE_DETACH)");
+}
+
+void Stepped::kill() {
+  if (process_ <= 0) return;
+  ::kill(process_, SIGKILL);
+  waitpid(process_, nullptr, 0);
+  process_ = 0;
+}
+
+}  // namespace crash
