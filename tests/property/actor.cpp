@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,8 +39,7 @@ const char* board_file = "";
 // --- The locks, as this process has them mapped ---------------------------------------------------------
 
 std::mutex mappings_mutex;
-// Never destroyed: who ends the process by ending the last thread may hold a lock, which is to stay mapped.
-auto& mappings = *new std::array<std::optional<Shared<Guarded>>, max_locks>;
+std::optional<Shared<Guarded>> mappings[max_locks];
 
 Guarded& mapped(std::size_t lock) {
   const std::lock_guard guard(mappings_mutex);
@@ -56,6 +55,8 @@ void map(std::size_t lock) {
 void map_all() {
   for (std::size_t lock = 0; lock < board->locks; ++lock) map(lock);
 }
+
+std::atomic<int> threads_of_process{1};
 
 // --- An actor -------------------------------------------------------------------------------------------
 
@@ -150,7 +151,10 @@ class Actor {
       case Action::reopen:
         return map(operation.lock), Outcome::done;
       case Action::fork:
-        if (const std::size_t newcomer = slot_->newcomer; fork() == 0) become(newcomer);
+        if (const std::size_t newcomer = slot_->newcomer; fork() == 0) {
+          threads_of_process = 1;
+          become(newcomer);
+        }
         return Outcome::done;  // in both: the child answers as who it is now
       case Action::exec: {
         const std::string newcomer = std::to_string(slot_->newcomer);
@@ -192,13 +196,24 @@ class Actor {
   Slot* slot_ = nullptr;
 };
 
+// The last to end takes the process with it, threads of a sanitizer's included, and destroys nothing: the
+// locks that it holds are to stay mapped.
+void end_of_thread() {
+  if (--threads_of_process == 0) _exit(0);
+}
+
 [[noreturn]] void be_first_thread(std::size_t slot) {
   Actor(slot).obey();
+  end_of_thread();
   pthread_exit(nullptr);  // the process lives on with its other threads
 }
 
 void be_another_thread(std::size_t slot) {
-  std::thread([slot] { Actor(slot).obey(); }).detach();
+  ++threads_of_process;
+  std::thread([slot] {
+    Actor(slot).obey();
+    end_of_thread();
+  }).detach();
 }
 
 // --- The server -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ namespace {
 using model::Action;
 using model::Outcome;
 
-// What must have taken place at least once in 200 programs, or they test less than they seem to.
+// What must have taken place at least once in so many programs, or they test less than they seem to.
 void expect_all_kinds(const Tally& tally, Backstop backstop) {
   if (tally.programs() < tries) return;  // RC_PARAMS asks for fewer
   for (std::size_t i = 0; i < model::actions; ++i) {
