@@ -203,7 +203,8 @@ rc::Gen<Program> program(rc::Gen<std::vector<int>> threads, const Weights& weigh
         return Program{of_processes, locks, Author(of_processes, locks, one_waiter_a_lock).operations(dice)};
       };
   const auto parts = rc::gen::tuple(std::move(threads), between<std::size_t>(1, 3), throws(weights));
-  return rc::gen::shrink(rc::gen::noShrink(rc::gen::map(parts, write)), shorter);
+  return rc::gen::shrink(rc::gen::noShrink(rc::gen::map(parts, write)),
+                         [](const Program& whole) { return shorter(whole); });
 }
 
 }  // namespace
