@@ -1,7 +1,7 @@
 // The protocol of heirlock, written once over a Platform. SPECIFICATION.md states it in words.
 //
 // No system call, no atomic type and no checker is named here: the Platform supplies them. The library
-// instantiates this file over Linux, and model checks and tests instantiate the very same text.
+// instantiates this file over Linux; model checks, fuzz targets and tests instantiate the very same text.
 #ifndef HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 #define HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 
