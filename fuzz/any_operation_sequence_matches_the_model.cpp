@@ -87,7 +87,7 @@ class Program {
   }
 
   void do_next() {
-    const unsigned action = bytes_.next() % (model::actions + 1);
+    const unsigned action = bytes_.choose(to_the_limit + 1);
     const std::uint8_t rest = bytes_.next();
     choice_ = rest >> 5;
     const std::uint8_t actor = rest & 7;
