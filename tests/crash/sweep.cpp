@@ -156,18 +156,35 @@ Counts sweep(const char* program, const Scenario& scenario, long only) {
   return counts;
 }
 
+bool is_a_scenario(const char* wanted) {
+  if (wanted == nullptr) return true;
+  for (const Scenario& scenario : crash::all_scenarios())
+    if (std::strcmp(wanted, scenario.name) == 0) return true;
+  return false;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  const char* const wanted = argc > 1 ? argv[1] : nullptr;
+  char* end = nullptr;
+  const long only = argc > 2 ? std::strtol(argv[2], &end, 10) : -1;
+  if (argc > 3 || (argc > 2 && (end == argv[2] || *end != '\0' || only < 0))) {
+    std::fprintf(stderr, "sweep: found '%s', expected a scenario and the number of a kill point\n",
+                 argv[argc - 1]);
+    return 2;
+  }
+  if (!is_a_scenario(wanted)) {
+    std::fprintf(stderr, "sweep: found the scenario '%s', expected one of:\n", wanted);
+    for (const Scenario& scenario : crash::all_scenarios()) std::fprintf(stderr, "  %s\n", scenario.name);
+    return 2;
+  }
   if (!may_trace()) {
     std::puts("skipped: this system does not let a process trace its child");
     return 0;
   }
   crash::prepare_to_trace();
   const double start = now();
-  const char* const wanted = argc > 1 ? argv[1] : nullptr;
-  const long only = argc > 2 ? std::atol(argv[2]) : -1;
-
   std::printf("%-38s %6s %6s %17s %16s %9s %6s %5s\n", "scenario", "kills", "asleep", "the next", "",
               "survivors", "missed", "bad");
   Counts total;
@@ -176,9 +193,16 @@ int main(int argc, char** argv) {
   print_row("total", total, now() - start);
 
   if (total.points == 0) {
-    std::fprintf(stderr, "sweep: found no kill point '%s', expected a scenario and a number of those above\n",
-                 wanted);
+    std::fprintf(stderr, "sweep: found no kill point %ld of %s\n", only, wanted);
     return 2;
   }
+  constexpr int fewest = 2000;  // of all scenarios: fewer, and they are not stepped through
+  if (wanted == nullptr && total.points < fewest) {
+    std::printf("FAILED: found %d kill points, expected %d and more\n", total.points, fewest);
+    return 1;
+  }
+  std::printf(total.bad == 0 ? "PASSED: %d kills, nothing bad followed\n"
+                             : "FAILED: of %d kills, some were followed by what is BAD above\n",
+              total.points);
   return total.bad == 0 ? 0 : 1;
 }
