@@ -3,6 +3,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace heirlock {
 namespace {
 
@@ -12,7 +14,11 @@ std::uint64_t id_of_calling_thread() noexcept {
 }
 
 bool is_thread_of_this_process(pid_t tid) noexcept {
-  return tid != 0 && syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+  if (tid == 0) return false;
+  const int errno_before = errno;
+  const bool is_here = syscall(SYS_tgkill, getpid(), tid, 0) == 0;
+  errno = errno_before;
+  return is_here;
 }
 
 }  // namespace
@@ -27,9 +33,15 @@ Lockable::Lockable(ReentrantLock& placed_by_user) noexcept
 
 Lockable::~Lockable() {
   if (is_held_through_this()) ReentrantLock::Algorithm::abandon(lock_->memory_);
-  // A thread that took the lock through this object, and by now holds it through another of the same name,
-  // has it on its robust list at this address.
-  if (own_ && is_thread_of_this_process(lock_->owner())) own_->mapping_.keep();
+  if (own_ && is_listed_by_another()) own_->mapping_.keep();
+}
+
+// A thread that took the lock through this object, and by now holds it through another of the same name, has
+// it on its robust list at this address. One that took it through the other has not.
+bool Lockable::is_listed_by_another() const noexcept {
+  const bool may_be_here = !has_other_handles_ || was_shown_.load(std::memory_order_relaxed) ||
+                           lock_->memory_.owner_id.load(detail::Order::relaxed) == taken_by_;
+  return may_be_here && is_thread_of_this_process(lock_->owner());
 }
 
 void Lockable::mend() {
@@ -49,6 +61,7 @@ void Lockable::note_acquire(AcquireResult result) noexcept {
   const std::uint64_t me = id_of_calling_thread();
   held_ = result == AcquireResult::reentered && held_by_ == me ? held_ + 1 : 1;
   held_by_ = me;
+  if (result != AcquireResult::reentered) taken_by_ = me;
 }
 
 void Lockable::note_release() noexcept {

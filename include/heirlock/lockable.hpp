@@ -2,6 +2,7 @@
 #ifndef HEIRLOCK_LOCKABLE_HPP
 #define HEIRLOCK_LOCKABLE_HPP
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -102,7 +103,10 @@ class HEIRLOCK_CAPABILITY Lockable {
   }
 
   /// The lock itself, for its owner(), depth() and needs_repair().
-  ReentrantLock& mutex() noexcept { return *lock_; }
+  ReentrantLock& mutex() noexcept {
+    was_shown_.store(true, std::memory_order_relaxed);
+    return *lock_;
+  }
 
  protected:
   /// A lock of its own, shared with the children that are forked while the object lives.
@@ -151,6 +155,7 @@ class HEIRLOCK_CAPABILITY Lockable {
   void note_acquire(AcquireResult result) noexcept;
   void note_release() noexcept;
   bool is_held_through_this() const noexcept;
+  bool is_listed_by_another() const noexcept;
 
   std::optional<Shared<ReentrantLock>> own_;  // none when placed by the user
   ReentrantLock* lock_;
@@ -159,6 +164,8 @@ class HEIRLOCK_CAPABILITY Lockable {
   const bool has_other_handles_;
   std::uint32_t held_ = 0;
   std::uint64_t held_by_ = 0;
+  std::uint64_t taken_by_ = 0;          // who last became the owner through this object
+  std::atomic<bool> was_shown_{false};  // and may have been taken past it
 };
 
 namespace detail {

@@ -1,8 +1,11 @@
 // What destroying a Lockable does to a lock that is held.
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <fstream>
 #include <memory>
 #include <stdexcept>
+#include <string>
 
 #include "heirlock/lockable.hpp"
 #include "support/between_parties.hpp"
@@ -313,6 +316,48 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_parent_held_
   one->release();
   released.open();
   child.join();
+}
+
+// A name in use must not cost the process a mapping for each object that comes and goes.
+// Spec: shared.handle
+TEST(DestroyingOneOfMany, ends_its_mapping_though_another_object_holds_the_lock) {
+  const SegmentName name;
+  const auto mappings = [&name] {
+    std::ifstream file("/proc/self/maps");
+    int count = 0;
+    for (std::string line; std::getline(file, line);)
+      count += line.find(name.str()) != std::string::npos ? 1 : 0;
+    return count;
+  };
+  Guarded holder(name);
+  holder.acquire();
+  const int before = mappings();
+  {
+    Guarded passing(name);
+    EXPECT_EQ(mappings(), before + 1);
+  }
+  EXPECT_EQ(mappings(), before);
+  holder.release();
+}
+
+// Spec: lock.error.errno
+TEST(DestroyingOneOfMany, leaves_errno_alone_though_another_process_owns_the_lock) {
+  const SegmentName name;
+  Gate acquired, destroyed;
+  Party owner(As::process, [&] {
+    Guarded object(name);
+    object.acquire();
+    acquired.open();
+    destroyed.wait();
+    object.release();
+  });
+  acquired.wait();
+  auto object = std::make_unique<Guarded>(name);
+  static_cast<void>(object->mutex());
+  errno = 0;
+  object.reset();
+  EXPECT_EQ(errno, 0);
+  destroyed.open();
 }
 
 // Spec: lockable.destroy-held
