@@ -9,9 +9,8 @@ using heirlock::AcquireResult;
 using heirlock::detail::Order;
 using heirlock::detail::Wait;
 
-constexpr std::int64_t one_sleep = 10'000'000;  // nanoseconds: long enough to be seen asleep
-
 thread_local bool time_is_over = false;
+thread_local std::int64_t one_sleep = 0;
 
 struct Platform : support::PlatformWithoutBackstop<Platform> {
   static bool spin(Patience& patience) noexcept {
@@ -20,9 +19,8 @@ struct Platform : support::PlatformWithoutBackstop<Platform> {
   }
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&) noexcept {
     const bool is_timed = deadline != for_ever;
-    const bool timed_out =
-        sleep(word, seen, is_timed ? heirlock::detail::deadline_after(one_sleep) : for_ever);
-    if (timed_out) time_is_over = true;
+    sleep(word, seen, is_timed ? heirlock::detail::deadline_after(one_sleep) : for_ever);
+    if (is_timed) time_is_over = true;
     return Wait::look_again;
   }
   static bool has_passed(Deadline deadline) noexcept {
@@ -41,9 +39,10 @@ AcquireResult Lock::try_acquire() {
   return View(*lock_).acquire(Platform::no_wait);
 }
 
-AcquireResult Lock::acquire_for_one_sleep() {
+AcquireResult Lock::acquire_for_one_sleep(std::int64_t nanoseconds) {
   constexpr std::int64_t more_than_stepping_takes = 100'000'000'000;
   time_is_over = false;
+  one_sleep = nanoseconds;
   const AcquireResult at_once = try_acquire();
   if (at_once != AcquireResult::not_acquired) return at_once;
   return View(*lock_).acquire(heirlock::detail::deadline_after(more_than_stepping_takes));

@@ -10,14 +10,15 @@ namespace crash {
 /// A view of a ReentrantLock, on whose bytes it works.
 ///   - The backstop is compiled out: a lost wake-up is lost for ever, a dead owner is never looked for.
 ///   - A waiter spins twice before it sleeps, not 100 times: each round is the same instructions.
-///   - A timed acquire sleeps once, and then its time is over: the clock is asked but not obeyed.
+///   - A timed acquire sleeps once, and then its time is over, also if it was woken: the clock is asked but
+///   not obeyed.
 class Lock {
  public:
   explicit Lock(heirlock::ReentrantLock& lock) noexcept : lock_(&lock) {}
 
   heirlock::AcquireResult acquire();
   heirlock::AcquireResult try_acquire();
-  heirlock::AcquireResult acquire_for_one_sleep();
+  heirlock::AcquireResult acquire_for_one_sleep(std::int64_t nanoseconds);
   void release();
   void repaired();
   bool is_owned() const noexcept;

@@ -211,7 +211,7 @@ bool Run::reach(const Point& point) {
   }
 }
 
-Outcome Run::kill_at(const Point& point) {
+Outcome Run::kill_at(const Point& point, Newcomer newcomer) {
   make_victim();
   if (!reach(point)) {
     outcome_.was_reached = false;
@@ -227,11 +227,10 @@ Outcome Run::kill_at(const Point& point) {
   }
   world.victim_survives = true;
   if (victim_->is_alive) let_go(*victim_);
-  Party& next = party();
+  if (newcomer == Newcomer::comes_at_once) let_a_newcomer_in();
   scenario_.after(*this);
-  wait_at(world.desks[next.desk].has_released, next, "is the next to acquire, and did not get the lock");
-  sem_post(&world.desks[next.desk].has_released);
-  judge();
+  if (newcomer == Newcomer::comes_last && have_all_released()) let_a_newcomer_in();
+  if (outcome_.complaints.empty()) judge();
   outcome_.was_inherited = !promised_.empty();
   return outcome_;
 }
@@ -249,11 +248,26 @@ bool Run::wait_at(sem_t& gate, const Party& party, const char* what) {
   return false;
 }
 
+void Run::let_a_newcomer_in() {
+  newcomer_ = &party();
+}
+
+// By what the dead and the living left alone: whoever comes later and releases would wake them as well.
+bool Run::have_all_released() {
+  for (Party& party : parties_) {
+    Desk& desk = world.desks[party.desk];
+    if (!party.is_alive) continue;
+    if (!wait_at(desk.has_released, party,
+                 &party == newcomer_ ? "is the next to acquire, and did not get the lock"
+                                     : "survived, and did not get the lock"))
+      return false;
+    sem_post(&desk.has_released);  // it is looked at again in the end
+  }
+  return true;
+}
+
 void Run::judge() {
-  for (Party& party : parties_)
-    if (party.is_alive &&
-        !wait_at(world.desks[party.desk].has_released, party, "survived, and did not get the lock"))
-      return;
+  if (!have_all_released()) return;
   for (const Site& of : world.sites)
     for (std::size_t i = 0; i < of.count; ++i) {
       const auto expected =

@@ -55,6 +55,10 @@ struct Party {
   bool is_traced() const { return stepped.has_value(); }
 };
 
+/// When one comes that has nothing to do with all this. It may overtake those who were woken; and it may
+/// hide that nobody was, since its release wakes one.
+enum class Newcomer { comes_at_once, comes_last };
+
 /// What one kill came to.
 struct Outcome {
   bool was_reached = true;  ///< the kill point
@@ -74,7 +78,7 @@ class Run {
   /// Steps through the whole body and returns each point at which its process can be killed.
   std::vector<Point> scout();
   /// Steps to the point, kills there, and judges what follows.
-  Outcome kill_at(const Point& point);
+  Outcome kill_at(const Point& point, Newcomer newcomer);
 
   // --- For scenarios
   // ------------------------------------------------------------------------------------------
@@ -113,6 +117,8 @@ class Run {
   bool reach(const Point& point);
   void note_promise(const Party& dying);
   bool wait_at(sem_t& gate, const Party& party, const char* what);
+  void let_a_newcomer_in();
+  bool have_all_released();
   void judge();
   void judge_death(Party& party);
   std::vector<const void*> futexes() const { return {&world.sites[0].memory, &world.sites[1].memory}; }
@@ -120,6 +126,7 @@ class Run {
   const Scenario& scenario_;
   std::list<Party> parties_;
   Party* victim_ = nullptr;
+  Party* newcomer_ = nullptr;
   int sleeps_ = 0;
   std::optional<Point> goal_;
   std::set<std::pair<const Site*, std::size_t>> promised_;  // which acquires of which site inherit

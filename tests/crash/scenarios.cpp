@@ -60,13 +60,27 @@ void acquire_both(World& world) {
   for (Site& site : world.sites) static_cast<void>(site.lock().acquire());
 }
 
+void acquire_both_backwards(World& world) {
+  static_cast<void>(world.sites[1].lock().acquire());
+  static_cast<void>(world.sites[0].lock().acquire());
+}
+
 void work_and_release_both(World& world) {
   for (Site& site : world.sites) site.record.write();
   for (Site& site : world.sites) site.lock().release();
 }
 
 void give_up_in_time(World& world) {
-  static_cast<void>(world.sites[0].lock().acquire_for_one_sleep());
+  constexpr std::int64_t long_enough_to_be_seen_asleep = 10'000'000;
+  static_cast<void>(world.sites[0].lock().acquire_for_one_sleep(long_enough_to_be_seen_asleep));
+}
+
+// Its time is over when it looks again, and it has used up a wake-up.
+void be_woken_as_time_ends(World& world) {
+  constexpr std::int64_t longer_than_it_takes_to_wake_it = 100'000'000'000;
+  if (world.sites[0].lock().acquire_for_one_sleep(longer_than_it_takes_to_wake_it) !=
+      AcquireResult::not_acquired)
+    work_and_release(world);
 }
 
 // --- Who is around them ------------------------------------------------------------------------------------
@@ -280,6 +294,11 @@ std::vector<Scenario> all_scenarios() {
   made->before = one_owns;
   made->after = another_sleeps_and_the_owner_releases;
 
+  made = &add("timed_acquire_woken_as_time_ends", be_woken_as_time_ends);
+  made->before = one_owns;
+  made->asleep = [](Run& run, int) { another_sleeps_and_the_owner_releases(run); };
+  made->after = another_sleeps_and_the_owner_releases;
+
   // The victim takes the lock between another's release and the waiter's awakening.
   const auto add_barger = [&](const char* name, const Step& before, const Step& kill) {
     Scenario& barger = add(name, use);
@@ -332,6 +351,17 @@ std::vector<Scenario> all_scenarios() {
     run.sleeper(1);
   };
   made->after = [](Run& run) { run.party(Then::release, 1); };
+
+  // Whoever takes the first of them puts it on a list of its own, while the second is behind it on the
+  // victim's.
+  made = &add("two_locks.overtaken", work_and_release_both);
+  made->prepared = acquire_both_backwards;
+  made->around = [](Run& run) { run.sleeper(1); };
+  made->kill = then(a_barger_comes, kill_the_victim);
+  made->after = [](Run& run) {
+    the_barger_releases(run);
+    run.party(Then::release, 1);
+  };
 
   made = &add("shared_creation", create_segment);
   made->before = there_is_no_segment;

@@ -121,8 +121,11 @@ Outcome kill_at(const Scenario& scenario, const Point& point) {
   constexpr int tries = 3;
   Outcome outcome;
   for (int i = 0; i < tries; ++i) {
-    outcome = Run(new_world(), scenario).kill_at(point);
-    if (outcome.was_reached) return outcome;
+    outcome = Run(new_world(), scenario).kill_at(point, crash::Newcomer::comes_at_once);
+    if (!outcome.was_reached) continue;
+    if (!outcome.complaints.empty() || scenario.settle) return outcome;
+    const Outcome again = Run(new_world(), scenario).kill_at(point, crash::Newcomer::comes_last);
+    if (again.was_reached) return again;
   }
   if (!is_the_kernels(point)) outcome.complaints.push_back("the kill point was not reached");
   return outcome;

@@ -42,12 +42,13 @@ class Survivor {
   Survivor(World& world, Desk& desk, Site& site) : world_(world), desk_(desk), site_(site) {}
 
   void live(Then then) {
+    check(pthread_mutex_lock(&desk_.around) == 0, "a robust mutex could not be locked");
     check(pthread_mutex_lock(&desk_.before) == 0, "a robust mutex could not be locked");
     take();
-    check(my_robust_list_has(2), "its robust list was torn by an acquire");
+    check(my_robust_list_has(3), "its robust list was torn by an acquire");
     check(pthread_mutex_lock(&desk_.between) == 0, "a robust mutex could not be locked within ours");
     check(pthread_mutex_unlock(&desk_.before) == 0, "a robust mutex could not be unlocked within ours");
-    check(my_robust_list_has(2), "its robust list was torn between two robust mutexes");
+    check(my_robust_list_has(3), "its robust list was torn between two robust mutexes");
     sem_post(&desk_.owns);
     if (then == Then::hold) wait_for(desk_.may_release);
     if (then == Then::stop_to_hold) raise(SIGSTOP);
@@ -55,7 +56,9 @@ class Survivor {
     check(lock_.is_owned() && lock_.depth() == 1, "it does not own what it had acquired");
     lock_.release();
     check(!lock_.is_owned(), "it still owns what it released once");
-    check(my_robust_list_has(1), "its robust list was torn by a release");
+    check(my_robust_list_has(2), "its robust list was torn by a release");  // from between two others
+    check(pthread_mutex_unlock(&desk_.around) == 0, "a robust mutex could not be unlocked after ours");
+    check(my_robust_list_has(1), "its robust list was torn by a robust mutex");
     sem_post(&desk_.has_released);
   }
 
@@ -104,6 +107,7 @@ World::World() {
   for (Desk& desk : desks) {
     for (sem_t* gate : {&desk.owns, &desk.may_release, &desk.has_released, &desk.may_die, &desk.is_dying})
       sem_init(gate, 1, 0);
+    make_robust_mutex(desk.around);
     make_robust_mutex(desk.before);
     make_robust_mutex(desk.between);
   }

@@ -50,7 +50,7 @@ struct Account : heirlock::Lockable {
 /// What one process says of itself, and what it waits for.
 struct Desk {
   sem_t owns, may_release, has_released, may_die, is_dying;
-  pthread_mutex_t before, between;  // libc's robust ones, held across acquires and releases of ours
+  pthread_mutex_t around, before, between;  // libc's robust ones, held across acquires and releases of ours
   std::atomic<const char*> complaint{nullptr};
 };
 
