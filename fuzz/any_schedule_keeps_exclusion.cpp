@@ -35,14 +35,15 @@ struct Role {
   bool repairs;
   bool abandons;
   bool comes_again;
+  bool first_in_first_out;  // of two locks
 
   static Role from(simulated::Bytes& bytes) {
     const unsigned how = bytes.next();
     const unsigned what = bytes.next();
     constexpr Deadline deadlines[] = {Deadline::never, Deadline::never, Deadline::passes_at_some_time,
                                       Deadline::passed};
-    return {how % 3,         deadlines[how >> 2 & 3], (what & 1) != 0,
-            (what & 2) == 0, (what & 12) == 12,       (what & 16) != 0};
+    return {how % 3,           deadlines[how >> 2 & 3], (what & 1) != 0, (what & 2) == 0,
+            (what & 12) == 12, (what & 16) != 0,        (what & 32) != 0};
   }
 };
 
@@ -50,7 +51,7 @@ struct Role {
 struct Guarded {
   static constexpr unsigned nobody = Machine::most_actors;
   unsigned inside = nobody;
-  bool is_half_written = false;
+  bool is_for_an_heir = false;  // the next to take the lock must inherit, and otherwise nobody may
 };
 
 class Run {
@@ -87,34 +88,55 @@ class Run {
 
   void act(const Role& role) {
     for (int times = role.comes_again ? 2 : 1; times > 0; --times) {
-      if (role.lock < 2)
-        hold(role.lock, role, [] {});
-      else
-        hold(0, role, [&] { hold(1, role, [] {}); });
+      const unsigned first = role.lock < 2 ? role.lock : 0;
+      const AcquireResult of_first = take(first, role);
+      if (of_first == AcquireResult::not_acquired) continue;
+      const AcquireResult of_second = role.lock < 2 ? AcquireResult::not_acquired : take(1, role);
+      const bool has_second = of_second != AcquireResult::not_acquired;
+      if (has_second && !role.first_in_first_out) give_back(1, role, of_second);
+      give_back(first, role, of_first);
+      if (has_second && role.first_in_first_out) give_back(1, role, of_second);
     }
   }
 
-  template <class Inside>
-  void hold(unsigned number, const Role& role, Inside inside) {
+  AcquireResult take(unsigned number, const Role& role) {
     Lock& lock = machine_.lock(number);
+    const std::uint32_t missed = gone_owner_of(lock);
     const AcquireResult result = Algorithm::acquire(lock, role.deadline);
-    if (result == AcquireResult::not_acquired) return;
+    if (result == AcquireResult::not_acquired) {
+      if (missed != 0 && missed == gone_owner_of(lock))
+        fail("an acquire has ended and did not find a missed death");
+      return result;
+    }
     if (result == AcquireResult::reentered) fail("a lock was reentered by a thread that did not own it");
     come_in(number, result);
     if (role.is_nested) {
       if (Algorithm::acquire(lock, Deadline::passed) != AcquireResult::reentered)
         fail("the owner did not reenter");
-      Algorithm::release(lock);
+      if (!role.abandons) Algorithm::release(lock);
     }
-    inside();
+    return result;
+  }
+
+  // 0 if it has none, or one that is there. Thread ids do not come back here.
+  std::uint32_t gone_owner_of(const Lock& lock) const {
+    const std::uint32_t owner = owner_of(lock.word.now());
+    return owner != 0 && machine_.is_gone(owner) ? owner : 0;
+  }
+
+  void give_back(unsigned number, const Role& role, AcquireResult result) {
+    Lock& lock = machine_.lock(number);
+    Guarded& guarded = guarded_[number];
     simulated::step();
-    if (result == AcquireResult::inherited && role.repairs) Algorithm::repaired(lock);
-    guarded_[number] = Guarded();
+    if (result == AcquireResult::inherited && role.repairs) {
+      Algorithm::repaired(lock);
+      guarded.is_for_an_heir = false;
+    }
+    guarded.inside = Guarded::nobody;
     if (role.abandons) {
-      was_left_to_an_heir_ = true;
+      guarded.is_for_an_heir = true;
       Algorithm::abandon(lock);
     } else {
-      was_left_to_an_heir_ |= !role.repairs;
       Algorithm::release(lock);
     }
   }
@@ -123,11 +145,11 @@ class Run {
     Guarded& guarded = guarded_[number];
     if (guarded.inside != Guarded::nobody && machine_.actor(guarded.inside).life == Life::alive)
       fail("two threads are inside");
-    if (guarded.is_half_written && result != AcquireResult::inherited)
-      fail("an owner died, and the next one was not told");
-    if (result == AcquireResult::inherited && !has_anybody_died_ && !was_left_to_an_heir_)
-      fail("inherited, and nobody has died");
-    guarded = {me(), true};
+    if (guarded.is_for_an_heir && result != AcquireResult::inherited)
+      fail("an owner died or left it unrepaired, and the next one was not told");
+    if (!guarded.is_for_an_heir && result == AcquireResult::inherited)
+      fail("inherited, and nobody had died with it or left it unrepaired");
+    guarded.inside = me();
   }
 
   // --- The schedule
@@ -160,6 +182,8 @@ class Run {
     --deaths_left_;
     has_anybody_died_ = true;
     remember_owners();
+    for (unsigned lock = 0; lock < 2; ++lock)
+      if (owners_[lock] == machine_.actor(thread).thread.tid) guarded_[lock].is_for_an_heir = true;
     machine_.die(thread, death);
     check_invariants(thread);
   }
@@ -291,7 +315,6 @@ class Run {
   std::array<Guarded, 2> guarded_;
   std::array<std::uint32_t, 2> owners_{};
   bool has_anybody_died_ = false;
-  bool was_left_to_an_heir_ = false;
   unsigned steps_ = 0;
 };
 
