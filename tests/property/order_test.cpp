@@ -20,7 +20,7 @@ Outcome outcome_of(Execution& under_way, const Operation& operation) {
 }
 
 // Spec: lock.reentry.depth, lock.reentry.result
-TEST(Order, NAcquiresNeedNReleasesInAnyNesting) {
+TEST(Order, n_acquires_need_n_releases_in_any_nesting) {
   check([] {
     constexpr std::uint8_t owner = 0, other = 1;
     const auto threads = *rc::gen::element(std::vector<int>{1, 1}, std::vector<int>{2});
@@ -45,7 +45,7 @@ TEST(Order, NAcquiresNeedNReleasesInAnyNesting) {
 }
 
 // Spec: lock.release.owner-only, lock.release.free, lock.error.unchanged
-TEST(Order, AReleaseByAnyoneElseThrowsAndChangesNothing) {
+TEST(Order, a_release_by_anyone_else_throws_and_changes_nothing) {
   check([] {
     const Program before = *any_program();
     Execution under_way(before.threads, before.locks);
@@ -63,7 +63,7 @@ TEST(Order, AReleaseByAnyoneElseThrowsAndChangesNothing) {
 }
 
 // Spec: lock.acquire.exclusion
-TEST(Order, WhoeverIsLetInIsTheOnlyOneIn) {
+TEST(Order, whoever_is_let_in_is_the_only_one_in) {
   check([] {
     const Program program = *any_program();
     Execution under_way(program.threads, program.locks);
@@ -94,7 +94,7 @@ std::vector<Event> events_of(const Program& program, const std::vector<int>& thr
 }
 
 // Spec: lock.acquire.exclusion, lock.reentry.depth, lock.inherit.death
-TEST(Order, ResultsDoNotDependOnThreadVersusProcess) {
+TEST(Order, results_do_not_depend_on_thread_versus_process) {
   check([] {
     const Program program = *any_program_for_threads();
     RC_ASSERT(events_of(program, {4}) == events_of(program, {1, 1, 1, 1}));

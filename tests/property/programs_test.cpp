@@ -40,22 +40,22 @@ void expect_agreement(Backstop backstop) {
   if (!testing::Test::HasFailure()) expect_all_kinds(tally, backstop);
 }
 
-// Spec: lock.acquire.free, lock.acquire.blocking, lock.acquire.exclusion, lock.acquire.progress,
-// lock.try.busy Spec: lock.try.free, lock.reentry.result, lock.reentry.depth, lock.release.owner-only,
-// lock.release.free Spec: lock.owner.query, lock.owner.child, lock.death.inherited, lock.repair.kept,
-// property.model
-TEST(Programs, AgreeWithTheModelWithoutTheBackstop) {
+// Spec: lock.acquire.free, lock.acquire.blocking, lock.acquire.exclusion, lock.acquire.progress
+// Spec: lock.try.busy, lock.try.free, lock.reentry.result, lock.reentry.depth, lock.release.owner-only
+// Spec: lock.release.free, lock.owner.query, lock.owner.child, lock.inherit.death, lock.inherit.flag
+// Spec: property.model
+TEST(Programs, agree_with_the_model_without_the_backstop) {
   expect_agreement(Backstop::off);
 }
 
-// Spec: lock.acquire.progress, lock.timeout.ends, lock.inherit.death, lock.inherit.exec, lock.owner.query,
-// property.model
-TEST(Programs, AgreeWithTheModelAsShipped) {
+// Spec: lock.acquire.progress, lock.timeout.ends, lock.inherit.death, lock.inherit.exec, lock.owner.query
+// Spec: property.model
+TEST(Programs, agree_with_the_model_as_shipped) {
   expect_agreement(Backstop::on);
 }
 
 // Spec: property.shrinks
-TEST(Programs, AFailureShrinksToAFewLines) {
+TEST(Programs, a_failure_shrinks_to_a_few_lines) {
   set_tries();
   const rc::detail::TestResult result = rc::detail::checkTestable([] {
     const Program program = *any_program();
@@ -71,7 +71,7 @@ TEST(Programs, AFailureShrinksToAFewLines) {
 
 // As it was printed for that claim.
 // Spec: property.shrinks, lock.inherit.death
-TEST(Programs, APrintedProgramRunsAsATest) {
+TEST(Programs, a_printed_program_runs_as_a_test) {
   // clang-format off
   EXPECT_EQ(run({{1, 1}, 1, {
     {acquire, 1, 0},
