@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import sys
@@ -38,6 +39,13 @@ json.dump(result, open(arguments["--json"], "w"))
 print("the table of seed", seed)
 sys.exit(1 if fails else 0)
 """
+
+
+def end(descriptor):
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
 
 
 class Matrix(unittest.TestCase):
@@ -148,8 +156,15 @@ class Matrix(unittest.TestCase):
         self.addCleanup(process.stdout.close)
         pipe = open(where, encoding="utf-8")
         self.addCleanup(pipe.close)
-        pipe.readline()
+        stand_in = int(pipe.readline())
+        descriptor = os.pidfd_open(stand_in)
+        self.addCleanup(os.close, descriptor)
+        self.addCleanup(end, descriptor)
         return process, pipe
+
+    def expect_end_of_stand_in(self, pipe):
+        self.assertTrue(select.select([pipe], [], [], 20)[0], "the stand-in lives on")
+        self.assertEqual(pipe.read(), "")
 
     def expect_two_runs_of_fifteen(self):
         suite = self.suite()
@@ -168,14 +183,14 @@ class Matrix(unittest.TestCase):
                 process.send_signal(number)
                 self.assertIn("interrupted: 2 of 15 runs done", process.communicate()[0])
                 self.assertEqual(process.returncode, 128 + number)
-                self.assertEqual(pipe.read(), "")
+                self.expect_end_of_stand_in(pipe)
                 self.expect_two_runs_of_fifteen()
                 (self.folder / "pipe").unlink()
 
     def test_even_sigkill_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
         process, pipe = self.start_and_hang_in_third_run()
         process.kill()
-        self.assertEqual(pipe.read(), "")  # returns when the stand-in has ended
+        self.expect_end_of_stand_in(pipe)
         process.wait()
         self.expect_two_runs_of_fifteen()
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
