@@ -174,6 +174,7 @@ void BankOf<Base>::recover() {
   Journal& journal = ledger_.journal;
   switch (journal.stage.load()) {
     case Stage::none:
+      line.none_under_way.add(1);
       break;
     case Stage::prepared:
       set_balance(journal.payer.load(), journal.payer_before.load());
@@ -186,7 +187,6 @@ void BankOf<Base>::recover() {
       line.finished.add(1);
       break;
   }
-  line.recoveries.add(1);
 }
 
 template class BankOf<heirlock::Lockable>;

@@ -1,17 +1,27 @@
 #!/usr/bin/env python3
-"""Runs heirlock-stress in many configurations, and says what they came to. See ci/stress for the options."""
+"""Runs heirlock-stress in many configurations, and glibc's locks on the same load, which must fail."""
 import argparse
+import ctypes
+import datetime
 import json
+import os
+import pathlib
 import random
+import shlex
+import signal
 import subprocess
 import sys
-import tempfile
+import textwrap
 import time
 import xml.etree.ElementTree as xml
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = [ROOT / "ci/build", "stress", "-DCMAKE_BUILD_TYPE=Release", "-DHEIRLOCK_BUILD_TESTS=OFF"]
+PROGRAM = ROOT / "build/stress/tests/stress/heirlock-stress"
+
 # Name and options. Every one must pass.
 CONFIGURATIONS = {
-    "the demo's load, killed faster": "--processes 8 --threads 2 --kills-per-second 100",
+    "the demo, killed faster": "--processes 8 --threads 2 --kills-per-second 100",
     "two processes": "--processes 2 --threads 1 --kills-per-second 100",
     "many kills": "--processes 16 --threads 1 --kills-per-second 300",
     "many processes": "--processes 64 --threads 1 --kills-per-second 200",
@@ -26,52 +36,115 @@ CONFIGURATIONS = {
     "waits that are disturbed": "--processes 8 --threads 2 --kills-per-second 100"
                                 " --faults kill,stop,timeout,signal --faults-per-second 100",
 }
-# The same load on other locks. That the tool sees these fail shows that it would see heirlock fail.
+# The same load on other locks. That the tool sees these fail shows that it would see heirlock fail; so they must fail
+# in the way that such a lock does, which shows in one of these counts, and not because a worker crashed.
+STRANDS = ("stranded_waiters", "locks_never_free_again")
 CONTROLS = {
-    "pthread": "the demo's load, killed faster",
-    "sem": "the demo's load, killed faster",
-    "pthread-robust": "every fault",
+    "pthread": ("the demo, killed faster", STRANDS),
+    "sem": ("the demo, killed faster", STRANDS),
+    "pthread-robust": ("every fault", (*STRANDS, "wrong_owners_seen")),
 }
 SECONDS_OF_CONTROL = 30  # at most: each ends when it has failed
 USUAL_SECONDS_OF_CONTROL = 7
 PATIENCE = 180  # seconds that a run may take longer than it was asked to
+SEED_STEP = 10
+WIDTH = 118
+OPTIONS = "a number of minutes, --seed N, --junit FILE, --json FILE, --help"
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+
+
+class Children:
+    """Starts one program at a time, and ends it when this one is to end, however that is: no child outlives it."""
+
+    def __init__(self):
+        self.signal = None  # the first that asked for the end
+        self._child = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._pass_on)
+
+    def run(self, command, limit=None, **options):
+        """Returns what it printed and its exit status, None when it took longer than the limit."""
+        parent = os.getpid()
+
+        def die_with_parent():
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        # In a session of its own: a Ctrl-C would come twice, from the terminal and from here.
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+                              preexec_fn=die_with_parent, **options) as child:
+            self._child = child
+            if self.signal:  # it came just before
+                child.send_signal(signal.SIGINT)
+            status = None
+            try:
+                output = child.communicate(timeout=limit)[0]
+                status = child.returncode
+            except subprocess.TimeoutExpired:
+                child.kill()
+                output = child.communicate()[0]
+            self._child = None
+        return output.decode(errors="replace"), status
+
+    def _pass_on(self, number, _):
+        is_first = self.signal is None
+        self.signal = self.signal or number
+        if self._child:
+            self._child.send_signal(signal.SIGINT if is_first else signal.SIGKILL)
 
 
 class Run:
     """One run of heirlock-stress."""
 
-    def __init__(self, name, arguments, seconds, seed, is_control):
-        self.name, self.seed, self.is_control = name, seed, is_control
+    def __init__(self, name, arguments, seconds, seed, signs=()):
+        self.name, self.seed, self.signs = name, seed, signs
         self.arguments = [*arguments.split(), "--seconds", f"{seconds:g}", "--seed", str(seed)]
-        self.command = " ".join(["heirlock-stress", *self.arguments])
+        self.command = shlex.join(["heirlock-stress", *self.arguments])
         self.limit = seconds + PATIENCE
+        self.state = "not run"  # and then "interrupted" until it is "done"
         self.result, self.output, self.error, self.took = {}, "", None, 0
 
-    def execute(self, program):
+    @property
+    def is_control(self):
+        return bool(self.signs)
+
+    def execute(self, program, children):
         began = time.monotonic()
-        with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
+        with os.fdopen(os.memfd_create("result"), encoding="utf-8") as file:  # leaves nothing behind, even if killed
+            self.output, status = children.run(
+                [program, *self.arguments, "--json", f"/proc/self/fd/{file.fileno()}"], self.limit,
+                pass_fds=[file.fileno()])
+            self.took = time.monotonic() - began
+            self.read(status, file)
+        was_cut_short = children.signal or self.result.get("interrupted")
+        if not was_cut_short or (not self.is_control and self.result.get("passed") is False):
+            self.state = "done"
+
+    def read(self, status, file):
+        if status is None:
+            self.error = f"found it still running after {self.limit:g} s, expected it to end by itself"
+        elif status not in (0, 1):
+            self.error = f"found the exit status {status}, expected 0 or 1"
+        else:
             try:
-                done = subprocess.run([program, *self.arguments, "--json", file.name], text=True, timeout=self.limit,
-                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                self.output = done.stdout
-                if done.returncode not in (0, 1):
-                    self.error = f"found the exit status {done.returncode}, expected 0 or 1"
-                else:
-                    self.result = json.load(file)
-            except subprocess.TimeoutExpired as expired:
-                self.output = (expired.stdout or b"").decode(errors="replace")
-                self.error = f"found it still running after {self.limit:g} s, expected it to end by itself"
+                self.result = json.load(file)
             except json.JSONDecodeError as mistake:
                 self.error = f"found a result that is no JSON ({mistake}), expected that of --json"
-        self.took = time.monotonic() - began
+        if self.is_control and self.result.get("passed") is False:
+            self.check_control()
 
-    @property
-    def was_interrupted(self):
-        return bool(self.result.get("interrupted"))
+    def check_control(self):
+        if self.result["failed_workers"] > 0:
+            self.error = f"failed with {self.result['failed_workers']} failed workers, expected none"
+        elif not any(self.result[sign] > 0 for sign in self.signs):
+            self.error = f"failed, but found none of {', '.join(self.signs)}, expected one above 0"
 
     @property
     def is_as_expected(self):
-        return self.error is None and self.result["passed"] != self.is_control
+        return self.state == "done" and self.error is None and self.result["passed"] != self.is_control
 
     @property
     def kills(self):
@@ -79,32 +152,97 @@ class Run:
 
     @property
     def seen(self):
-        """What went wrong, in a line."""
-        if self.error:
-            return self.error
-        return "; ".join(self.result["seen"]) or "it passed: nothing lost, nobody stranded"
+        """What went wrong, a sentence each."""
+        if self.state != "done":
+            return [self.state]
+        seen = self.result.get("seen", [])
+        return [self.error, *seen] if self.error else seen or ["it passed: nothing lost, nobody stranded"]
 
-    def line(self):
-        word = "passed" if self.is_as_expected else "FAILED"
-        if self.is_control:
-            told = f"must fail, and did: {self.seen}" if self.is_as_expected else f"was to fail: {self.seen}"
-        elif self.is_as_expected:
+    def lines(self):
+        word = "passed" if self.is_as_expected else "ERROR " if self.error else "FAILED"
+        text = f"{word}  {self.name:<45} {self.took:7.1f}"
+        if self.result:
             faults = sum(self.result["faults"].values()) - self.kills
-            told = f"{self.kills:,} kills, {faults:,} other faults, {self.result['inherited']:,} inherited"
-            told += f", longest wait {self.result['longest_wait_seconds']:.3f} s"
-        else:
-            told = self.seen
-        return f"{word}  {self.name:<39} {self.took:6.1f} s  seed {self.seed:<11} {told}"
+            text += f" {self.kills:9,} {faults:13,} {self.result['inherited']:10,}"
+            text += f" {self.result['longest_wait_seconds']:10.3f} s"
+        if self.is_control or not self.is_as_expected:
+            text += "".join("\n" + indented(sentence) for sentence in self.seen)
+        if not self.is_as_expected:
+            text += "\n" + indented(f"again with: {self.command}", " \\")
+        return text
 
     def as_json(self):
         return {"name": self.name, "command": self.command, "must_fail": self.is_control, "seed": self.seed,
-                "seconds": round(self.took, 3), "passed": self.is_as_expected, "seen": self.seen, "result": self.result}
+                "state": self.state, "seconds": round(self.took, 3), "passed": self.is_as_expected,
+                "seen": "; ".join(self.seen), "result": self.result}
 
     def as_junit(self, suite):
-        case = xml.SubElement(suite, "testcase", classname="heirlock-stress", name=self.name, time=f"{self.took:.3f}")
-        if not self.is_as_expected:
-            xml.SubElement(case, "failure", message=self.seen).text = f"again with: {self.command}\n\n{self.output}"
-        xml.SubElement(case, "system-out").text = f"{self.command}\n{self.line()}\n{self.output}"
+        classname = "heirlock-stress" + (".controls" if self.is_control else "")
+        case = xml.SubElement(suite, "testcase", classname=classname, name=self.name, time=f"{self.took:.3f}")
+        if self.state == "not run":
+            xml.SubElement(case, "skipped", message=self.state)
+            return
+        if not self.is_as_expected:  # an error, where it is not the lock of which something is found out
+            kind = "error" if self.error or self.state != "done" else "failure"
+            xml.SubElement(case, kind, message="; ".join(self.seen)).text = f"again with: {self.command}\n\n{self.output}"
+        xml.SubElement(case, "system-out").text = f"{self.command}\n{self.output}"
+
+
+class Record:
+    """The files of --json and --junit: there from the start, with all runs, those to come among them."""
+
+    def __init__(self, options, seed, runs):
+        self.options, self.seed, self.runs = options, seed, runs
+        self.began = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+    def write(self):
+        if self.options.json:
+            replace(self.options.json, json.dumps(self.as_json(), indent=2).encode() + b"\n")
+        if self.options.junit:
+            replace(self.options.junit, xml.tostring(self.as_junit(), encoding="utf-8", xml_declaration=True))
+
+    def as_json(self):
+        is_complete = all(run.state == "done" for run in self.runs)
+        return {"seed": self.seed, "began": self.began, "complete": is_complete, "runs_planned": len(self.runs),
+                "runs_done": sum(run.state == "done" for run in self.runs),
+                "passed": all(run.is_as_expected for run in self.runs), "kills_survived": survived(self.runs),
+                "runs": [run.as_json() for run in self.runs]}
+
+    def as_junit(self):
+        suite = xml.Element("testsuite")
+        properties = xml.SubElement(suite, "properties")
+        for key, value in (("seed", self.seed), ("kills_survived", survived(self.runs))):
+            xml.SubElement(properties, "property", name=key, value=str(value))
+        for run in self.runs:
+            run.as_junit(suite)
+        root = xml.Element("testsuites")
+        root.append(suite)
+        for element in (root, suite):
+            element.set("name", "heirlock-stress")
+            element.set("timestamp", self.began)
+            element.set("tests", str(len(self.runs)))
+            for count, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+                element.set(count, str(len(suite.findall(f"testcase/{kind}"))))
+            element.set("time", f"{sum(run.took for run in self.runs):.3f}")
+        return root
+
+
+def replace(name, content):
+    """All at once, so that nobody reads half of it, or takes an old file for the result."""
+    name = os.path.realpath(name)
+    if os.path.exists(name) and not os.path.isfile(name):  # a pipe, say
+        with open(name, "wb") as file:
+            file.write(content)
+        return
+    beside = f"{name}.new"
+    with open(beside, "wb") as file:
+        file.write(content)
+    os.replace(beside, name)
+
+
+def indented(text, end_of_line=""):
+    lines = textwrap.wrap(text, WIDTH - 12 - len(end_of_line), break_long_words=False, break_on_hyphens=False)
+    return "        " + f"{end_of_line}\n          ".join(lines)
 
 
 def planned_runs(minutes, seed):
@@ -112,77 +250,80 @@ def planned_runs(minutes, seed):
     left = 60 * minutes - USUAL_SECONDS_OF_CONTROL * len(CONTROLS)
     share = max(1.0, round(left / len(CONFIGURATIONS), 1))
     for name, arguments in CONFIGURATIONS.items():
-        yield Run(name, arguments, share, seed, False)
-        seed += 10
-    for lock, load in CONTROLS.items():
-        yield Run(f"{lock}: {load}", f"{CONFIGURATIONS[load]} --lock {lock}", SECONDS_OF_CONTROL, seed, True)
-        seed += 10
-
-
-def write_json(name, seed, runs):
-    with open(name, "w", encoding="utf-8") as file:
-        json.dump({"seed": seed, "passed": all(run.is_as_expected for run in runs),
-                   "kills_survived": survived(runs), "runs": [run.as_json() for run in runs]}, file, indent=2)
-        file.write("\n")
-
-
-def write_junit(name, seed, runs):
-    suite = xml.Element("testsuite", name="heirlock-stress", tests=str(len(runs)), errors="0",
-                        failures=str(sum(not run.is_as_expected for run in runs)),
-                        time=f"{sum(run.took for run in runs):.3f}")
-    properties = xml.SubElement(suite, "properties")
-    for key, value in (("seed", seed), ("kills_survived", survived(runs))):
-        xml.SubElement(properties, "property", name=key, value=str(value))
-    for run in runs:
-        run.as_junit(suite)
-    root = xml.Element("testsuites")
-    root.append(suite)
-    xml.ElementTree(root).write(name, encoding="utf-8", xml_declaration=True)
+        yield Run(name, arguments, share, seed)
+        seed += SEED_STEP
+    for lock, (load, signs) in CONTROLS.items():
+        yield Run(f"must strand: {lock}, {load}", f"{CONFIGURATIONS[load]} --lock {lock}", SECONDS_OF_CONTROL, seed, signs)
+        seed += SEED_STEP
 
 
 def survived(runs):
     return sum(run.kills for run in runs if not run.is_control and run.is_as_expected)
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        message = message.removeprefix("argument ").replace("expected one argument", "found no value, expected one")
+        sys.exit(refuse(message))
+
+
+def refuse(message):
+    print(f"ci/stress: {message}", file=sys.stderr)
+    return 2
+
+
+def number(kind, is_allowed, expected):
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not is_allowed(value):
+            raise argparse.ArgumentTypeError(f"found '{text}', expected {expected}")
+        return value
+    return read
+
+
 def read_options():
-    parser = argparse.ArgumentParser(prog="ci/stress", description=__doc__)
-    parser.add_argument("minutes", nargs="?", type=float, default=5, help="how long, all in all (%(default)s)")
-    parser.add_argument("--seed", type=int, help="chooses the faults; of each configuration another one follows from it")
-    parser.add_argument("--json", metavar="FILE")
-    parser.add_argument("--junit", metavar="FILE")
-    parser.add_argument("--program", required=True, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if not 0 < options.minutes <= 10000:
-        parser.error(f"minutes: found {options.minutes:g}, expected a number above 0, to 10000")
-    if options.seed is not None and not 0 <= options.seed < 2**63:
-        parser.error(f"--seed: found {options.seed}, expected a whole number from 0 to 2^63 - 1")
-    for name in (options.json, options.junit):
-        if name:
-            try:
-                open(name, "a", encoding="utf-8").close()  # better told now than later
-            except OSError as error:
-                parser.error(f"cannot write '{name}': {error.strerror}")
+    parser = Parser(
+        prog="ci/stress", description=__doc__, allow_abbrev=False,
+        epilog="Exit status: 0 when every configuration passed and every other lock failed as it must; 1 when not; 2 for a"
+               " bad option, or when heirlock-stress cannot be built; 130 after Ctrl-C and 143 after SIGTERM, which end the"
+               " run under way, and leave the files with what was done, marked as incomplete.")
+    parser.add_argument("minutes", nargs="?", default=5,
+                        type=number(float, lambda value: 0 < value <= 10000, "a number of minutes above 0, to 10000"),
+                        help="how long, all in all (%(default)s); no configuration takes less than a second")
+    parser.add_argument("--seed", metavar="N",
+                        type=number(int, lambda value: 0 <= value < 2**63, "a whole number from 0 to 2^63 - 1"),
+                        help="chooses the faults of the first configuration, and each one's seed is"
+                             f" {SEED_STEP} more than that of the one before (default: a random one, which is printed)")
+    parser.add_argument("--json", metavar="FILE", help="writes the result to FILE as JSON, after each run")
+    parser.add_argument("--junit", metavar="FILE", help="writes the result to FILE as JUnit XML, after each run")
+    parser.add_argument("--program", help=argparse.SUPPRESS)  # instead of building heirlock-stress
+    options, unknown = parser.parse_known_args()
+    if unknown:
+        parser.error(f"found '{unknown[0]}', expected {OPTIONS}")
     return options
 
 
-def main():
-    options = read_options()
-    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
-    print(f"ci/stress {options.minutes:g} --seed {seed}", flush=True)
-    runs = []
-    for run in planned_runs(options.minutes, seed):
-        run.execute(options.program)
-        if run.was_interrupted:
-            print("interrupted", flush=True)
-            return 130
-        runs.append(run)
-        print(run.line(), flush=True)
-        if not run.is_as_expected:
-            print(f"        again with: {run.command}", flush=True)
-        if options.json:
-            write_json(options.json, seed, runs)
-        if options.junit:
-            write_junit(options.junit, seed, runs)
+def execute(runs, options, record, children):
+    if not options.program:
+        runs[0].state = "interrupted"  # so that no build that fails leaves only skipped runs, which are no error
+        record.write()
+        output, status = children.run(BUILD)
+        if status != 0:
+            return 128 + children.signal if children.signal else refuse(f"cannot build heirlock-stress:\n{output}")
+    print(f"        {'':<45} seconds     kills  other faults  inherited longest wait", flush=True)
+    for run in runs:
+        run.state = "interrupted"
+        record.write()
+        run.execute(options.program or PROGRAM, children)
+        record.write()
+        if run.state == "done":
+            print(run.lines(), flush=True)
+        if children.signal or run.state != "done":
+            print(f"interrupted: {sum(run.state == 'done' for run in runs)} of {len(runs)} runs done", flush=True)
+            return 128 + (children.signal or signal.SIGINT)
     failed = sum(not run.is_as_expected for run in runs)
     if failed:
         print(f"FAILED: {failed} of {len(runs)} runs; {survived(runs):,} kills survived in the others")
@@ -191,8 +332,20 @@ def main():
     return 1 if failed else 0
 
 
-if __name__ == "__main__":
+def main():
+    options = read_options()
+    seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
+    runs = list(planned_runs(options.minutes, seed))
+    record = Record(options, seed, runs)
+    children = Children()
     try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+        record.write()  # better told now than later
+    except OSError as error:
+        return refuse(f"cannot write '{error.filename}': {error.strerror}")
+    print(f"ci/stress {options.minutes:g} --seed {seed}    (each run's seed is {SEED_STEP} more than the last one's)",
+          flush=True)
+    return execute(runs, options, record, children)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -165,6 +165,7 @@ const Rule* rule_named(std::string_view name) {
 
 std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string_view>& arguments) {
   Options options;
+  std::string_view kills_per_second;  // as it was written
   for (auto argument = arguments.begin(); argument != arguments.end(); ++argument) {
     if (*argument == "--help") return Help{};
     if (*argument == "--plan") {
@@ -182,7 +183,11 @@ std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string
     else
       return bad_value(*rule, "no value");
     if (!rule->set(options, value)) return bad_value(*rule, quoted(value));
+    if (rule->name == "--kills-per-second") kills_per_second = value;
   }
+  if (!kills_per_second.empty() && options.kills_per_second > 0 && !options.faults[index_of(Fault::kill)])
+    return Mistake{std::string(program) + "--kills-per-second: found " + quoted(kills_per_second) +
+                   ", expected 'kill' among --faults"};
   if (options.faults[index_of(Fault::exec_thread)] && options.threads == 1)
     return Mistake{std::string(program) +
                    "--threads: found '1', expected 2 or more, as --faults has exec-thread"};
@@ -195,7 +200,8 @@ std::string help_text() {
   --processes N         how many processes work at a time (1 to 512; 8)
   --threads N           threads in each (1 to 64; 2)
   --seconds S           how long (0.1 to 86400; 10)
-  --faults LIST         what happens to them: 'all', or some of these with commas between them (kill)
+  --faults LIST         what happens to them, instead of the kills alone: 'all', or some of these with commas
+                        between them (kill)
                           kill         SIGKILL
                           stop         SIGSTOP, and SIGCONT up to 100 ms later
                           exit         a thread ends while it holds locks; the first ends its whole process
@@ -204,7 +210,8 @@ std::string help_text() {
                           exec-thread  another thread does
                           timeout      a thread waits until its time is over
                           signal       a thread gets a signal while it waits
-  --kills-per-second K  how many of the processes are killed and replaced (0 to 10000; 50)
+  --kills-per-second K  how many of the processes are killed and replaced, if kill is among the faults (0 to
+                        10000; 50)
   --faults-per-second F how many of the other faults there are, of all kinds together (0 to 1000; 20)
   --locks N             locks, each with a ledger of its own (1 to 64; 1). With more than one, a thread holds a
                         random subset of them at a time, and takes them in order
@@ -223,30 +230,37 @@ finishes or undoes the transfer that was under way.
 The result:
   waits under ...     how many waits were that long, and not as short as in the line before; a '#' stands for
                       each doubling
+  waits               all of these together: attempts at a lock, each until it was had or given up. Of a thread
+                      that was killed as it waited, that wait is not counted
   operations          transfers and audits done
-  kills               processes that died of SIGKILL
-  fault: ...          how often the others took place
+  kills               processes that died of SIGKILL. Where there were fewer than planned until the end of the
+                      run, it says how many were planned: the system was too slow, or nobody was left to kill
+  fault: ...          how often the others took place. Some are orders to a thread, which carries them out when it
+                      next has a lock, or waits for one, if it lives to do so
   inherited           times a lock was taken over from a dead owner
-  recoveries          of these, how many mended the ledger and went on; the others were killed while at it
+  recoveries          of these, how many mended the ledger and went on; the others were killed while at it. It
+                      was a transfer to finish, or one to undo, or none was under way
   timed out           times a thread got no lock in its time
-  longest wait        for a lock, of any one thread
+  longest wait        for a lock, of any one thread, waits that never ended included
     with the lock free  the longest that anybody waited while nobody held or took the lock
   money lost          must be 0: the largest difference any audit found, the last one included
-  stranded waiters    must be 0: threads, alive and not stopped, that waited over 2 s while the lock was free (3 s
-                      with exec-thread, of which the kernel says nothing: the waiters look after such an owner
-                      themselves, once a second). Free means that nobody held it who was alive and knew it, each
-                      time the supervisor looked, and that nobody took it in between. So
-                      that this shows in a lock which is always in use, the supervisor calls a roll many times
-                      a second and at the end: nobody begins anything new, and nobody is killed, until all who
-                      wait have had the lock.
+  stranded waiters    must be 0: threads that waited over 2 s while the lock was free; see below
   wrong owners seen   must be 0: times that a thread which held the lock found another one inside, found the
                       lock's owner or depth not to be its own, or still held what it had released, and that a
                       forked child passed for the owner
 
+Stranded is a thread, alive and not stopped, that waited over 2 s while the lock was free (3 s with exec-thread,
+of which the kernel says nothing: the waiters look after such an owner themselves, once a second). Free means
+that nobody held it who was alive and knew it, each time the supervisor looked, and that nobody took it in
+between. So that this shows in a lock which is always in use, the supervisor calls a roll many times a second
+and at the end: nobody begins anything new, and nobody is killed, until all who wait have had the lock.
+
 A run ends early when somebody is stranded behind an owner that will not come: nobody will get that lock.
 
 Exit status: 0 when all that must be 0 is, and no worker failed; 1 when not; 2 for a bad option, or when the
-system refuses what the run needs. Ctrl-C ends the run early, with its result; a second one kills at once.
+system refuses what the run needs. Ctrl-C (SIGINT) or SIGTERM ends the run early, with its result and the word
+INTERRUPTED, and the status says what was found until then: 0 when all that must be 0 was. A second one kills
+at once.
 )";
 }
 

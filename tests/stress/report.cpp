@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <limits>
 #include <locale>
+#include <numeric>
 #include <sstream>
 
 namespace stress {
@@ -57,7 +58,12 @@ std::string must_be_zero(const std::string& name, std::uint64_t value) {
 
 std::string verdict(const Result& result) {
   std::string text = "\n";
-  if (result.interrupted) text += "interrupted after " + fixed(in_seconds(result.elapsed), 1) + " s\n";
+  const std::string after =
+      " after " + fixed(in_seconds(result.elapsed), 1) + " s of " + shortest(result.seconds_asked);
+  if (result.interrupted && result.passed())
+    return text + "INTERRUPTED" + after + ": nothing lost, nobody stranded until then\n";
+  if (result.interrupted) text += "INTERRUPTED" + after + "\n";
+  if (!result.ended_early.empty()) text += "ended" + after + ": " + result.ended_early + "\n";
   if (result.passed()) return text + "PASSED: nothing lost, nobody stranded, one owner at a time\n";
   text += "FAILED: see above for what is not 0\n";
   for (const std::string& sentence : what_was_seen(result)) text += "  " + sentence + "\n";
@@ -69,7 +75,10 @@ std::string fault_rows(const Result& result) {
   std::string text;
   for (std::size_t kind = 0; kind < fault_kinds; ++kind)
     if (result.asked[kind] && kind != index_of(Fault::kill))
-      text += row("fault: " + std::string(fault_names[kind]), grouped(result.faults[kind]));
+      text += row("fault: " + std::string(fault_names[kind]), grouped(result.faults[kind]),
+                  result.faults[kind] < result.planned[kind]
+                      ? "(of " + grouped(result.planned[kind]) + " planned)"
+                      : "");
   return text;
 }
 
@@ -93,6 +102,14 @@ std::string histogram(const Histogram& waits) {
     text += row("waits " + end_of(static_cast<std::size_t>(range - waits.begin())), grouped(*range), bar);
   }
   return text.empty() ? "" : "\n" + text;
+}
+
+// In the unit in which the histogram has it, with three digits at most.
+std::string duration(Nanoseconds time) {
+  if (time < millisecond) return fixed(in_seconds(time) * 1e6, 0) + " us";
+  if (time >= second) return fixed(in_seconds(time), 2) + " s";
+  const double milliseconds = in_seconds(time) * 1e3;
+  return fixed(milliseconds, milliseconds < 10 ? 2 : milliseconds < 100 ? 1 : 0) + " ms";
 }
 
 std::string failures(const Result& result) {
@@ -136,10 +153,10 @@ std::string name_of(LockKind lock) {
   return std::string(lock_names[static_cast<std::size_t>(lock)]);
 }
 
-std::string faults_as_json(const Result& result) {
+std::string faults_as_json(const std::array<std::uint64_t, fault_kinds>& faults) {
   JsonObject object("  ");
   for (std::size_t kind = 0; kind < fault_kinds; ++kind)
-    object.add(std::string(fault_names[kind]), result.faults[kind]);
+    object.add(std::string(fault_names[kind]), faults[kind]);
   return object.str();
 }
 
@@ -177,12 +194,21 @@ std::string options_as_json(const Options& options) {
 }  // namespace
 
 std::string headline(const Options& options) {
-  return "heirlock-stress --processes " + std::to_string(options.processes) + " --threads " +
-         std::to_string(options.threads) + " --seconds " + shortest(options.seconds) +
-         " --kills-per-second " + shortest(options.kills_per_second) + " --faults " +
-         as_list(options.faults) + " --faults-per-second " + shortest(options.faults_per_second) +
-         " --locks " + std::to_string(options.locks) + " --lock " + name_of(options.lock) + " --accounts " +
-         std::to_string(options.accounts) + " --seed " + std::to_string(options.seed.value_or(0)) + "\n";
+  const Options usual;
+  std::string text = "heirlock-stress";
+  const auto add = [&text](const char* name, const std::string& value, const std::string& usual_value) {
+    if (value != usual_value) text += std::string(" ") + name + " " + value;
+  };
+  add("--processes", std::to_string(options.processes), std::to_string(usual.processes));
+  add("--threads", std::to_string(options.threads), std::to_string(usual.threads));
+  add("--seconds", shortest(options.seconds), shortest(usual.seconds));
+  add("--kills-per-second", shortest(options.kills_per_second), shortest(usual.kills_per_second));
+  add("--faults", as_list(options.faults), as_list(usual.faults));
+  add("--faults-per-second", shortest(options.faults_per_second), shortest(usual.faults_per_second));
+  add("--locks", std::to_string(options.locks), std::to_string(usual.locks));
+  add("--lock", name_of(options.lock), name_of(usual.lock));
+  add("--accounts", std::to_string(options.accounts), std::to_string(usual.accounts));
+  return text + " --seed " + std::to_string(options.seed.value_or(0)) + "\n";
 }
 
 std::vector<std::string> what_was_seen(const Result& result) {
@@ -196,8 +222,9 @@ std::vector<std::string> what_was_seen(const Result& result) {
       seen.push_back("stranded: " + threads(result.stranded_behind[obstacle]) + waited +
                      stranded_behind[obstacle]);
   if (result.locks_lost > 0)
-    seen.push_back("blocked: nobody was left, yet of " + grouped(result.locks_lost) +
-                   (result.locks_lost == 1 ? " lock" : " locks") + " there was none to be had");
+    seen.push_back("blocked: " + grouped(result.locks_lost) + (result.locks_lost == 1 ? " lock" : " locks") +
+                   " could not be had even when nobody was left to hold " +
+                   (result.locks_lost == 1 ? "it" : "them"));
   if (result.money_lost > 0)
     seen.push_back("lost: the balances differed by " +
                    grouped(static_cast<std::uint64_t>(result.money_lost)) + " from what they must add up to");
@@ -213,16 +240,19 @@ std::string table(const Result& result) {
   const auto rate = [&](std::uint64_t count) {
     return "(" + rounded(per_second(count, result.elapsed)) + "/s)";
   };
-  const auto wait = [](Nanoseconds duration) { return fixed(in_seconds(duration), 3) + " s"; };
-  return histogram(result.waits) + "\n" +
+  const std::uint64_t planned = result.planned[index_of(Fault::kill)];
+  const std::string of_kills = "(" + rounded(per_second(result.kills, result.elapsed)) + "/s" +
+                               (result.kills < planned ? "; " + grouped(planned) + " planned)" : ")");
+  const std::uint64_t waits = std::accumulate(result.waits.begin(), result.waits.end(), std::uint64_t{0});
+  return histogram(result.waits) + "\n" + row("waits", grouped(waits)) +
          row("operations", grouped(result.operations), rate(result.operations)) +
-         row("kills", grouped(result.kills), rate(result.kills)) + fault_rows(result) +
+         row("kills", grouped(result.kills), of_kills) + fault_rows(result) +
          row("inherited", grouped(result.inherited)) +
-         row("recoveries", grouped(result.recoveries),
+         row("recoveries", grouped(result.recoveries()),
              "(transfers finished: " + grouped(result.finished) + ", undone: " + grouped(result.undone) +
-                 ")") +
-         row("timed out", grouped(result.timed_out)) + row("longest wait", wait(result.longest_wait)) +
-         row("  with the lock free", wait(result.longest_wait_while_free)) +
+                 ", none under way: " + grouped(result.none_under_way) + ")") +
+         row("timed out", grouped(result.timed_out)) + row("longest wait", duration(result.longest_wait)) +
+         row("  with the lock free", duration(result.longest_wait_while_free)) +
          must_be_zero("money lost", static_cast<std::uint64_t>(result.money_lost)) +
          must_be_zero("stranded waiters", result.stranded_waiters) +
          (result.locks_lost > 0 ? must_be_zero("locks never free again", result.locks_lost) : "") +
@@ -233,15 +263,18 @@ std::string as_json(const Options& options, const Result& result) {
   JsonObject object("");
   object.add("options", options_as_json(options));
   object.add("interrupted", result.interrupted);
+  object.add("ended_early", in_quotes(result.ended_early));
   object.add("elapsed_seconds", in_seconds(result.elapsed));
   object.add("operations", result.operations);
   object.add("operations_per_second", per_second(result.operations, result.elapsed));
   object.add("kills", result.kills);
-  object.add("faults", faults_as_json(result));
+  object.add("faults", faults_as_json(result.faults));
+  object.add("faults_planned", faults_as_json(result.planned));
   object.add("inherited", result.inherited);
-  object.add("recoveries", result.recoveries);
+  object.add("recoveries", result.recoveries());
   object.add("transfers_finished", result.finished);
   object.add("transfers_undone", result.undone);
+  object.add("transfers_none_under_way", result.none_under_way);
   object.add("timed_out", result.timed_out);
   object.add("longest_wait_seconds", in_seconds(result.longest_wait));
   object.add("longest_wait_while_free_seconds", in_seconds(result.longest_wait_while_free));

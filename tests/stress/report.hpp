@@ -18,15 +18,19 @@ namespace stress {
 
 struct Result {
   bool interrupted = false;
+  std::string ended_early;  // why, when it did without being interrupted
   Nanoseconds elapsed = 0;
+  double seconds_asked = 0;
   std::uint64_t operations = 0;
   std::uint64_t kills = 0;
   Faults asked = only(Fault::kill);
-  std::array<std::uint64_t, fault_kinds> faults{};  // those that took place
+  std::array<std::uint64_t, fault_kinds> faults{};   // those that took place
+  std::array<std::uint64_t, fault_kinds> planned{};  // until the end of the run
   std::uint64_t inherited = 0;
-  std::uint64_t recoveries = 0;
+  // What whoever inherited did with the transfer that was under way.
   std::uint64_t finished = 0;
   std::uint64_t undone = 0;
+  std::uint64_t none_under_way = 0;
   std::uint64_t timed_out = 0;
   Nanoseconds longest_wait = 0;
   Nanoseconds longest_wait_while_free = 0;
@@ -39,6 +43,7 @@ struct Result {
   std::uint64_t wrong_owners = 0;
   std::vector<std::string> failures;  // workers that neither met with a fault nor worked until the end
 
+  std::uint64_t recoveries() const { return finished + undone + none_under_way; }
   bool passed() const {
     return money_lost == 0 && stranded_waiters == 0 && locks_lost == 0 && wrong_owners == 0 &&
            failures.empty();

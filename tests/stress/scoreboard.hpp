@@ -43,9 +43,9 @@ struct alignas(64) Line {
   Posted<std::uint64_t> operations;
   Posted<std::uint64_t> timed_out;
   Posted<std::uint64_t> inherited;
-  Posted<std::uint64_t> recoveries;
-  Posted<std::uint64_t> finished;  // half-done transfers that an heir carried out
-  Posted<std::uint64_t> undone;    // and those it took back
+  Posted<std::uint64_t> none_under_way;  // recoveries that found no transfer half-done
+  Posted<std::uint64_t> finished;        // half-done transfers that an heir carried out
+  Posted<std::uint64_t> undone;          // and those it took back
   Posted<std::uint64_t> wrong_owners;
   Posted<Money> money_lost;  // the largest difference an audit found
   Posted<std::uint64_t> waits[wait_ranges];

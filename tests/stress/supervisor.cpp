@@ -89,6 +89,7 @@ Supervisor::Supervisor(const Options& options)
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   result_.asked = options.faults;
   result_.stranded_after = stranded_after(options.faults);
+  result_.seconds_asked = options.seconds;
 }
 
 Supervisor::~Supervisor() {
@@ -102,6 +103,7 @@ Result Supervisor::run() {
   end_roll_call();
   keep_workers_busy();
   result_.elapsed = now() - started_;
+  pass_over_missed_faults();
   stop_workers();
   display_.clear();
   final_audit();
@@ -118,8 +120,10 @@ void Supervisor::keep_workers_busy() {
     const Waiters waiters = look();
     // Nobody will ever get that lock: there is no more to be seen.
     if (hopeless_since_ != never &&
-        (waiters.count == waiters.stranded || now() - hopeless_since_ > patience_with_the_stranded))
+        (waiters.count == waiters.stranded || now() - hopeless_since_ > patience_with_the_stranded)) {
+      result_.ended_early = "nobody will get that lock";
       break;
+    }
     if (!is_roll_call() && now() >= next_roll_call_ + roll_call_period) begin_roll_call();
     // Whoever is counted as stranded may never come.
     if (is_roll_call() && (waiters.count == waiters.stranded || now() - roll_call_since_ > longest_roll_call))
@@ -128,6 +132,7 @@ void Supervisor::keep_workers_busy() {
     wait_for_signal(std::min(next_event(), end));
     reap();
   }
+  if (result_.failures.size() >= most_failures) result_.ended_early = "too many workers failed";
 }
 
 void Supervisor::stop_workers() {
@@ -180,7 +185,7 @@ void Supervisor::collect() {
   result_.operations = total(&Line::operations);
   result_.timed_out = total(&Line::timed_out);
   result_.inherited = total(&Line::inherited);
-  result_.recoveries = total(&Line::recoveries);
+  result_.none_under_way = total(&Line::none_under_way);
   result_.finished = total(&Line::finished);
   result_.undone = total(&Line::undone);
   result_.wrong_owners = total(&Line::wrong_owners) + board_->children_wrong;
@@ -244,7 +249,17 @@ void Supervisor::inject_if_due() {
   }
   inject(planned);
   if (is_roll_due && !planned.is_roll_call_first) begin_roll_call();
+  pass_over_fault();
+}
+
+void Supervisor::pass_over_fault() {
+  ++result_.planned[index_of(plan_.next()->fault)];
   plan_.advance();
+}
+
+// Those that would have taken place by now.
+void Supervisor::pass_over_missed_faults() {
+  while (plan_.next() && plan_.next()->after <= result_.elapsed) pass_over_fault();
 }
 
 void Supervisor::inject(const PlannedFault& planned) {

@@ -58,6 +58,8 @@ class Supervisor {
   void start(std::uint32_t worker);
   void inject_if_due();
   void inject(const PlannedFault& planned);
+  void pass_over_fault();
+  void pass_over_missed_faults();
   void stop(Worker& worker, Nanoseconds duration);
   void resume_if_due();
   void resume(Worker& worker);

@@ -7,6 +7,8 @@
 #include <variant>
 #include <vector>
 
+#include "stress/report.hpp"
+
 using stress::Help;
 using stress::Mistake;
 using stress::Options;
@@ -83,6 +85,43 @@ TEST(Options, an_exec_of_a_second_thread_needs_a_second_thread) {
   EXPECT_EQ(complaint_about(refused),
             "heirlock-stress: --threads: found '1', expected 2 or more, as --faults has exec-thread");
   EXPECT_EQ(read({"--faults", "kill,exec", "--threads", "1"}).threads, 1U);
+}
+
+// Spec: stress.options
+TEST(Options, a_rate_of_kills_needs_kills) {
+  for (const Arguments& refused : {Arguments{"--faults", "stop", "--kills-per-second", "100"},
+                                   Arguments{"--kills-per-second=100", "--faults", "stop"}})
+    EXPECT_EQ(complaint_about(refused),
+              "heirlock-stress: --kills-per-second: found '100', expected 'kill' among --faults");
+  EXPECT_EQ(read({"--faults", "stop", "--kills-per-second", "0"}).kills_per_second, 0);
+  EXPECT_FALSE(read({"--faults", "stop"}).faults[index_of(stress::Fault::kill)]);
+}
+
+// Spec: stress.seed
+TEST(Options, the_headline_has_what_is_not_as_usual_and_the_seed) {
+  EXPECT_EQ(headline(read({"--seed", "3", "--threads", "2"})), "heirlock-stress --seed 3\n");
+  EXPECT_EQ(headline(read({"--seed",
+                           "3",
+                           "--processes",
+                           "4",
+                           "--threads",
+                           "5",
+                           "--seconds",
+                           "1.5",
+                           "--kills-per-second",
+                           "6",
+                           "--faults",
+                           "kill,stop",
+                           "--faults-per-second",
+                           "7",
+                           "--locks",
+                           "8",
+                           "--lock",
+                           "sem",
+                           "--accounts",
+                           "9"})),
+            "heirlock-stress --processes 4 --threads 5 --seconds 1.5 --kills-per-second 6 --faults kill,stop "
+            "--faults-per-second 7 --locks 8 --lock sem --accounts 9 --seed 3\n");
 }
 
 // Spec: stress.options

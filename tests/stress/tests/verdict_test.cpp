@@ -123,6 +123,76 @@ TEST(Verdict, the_table_has_a_row_for_each_fault_asked_for_and_for_no_other) {
   EXPECT_EQ(table(result).find("fault: exit"), std::string::npos);
 }
 
+// Spec: stress.faults
+TEST(Verdict, it_says_of_how_many_planned_faults_those_are_that_took_place) {
+  Result result;
+  result.asked.set();
+  result.elapsed = 10 * second;
+  result.kills = 260;
+  result.planned[index_of(stress::Fault::kill)] = 320;
+  result.faults[index_of(stress::Fault::fork)] = 5;
+  result.planned[index_of(stress::Fault::fork)] = 11;
+  const std::string text = table(result);
+  EXPECT_NE(text.find(" 260   (26/s; 320 planned)\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("fault: fork                            5   (of 11 planned)\n"), std::string::npos)
+      << text;
+}
+
+// Spec: stress.verdict
+TEST(Verdict, the_recoveries_add_up) {
+  Result result;
+  result.finished = 16;
+  result.undone = 22;
+  result.none_under_way = 7;
+  const std::string text = table(result);
+  EXPECT_NE(text.find("45   (transfers finished: 16, undone: 22, none under way: 7)\n"), std::string::npos)
+      << text;
+}
+
+// Spec: stress.interrupt
+TEST(Verdict, an_interrupted_run_does_not_say_that_it_passed) {
+  Result result;
+  result.interrupted = true;
+  result.elapsed = 1600 * millisecond;
+  result.seconds_asked = 20;
+  EXPECT_EQ(last_line_of(result),
+            "INTERRUPTED after 1.6 s of 20: nothing lost, nobody stranded until then\n");
+  result.money_lost = 1;
+  const std::string text = table(result);
+  EXPECT_NE(text.find("\nINTERRUPTED after 1.6 s of 20\nFAILED"), std::string::npos) << text;
+}
+
+// Spec: stress.alternatives
+TEST(Verdict, a_run_that_ended_by_itself_says_when_and_why) {
+  Result result;
+  result.elapsed = 3300 * millisecond;
+  result.seconds_asked = 10;
+  result.ended_early = "nobody will get that lock";
+  result.locks_lost = 1;
+  const std::string text = table(result);
+  EXPECT_NE(text.find("\nended after 3.3 s of 10: nobody will get that lock\nFAILED"), std::string::npos)
+      << text;
+  EXPECT_EQ(last_line_of(result),
+            "  blocked: 1 lock could not be had even when nobody was left to hold it\n");
+}
+
+// Spec: stress.histogram
+TEST(Verdict, the_longest_wait_is_told_in_a_unit_that_shows_it) {
+  const std::pair<Nanoseconds, std::string> cases[] = {{0, " 0 us\n"},
+                                                       {64 * stress::microsecond, " 64 us\n"},
+                                                       {3'140 * stress::microsecond, " 3.14 ms\n"},
+                                                       {46'210 * stress::microsecond, " 46.2 ms\n"},
+                                                       {310 * millisecond, " 310 ms\n"},
+                                                       {3047 * millisecond, " 3.05 s\n"}};
+  for (const auto& [wait, words] : cases) {
+    Result result;
+    result.longest_wait = wait;
+    const std::string text = table(result);
+    const std::size_t row = text.find("longest wait");
+    EXPECT_NE(text.substr(row, text.find('\n', row) + 1 - row).find(words), std::string::npos) << text;
+  }
+}
+
 // --- Waiting times -----------------------------------------------------------------------------------------
 
 // Spec: stress.histogram
@@ -144,7 +214,8 @@ TEST(Histogram, it_is_printed_from_the_first_range_with_a_wait_to_the_last) {
       "\n  waits under 2 us                       1   #"
       "\n  waits under 4 us                       0"
       "\n  waits under 8 us                   1,000   ##########"
-      "\n\n  operations";
+      "\n\n  waits                              1,001"
+      "\n  operations";
   EXPECT_EQ(table(result).substr(0, expected.size()), expected);
 }
 
