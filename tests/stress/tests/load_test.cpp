@@ -108,13 +108,17 @@ TEST(Load, a_run_meets_with_the_faults_of_its_plan) {
     kills += contains(line, "  kill  ") ? 1 : 0;
     stops += contains(line, "  stop  ") ? 1 : 0;
   }
-  const Outcome outcome = outcome_of(options);
-  // On a machine that is busy with other things the last of them may come too late.
+  // On a machine that is busy with other things the last of them come too late, and perhaps all.
   constexpr long most_missed = 20;
-  EXPECT_LE(number_in(outcome.text, "kills"), kills);
-  EXPECT_GE(number_in(outcome.text, "kills"), kills - most_missed);
-  EXPECT_LE(number_in(outcome.text, "fault: stop"), stops);
-  EXPECT_GE(number_in(outcome.text, "fault: stop"), stops - most_missed);
+  bool has_met_with_most = false;
+  for (int tries = 10; tries > 0 && !has_met_with_most; --tries) {
+    const Outcome outcome = outcome_of(options);
+    ASSERT_LE(number_in(outcome.text, "kills"), kills);
+    ASSERT_LE(number_in(outcome.text, "fault: stop"), stops);
+    has_met_with_most = number_in(outcome.text, "kills") >= kills - most_missed &&
+                        number_in(outcome.text, "fault: stop") >= stops - most_missed;
+  }
+  EXPECT_TRUE(has_met_with_most);
 }
 
 // --- Other locks -------------------------------------------------------------------------------------------
