@@ -5,12 +5,15 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 namespace crash {
 namespace {
@@ -18,6 +21,12 @@ namespace {
 using heirlock::AcquireResult;
 using heirlock::detail::owner_died_bit;
 using heirlock::detail::owner_of;
+
+// Victim and tracer are forks of one program, and have the same code at the same place.
+bool is_system_call(std::uintptr_t address) {
+  constexpr unsigned char instruction[] = {0x0f, 0x05};
+  return std::memcmp(reinterpret_cast<const void*>(address), instruction, sizeof instruction) == 0;
+}
 
 bool passes(sem_t& gate, std::int64_t milliseconds) {
   timespec until{};
@@ -178,10 +187,15 @@ std::vector<Point> Run::scout() {
   make_victim();
   std::vector<Point> points;
   std::map<std::uintptr_t, int> visits;
+  std::string before;  // of the last point
   while (world.victims_phase != Phase::after) {
     const std::uintptr_t here = victim_->stepped->next_instruction();
     const int count = visits[here]++;
-    if (world.victims_phase == Phase::inside) points.push_back({Point::Kind::instruction, here, count});
+    const std::string now = what_outlives_the_victim();
+    if (world.victims_phase == Phase::inside)
+      points.push_back({Point::Kind::instruction, here, count, now.empty() || now != before});
+    // What the kernel does for it, and for those whom it wakes, is not seen at once.
+    before = is_system_call(here) ? "" : now;
     Stop stop = victim_->stepped->step();
     const int slept = sleeps_;
     if (stop == Stop::asleep) stop = wait_for_victim();
@@ -194,6 +208,20 @@ std::vector<Point> Run::scout() {
     std::abort();
   }
   return points;
+}
+
+// Of the memory that others share, every byte; of its own, what the kernel reads at its death. Empty where
+// that cannot be told.
+std::string Run::what_outlives_the_victim() const {
+  std::string state(reinterpret_cast<const char*>(&world), sizeof world);
+  robust_list_head* head = nullptr;
+  std::size_t size = 0;
+  if (syscall(SYS_get_robust_list, victim_->pid, &head, &size) != 0) return "";
+  robust_list_head copy{};
+  iovec here{&copy, sizeof copy};
+  iovec there{head, sizeof copy};
+  if (process_vm_readv(victim_->pid, &here, 1, &there, 1, 0) != static_cast<ssize_t>(sizeof copy)) return "";
+  return state.append(reinterpret_cast<const char*>(&copy), sizeof copy);
 }
 
 bool Run::reach(const Point& point) {

@@ -43,6 +43,8 @@ struct Point {
   Kind kind;
   std::uintptr_t address;  ///< of the instruction
   int count;               ///< how often it was there before; or how often it had slept
+  /// Whether what outlives the process may differ from what did at the point before.
+  bool is_new_state = true;
 };
 
 struct Party {
@@ -115,6 +117,7 @@ class Run {
   void make_victim();
   Stop wait_for_victim();
   bool reach(const Point& point);
+  std::string what_outlives_the_victim() const;
   void note_promise(const Party& dying);
   bool wait_at(sem_t& gate, const Party& party, const char* what);
   void let_a_newcomer_in();
