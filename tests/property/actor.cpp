@@ -109,35 +109,25 @@ class Actor {
   }
 
   Outcome act_on_shipped_lock(const model::Operation& operation) {
-    Guarded& guarded = mapped(operation.lock);
-    heirlock::ReentrantLock& lock = guarded.lock;
-    slot_->futex = &lock;
-    switch (operation.action) {
-      case Action::acquire:
-        return entered(guarded, lock.acquire());
-      case Action::acquire_for:
-        return entered(guarded, lock.acquire_for(std::chrono::milliseconds(2)));
-      case Action::try_acquire:
-        return entered(guarded, lock.try_acquire());
-      case Action::release:
-        leave_if_last(guarded);
-        return lock.release(), Outcome::done;
-      case Action::repaired:
-        return lock.repaired(), Outcome::done;
-      default:
-        return act_by_hand(operation);
-    }
+    heirlock::ReentrantLock& lock = mapped(operation.lock).lock;
+    return act_by(lock, operation, [&] { return lock.acquire_for(std::chrono::milliseconds(2)); });
   }
 
   Outcome act_by_hand(const model::Operation& operation) {
+    LockByHand lock(mapped(operation.lock).lock);
+    return act_by(lock, operation, [&] { return lock.acquire_until_time_is_over(); });
+  }
+
+  // By either view of the lock, which differ in what time is.
+  template <class Lock, class AcquireFor>
+  Outcome act_by(Lock& lock, const model::Operation& operation, AcquireFor acquire_for) {
     Guarded& guarded = mapped(operation.lock);
-    LockByHand lock(guarded.lock);
     slot_->futex = &guarded.lock;
     switch (operation.action) {
       case Action::acquire:
         return entered(guarded, lock.acquire());
       case Action::acquire_for:
-        return entered(guarded, lock.acquire_until_time_is_over());
+        return entered(guarded, acquire_for());
       case Action::try_acquire:
         return entered(guarded, lock.try_acquire());
       case Action::release:
@@ -147,7 +137,7 @@ class Actor {
         return lock.repaired(), Outcome::done;
       case Action::abandon:
         guarded.occupant = model::nobody;
-        return lock.abandon(), Outcome::done;
+        return LockByHand(guarded.lock).abandon(), Outcome::done;
       case Action::reopen:
         return map(operation.lock), Outcome::done;
       case Action::fork:
