@@ -54,7 +54,7 @@ model::LockModel model_of_all_runs(0);
 
 class Program {
  public:
-  explicit Program(simulated::Bytes& bytes) : bytes_(bytes), locks_(1 + bytes.choose(Machine::most_locks)) {
+  explicit Program(fuzz::Input& bytes) : bytes_(bytes), locks_(1 + bytes.choose(Machine::most_locks)) {
     model_.reset(locks_);
     machine_.reset(bytes_, false);
     const unsigned threads = 1 + bytes_.choose(2);
@@ -88,7 +88,7 @@ class Program {
 
   void do_next() {
     const unsigned action = bytes_.choose(to_the_limit + 1);
-    const std::uint8_t rest = bytes_.next();
+    const std::uint8_t rest = bytes_.take();
     choice_ = rest >> 5;
     const std::uint8_t actor = rest & 7;
     const auto lock = as_byte((rest >> 3 & 3) % locks_);
@@ -352,7 +352,7 @@ class Program {
   };
 
   Machine& machine_ = Machine::running();
-  simulated::Bytes& bytes_;
+  fuzz::Input& bytes_;
   const unsigned locks_;
   model::LockModel& model_ = model_of_all_runs;
   int next_process_ = 0;
@@ -365,7 +365,7 @@ class Program {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  simulated::Bytes bytes(data, size);
+  fuzz::Input bytes(data, size);
   Program(bytes).run();
   return 0;
 }

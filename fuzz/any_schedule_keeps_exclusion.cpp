@@ -37,9 +37,9 @@ struct Role {
   bool comes_again;
   bool first_in_first_out;  // of two locks
 
-  static Role from(simulated::Bytes& bytes) {
-    const unsigned how = bytes.next();
-    const unsigned what = bytes.next();
+  static Role from(fuzz::Input& bytes) {
+    const unsigned how = bytes.take();
+    const unsigned what = bytes.take();
     constexpr Deadline deadlines[] = {Deadline::never, Deadline::never, Deadline::passes_at_some_time,
                                       Deadline::passed};
     return {how % 3,           deadlines[how >> 2 & 3], (what & 1) != 0, (what & 2) == 0,
@@ -56,10 +56,10 @@ struct Guarded {
 
 class Run {
  public:
-  explicit Run(simulated::Bytes& bytes) : bytes_(bytes) {
+  explicit Run(fuzz::Input& bytes) : bytes_(bytes) {
     machine_.reset(bytes_, true);
     threads_ = 2 + bytes_.choose(3);
-    const unsigned deaths = bytes_.next();
+    const unsigned deaths = bytes_.take();
     deaths_left_ = deaths % 4;
     misses_deaths_ = (deaths & 4) != 0;
     for (unsigned thread = 0; thread < threads_; ++thread) {
@@ -167,7 +167,7 @@ class Run {
 
   // A byte: who, and what comes over him.
   void take_a_turn() {
-    const unsigned turn = bytes_.next();
+    const unsigned turn = bytes_.take();
     const unsigned thread = turn % threads_;
     const unsigned event = turn >> 2;
     if (event >= 56 && deaths_left_ > 0 && machine_.actor(thread).life == Life::alive)
@@ -307,7 +307,7 @@ class Run {
   }
 
   Machine& machine_ = Machine::running();
-  simulated::Bytes& bytes_;
+  fuzz::Input& bytes_;
   unsigned threads_ = 0;
   unsigned deaths_left_ = 0;
   bool misses_deaths_ = false;
@@ -321,7 +321,7 @@ class Run {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  simulated::Bytes bytes(data, size);
+  fuzz::Input bytes(data, size);
   Run(bytes).run();
   return 0;
 }

@@ -14,7 +14,7 @@ Machine& Machine::running() {
   return machine;
 }
 
-void Machine::reset(Bytes& choices, bool interleaves) {
+void Machine::reset(fuzz::Input& choices, bool interleaves) {
   for (Lock& lock : locks_) ::new (&lock) Lock();
   for (Actor& actor : actors_) actor = Actor();
   for (Fiber& fiber : fibers_)

@@ -11,22 +11,9 @@
 
 #include "simulated/fiber.hpp"
 #include "simulated/platform.hpp"
+#include "support/input.hpp"
 
 namespace simulated {
-
-/// The input of a fuzz target, from which all choices come; zeros when it is used up.
-class Bytes {
- public:
-  Bytes(const std::uint8_t* data, std::size_t size) : next_(data), left_(size) {}
-  bool is_empty() const { return left_ == 0; }
-  std::uint8_t next() { return left_ == 0 ? std::uint8_t{0} : (--left_, *next_++); }
-  /// One of 0 to n - 1.
-  unsigned choose(unsigned n) { return n < 2 ? 0 : next() % n; }
-
- private:
-  const std::uint8_t* next_;
-  std::size_t left_;
-};
 
 enum class Life : std::uint8_t { unborn, alive, dying, gone };
 
@@ -55,7 +42,7 @@ class Machine {
 
   /// A new machine: no actors, free locks. Between any two steps of an actor others may run, if it
   /// interleaves; or else it pauses only to sleep.
-  void reset(Bytes& choices, bool interleaves);
+  void reset(fuzz::Input& choices, bool interleaves);
   /// A new thread, which owns nothing; with a thread id of its own, unless one is given. Returns its number.
   unsigned begin_actor(std::uint32_t tid = 0);
 
@@ -86,7 +73,7 @@ class Machine {
   /// As whom the next steps are made, outside of any job.
   void act_as(unsigned actor) { current_ = actor; }
   bool interleaves() const { return interleaves_; }
-  Bytes& choices() { return *choices_; }
+  fuzz::Input& choices() { return *choices_; }
   void sleep(const void* word, bool timed);
   int wake(const void* word, int count);
   bool is_gone(std::uint32_t tid) const;
@@ -104,7 +91,7 @@ class Machine {
   unsigned current_ = nobody;
   std::uint32_t next_tid_ = 0;
   std::uint64_t next_id_ = 0;
-  Bytes* choices_ = nullptr;
+  fuzz::Input* choices_ = nullptr;
   bool interleaves_ = false;
 };
 

@@ -32,6 +32,9 @@ class Input {
     return value;
   }
 
+  /// One of 0 to n - 1, by one byte; by none where there is no choice.
+  unsigned choose(unsigned n) { return n < 2 ? 0 : take() % n; }
+
   /// The next `size` bytes.
   void fill(void* to, std::size_t size) {
     std::memset(to, 0, size);
