@@ -165,7 +165,8 @@ const Rule* rule_named(std::string_view name) {
 
 std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string_view>& arguments) {
   Options options;
-  std::string_view kills_per_second;  // as it was written
+  std::string_view kills_per_second;  // as they were written
+  std::string_view faults_per_second;
   for (auto argument = arguments.begin(); argument != arguments.end(); ++argument) {
     if (*argument == "--help") return Help{};
     if (*argument == "--plan") {
@@ -184,10 +185,15 @@ std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string
       return bad_value(*rule, "no value");
     if (!rule->set(options, value)) return bad_value(*rule, quoted(value));
     if (rule->name == "--kills-per-second") kills_per_second = value;
+    if (rule->name == "--faults-per-second") faults_per_second = value;
   }
   if (!kills_per_second.empty() && options.kills_per_second > 0 && !options.faults[index_of(Fault::kill)])
     return Mistake{std::string(program) + "--kills-per-second: found " + quoted(kills_per_second) +
                    ", expected 'kill' among --faults"};
+  if (!faults_per_second.empty() && options.faults_per_second > 0 &&
+      (options.faults & ~only(Fault::kill)).none())
+    return Mistake{std::string(program) + "--faults-per-second: found " + quoted(faults_per_second) +
+                   ", expected another than 'kill' among --faults"};
   if (options.faults[index_of(Fault::exec_thread)] && options.threads == 1)
     return Mistake{std::string(program) +
                    "--threads: found '1', expected 2 or more, as --faults has exec-thread"};

@@ -57,8 +57,9 @@ INSTANTIATE_TEST_SUITE_P(Of, EachFault, testing::ValuesIn(stress::fault_names), 
 
 // Spec: stress.faults
 TEST_P(EachFault, takes_place_alone_and_the_lock_survives_it) {
+  const char* const rate = GetParam() == "kill" ? "--kills-per-second" : "--faults-per-second";
   const Outcome outcome = outcome_of({"--processes", "3", "--threads", "3", "--seconds", "1.5", "--faults",
-                                      std::string(GetParam()), "--faults-per-second", "50", "--seed", "3"});
+                                      std::string(GetParam()), rate, "50", "--seed", "3"});
   EXPECT_EQ(outcome.status, 0) << outcome.text;
   for (const std::string_view fault : stress::fault_names) {
     if (fault == GetParam())

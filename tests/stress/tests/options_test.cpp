@@ -76,7 +76,7 @@ TEST(Options, faults_are_those_named_or_all) {
             "kill,stop,exec-thread");
   EXPECT_EQ(stress::as_list(read({"--faults=signal"}).faults), "signal");
   EXPECT_TRUE(read({"--faults", "all"}).faults.all());
-  EXPECT_EQ(read({"--faults-per-second", "3.5"}).faults_per_second, 3.5);
+  EXPECT_EQ(read({"--faults", "stop", "--faults-per-second", "3.5"}).faults_per_second, 3.5);
 }
 
 // Spec: stress.options
@@ -95,6 +95,16 @@ TEST(Options, a_rate_of_kills_needs_kills) {
               "heirlock-stress: --kills-per-second: found '100', expected 'kill' among --faults");
   EXPECT_EQ(read({"--faults", "stop", "--kills-per-second", "0"}).kills_per_second, 0);
   EXPECT_FALSE(read({"--faults", "stop"}).faults[index_of(stress::Fault::kill)]);
+}
+
+// Spec: stress.options
+TEST(Options, a_rate_of_other_faults_needs_other_faults) {
+  for (const Arguments& refused :
+       {Arguments{"--faults-per-second", "5"}, Arguments{"--faults-per-second=5", "--faults", "kill"}})
+    EXPECT_EQ(complaint_about(refused),
+              "heirlock-stress: --faults-per-second: found '5', expected another than 'kill' among --faults");
+  EXPECT_EQ(read({"--faults-per-second", "0"}).faults_per_second, 0);
+  EXPECT_EQ(read({"--faults", "kill,stop", "--faults-per-second", "5"}).faults_per_second, 5);
 }
 
 // Spec: stress.seed
