@@ -261,7 +261,11 @@ std::vector<Scenario> all_scenarios() {
   add_release("quiet_release_to_one", acquire_quiet, 1);
   add_release("quiet_release_to_three", acquire_quiet, 3);
 
-  Scenario* made = &add("unrepaired_release_to_one", work_and_release);
+  Scenario* made = &add("unrepaired_release", work_and_release);
+  made->before = an_owner_died;
+  made->prepared = acquire;
+  made->around = the_next_inherits;
+  made = &add("unrepaired_release_to_one", work_and_release);
   made->before = an_owner_died;
   made->prepared = acquire_quiet;
   made->around = then(sleepers(1), the_next_inherits);
