@@ -176,12 +176,14 @@ bool is_decimal(std::string_view text, double least, double most) {
 
 template <class T>
 T set_by(const std::string& argument, T Options::*field, bool expected) {
-  const Result joined = parse_options({argument});
+  // With these any rate is meaningful; the argument may choose others.
+  constexpr std::string_view faults = "--faults=kill,stop";
+  const Result joined = parse_options({faults, argument});
   require(std::holds_alternative<Options>(joined) == expected,
           "a value is accepted exactly if it is as documented");
   const std::size_t equals = argument.find('=');
   const Result split = parse_options(
-      {std::string_view(argument).substr(0, equals), std::string_view(argument).substr(equals + 1)});
+      {faults, std::string_view(argument).substr(0, equals), std::string_view(argument).substr(equals + 1)});
   require(std::holds_alternative<Options>(split) == expected, "--name VALUE is as --name=VALUE");
   if (!expected) return {};
   require(equal(std::get<Options>(joined), std::get<Options>(split)), "--name VALUE means --name=VALUE");
