@@ -126,23 +126,20 @@ class HEIRLOCK_CAPABILITY Lockable {
   virtual void recover() {}
 
  private:
-  // Releases at the end of locked(). While an exception passes, that one matters more than a release that
-  // fails because f() itself has given up the lock.
+  // Releases at the end of locked(). A release that fails, because f() itself has given up the lock, throws;
+  // but not while another exception passes, which matters more. Exceptions are asked after in that case only:
+  // it takes as long as acquiring.
   class Holder {
    public:
-    explicit Holder(Lockable& object) HEIRLOCK_NO_THREAD_SAFETY : object_(object),
-                                                                  exceptions_(std::uncaught_exceptions()) {
-      object_.lock();
-    }
+    explicit Holder(Lockable& object) HEIRLOCK_NO_THREAD_SAFETY : object_(object) { object_.lock(); }
     Holder(const Holder&) = delete;
     Holder& operator=(const Holder&) = delete;
     ~Holder() noexcept(false) HEIRLOCK_NO_THREAD_SAFETY {
-      if (std::uncaught_exceptions() == exceptions_ || object_.lock_->is_owned()) object_.release();
+      if (object_.lock_->is_owned() || std::uncaught_exceptions() == 0) object_.release();
     }
 
    private:
     Lockable& object_;
-    const int exceptions_;
   };
 
   bool settle(AcquireResult result) {
