@@ -4,10 +4,9 @@
 // Input: where the lock lies, what its word shall name, its bytes, then the operations, one byte each with
 // their own arguments. The expectation is computed from the bytes, beside the algorithm: see Expected.
 //
-// One input cannot be made: a word that names the calling thread, together with its owner_id. These would be
-// a lock that the thread rightly holds, on whose links its next release relies. The id is 64 random bits that
-// a thread shows nobody but by holding locks; who can read it can write the lock, and is trusted
-// (SPECIFICATION.md, section 9).
+// One input cannot be made: the owner_id of the calling thread. This would be a lock that the thread rightly
+// holds, on whose links its next release relies. The id is 64 random bits that a thread shows nobody but by
+// holding locks; who can read it can write the lock, and is trusted (SPECIFICATION.md, section 9).
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>

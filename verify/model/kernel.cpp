@@ -268,7 +268,9 @@ const char* Kernel::describe(std::uint32_t word) {
 
 const char* Kernel::describe_id(std::uint64_t id) {
   for (const ModelThread& thread : threads)
-    if (thread.id == id) return &thread == &me() ? "its own" : text("that of %s", thread.name);
+    if (thread.id == id && id != 0) return &thread == &me() ? "its own" : text("that of %s", thread.name);
+  for (const ModelThread& thread : threads)
+    if (thread.id == ~id && thread.id != 0) return text("'released by %s'", thread.name);
   return describe_number(id);
 }
 

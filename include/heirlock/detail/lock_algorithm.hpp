@@ -65,6 +65,8 @@ struct LockMemory {
 //                operation ends, also while asleep, and is cleared on every way out.
 //   INV-LIST     a held lock is on its owner's robust list, or is pending.
 //   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was.
+//   INV-ID       owner_id is t's while t holds the lock, except inside t's take and release, and never else. It
+//                is then the complement, and not 0, so that no two threads leave the same: see bury_if_gone().
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -93,35 +95,31 @@ class LockAlgorithm {
   /// Takes the lock, waiting for it until the deadline.
   static AcquireResult acquire(Lock& lock, Deadline deadline) {
     Thread& me = Platform::this_thread();
-    const std::uint32_t word = lock.word.load(Order::relaxed);
-    if (is_mine(word, lock, me)) return reenter(lock);
+    if (is_mine(lock, me)) return reenter(lock);
     Platform::require_same_pid_namespace(lock.pid_namespace, me);  // two namespaces share thread ids
     Platform::set_pending(me, lock);                               // INV-PENDING
-    if (word == 0 && lock.word.compare_exchange(0, me.tid, take)) return taken(lock, me, 0);
+    if (lock.word.compare_exchange(0, me.tid, take)) return taken(lock, me, 0);
     return acquire_contended(lock, me, deadline);
   }
 
   /// Gives back one level; the last one frees the lock. Refused unless the caller owns it.
   static void release(Lock& lock) {
     Thread* const me = Platform::known_thread();
-    const std::uint32_t word = lock.word.load(Order::relaxed);
-    if (me == nullptr || !is_mine(word, lock, *me)) Platform::refuse(Refusal::not_owner_of_release, lock);
+    if (me == nullptr || !is_mine(lock, *me)) Platform::refuse(Refusal::not_owner_of_release, lock);
     const std::uint32_t depth = lock.depth.load();
     if (depth > 1) return lock.depth.store(depth - 1);
     Platform::set_pending(*me, lock);  // INV-PENDING, and INV-LIST from the next line on
     unlink(lock, *me);
-    const std::uint32_t flag = word & owner_died_bit;  // passed on until repaired()
-    if (!lock.word.compare_exchange(me->tid | flag, flag, free_it)) free_contended(lock, *me, flag);
+    lock.owner_id.store(~me->id, Order::relaxed);  // INV-ID
+    if (!lock.word.compare_exchange(me->tid, 0, free_it)) free_marked(lock, *me);
     // From here on the lock is another's, or gone: not a byte of it is touched.
     Platform::clear_pending(*me);
   }
 
   /// Whether the calling thread owns the lock.
-  // Relaxed is enough. If I own it, I wrote both values myself. If I do not, the word cannot name me: another
-  // owner has another thread id, and a dead one whose id was given to me had another owner_id.
   static bool is_owned(const Lock& lock) {
     const Thread* const me = Platform::known_thread();
-    return me != nullptr && is_mine(lock.word.load(Order::relaxed), lock, *me);
+    return me != nullptr && is_mine(lock, *me);
   }
 
   /// Declares the state whole: the next owner does not inherit. Refused unless the caller owns the lock.
@@ -142,8 +140,11 @@ class LockAlgorithm {
   }
 
  private:
-  static bool is_mine(std::uint32_t word, const Lock& lock, const Thread& me) {
-    return owner_of(word) == me.tid && lock.owner_id.load(Order::relaxed) == me.id;
+  // Relaxed is enough. Nobody else writes my id. If I own the lock, it is the last that was written. If I do
+  // not, I have never written it, or its complement after it: no read of mine finds what is older (INV-ID).
+  // The word is not asked: to read it between two read-modify-writes of it costs as much as half of one.
+  static bool is_mine(const Lock& lock, const Thread& me) {
+    return lock.owner_id.load(Order::relaxed) == me.id;
   }
 
   static AcquireResult reenter(Lock& lock) {
@@ -212,12 +213,15 @@ class LockAlgorithm {
       lock.word.compare_exchange(word | waiters_bit, waiters_bit | owner_died_bit, bury_it);
   }
 
-  // WAITERS is set. While it stays, the word itself remembers the sleepers, and whoever frees the lock next,
-  // by a release or by dying, wakes one. Storing a plain 0 and then waking would let a kill between the two,
-  // or of the woken waiter, leave the others asleep behind an owner whose word does not show them. So the bit
-  // is dropped only by the kernel, in the same step that wakes everybody, and only after a wake-up found
-  // nobody.
-  HEIRLOCK_NOINLINE static void free_contended(Lock& lock, Thread& me, std::uint32_t flag) {
+  // OWNER_DIED is set, and passed on until repaired(); or WAITERS is. While that stays, the word itself
+  // remembers the sleepers, and whoever frees the lock next, by a release or by dying, wakes one. Storing a
+  // plain 0 and then waking would let a kill between the two, or of the woken waiter, leave the others asleep
+  // behind an owner whose word does not show them. So the bit is dropped only by the kernel, in the same step
+  // that wakes everybody, and only after a wake-up found nobody.
+  HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
+    const std::uint32_t word = lock.word.load(Order::relaxed);
+    const std::uint32_t flag = word & owner_died_bit;
+    if ((word & waiters_bit) == 0 && lock.word.compare_exchange(word, flag, free_it)) return;
     const void*& quiet = Platform::quiet(me, lock);
     if (quiet == &lock && flag == 0) {
       quiet = nullptr;
