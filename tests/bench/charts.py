@@ -14,7 +14,7 @@ COLOURS = {"heirlock": "#d55e00", "lockable": "#e69f00", "glibc-robust": "#0072b
            "sem": "#cc79a7", "std-recursive": "#000000", "std-recursive-timed": "#777777", "python-rlock": "#999999",
            "floor-cas-exchange": "#b8b8b8", "floor-syscall": "#c8c8c8", "floor-switch": "#d8d8d8"}
 OTHERS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-SIZE = (900, 520)
+SIZE = (900, 560)
 
 
 @dataclasses.dataclass
@@ -32,10 +32,9 @@ class Chart:
     x: str       # what the axis shows, and its unit
     y: str
     log_x: bool = False
-    log_y: bool = False
+    log_y: bool = False  # y is a time, in nanoseconds
     lines: list = dataclasses.field(default_factory=list)
     bars: list = dataclasses.field(default_factory=list)  # (label, [(lock, Estimate)])
-    unit: str = ""       # beside the numbers of the y axis, with the prefix that fits
     level: float = None  # a horizontal line, as at 1
 
     @property
@@ -47,12 +46,13 @@ class Chart:
         title = quoted(f"{{/:Bold=16 {escaped(self.title)}}}\n{{/=12 {escaped(self.note)}}}")
         commands = [f'set terminal svg size {width},{height} dynamic enhanced font "sans-serif,13" background "#ffffff"',
                     f"set title {title}", f"set xlabel {quoted(escaped(self.x))}", f"set ylabel {quoted(escaped(self.y))}",
-                    "set key outside right top vertical Left reverse", 'set grid ytics linecolor "#dddddd"', "set border 3",
-                    "set tics nomirror out"]
+                    "set key outside bottom center horizontal Left reverse", 'set grid ytics linecolor "#dddddd"', "set border 3",
+                    "set tics nomirror out", "set pointintervalbox 0", "set bars small"]
         values = [estimate.high for _, estimate in self.all_points()] + [self.level or 0]
         if self.log_y:
             least = min(estimate.low for _, estimate in self.all_points() if estimate.low > 0)
-            commands += ["set logscale y", f"set yrange [{least / 1.6:.6g}:{max(values) * 1.6:.6g}]", f'set format y "%.0s %c{self.unit}"']
+            low, high = least / 1.6, max(values) * 1.6
+            commands += ["set logscale y", f"set yrange [{low:.6g}:{high:.6g}]", "set mytics 1", time_ticks(low, high)]
         else:
             commands += [f"set yrange [0:{max(values) * 1.1 or 1:.6g}]", f'set format y "{"%.1s%c" if max(values) >= 1000 else "%g"}"']
         return "\n".join([*commands, *(self.bar_commands() if self.bars else self.line_commands())]) + "\n"
@@ -93,10 +93,22 @@ class Chart:
             data.append(f"$bar{number} << EOD\n{rows}\nEOD")
             colour = COLOURS.get(lock, OTHERS[number % len(OTHERS)])
             plots.append(f'$bar{number} using 1:2:({wide:.4f}) with boxes linecolor "{colour}" title {quoted(escaped(lock))}')
-            plots.append(f'$bar{number} using 1:2:3:4 with yerrorbars linecolor "#444444" pointtype 0 notitle')
+            plots.append(f'$bar{number} using 1:2:3:4 with yerrorbars linecolor "#444444" pointtype -1 notitle')
         names = ", ".join(f"{quoted(escaped(label))} {place}" for place, (label, _) in enumerate(self.bars))
-        return [*data, "set style fill solid 0.9", f"set xtics ({names})", f"set xrange [-0.6:{len(self.bars) - 0.4}]",
+        return [*data, "set style fill solid 0.9", "set xtics font \",11\"", f"set xtics ({names})", f"set xrange [-0.6:{len(self.bars) - 0.4}]",
                 "plot " + ", \\\n  ".join(plots)]
+
+
+def time_ticks(low, high):
+    """At 1, 2 and 5 where the axis is short, else at powers of 10."""
+    factors = (1, 2, 5) if high / low < 300 else (1,)
+    ticks = [factor * 10**power for power in range(-1, 12) for factor in factors if low <= factor * 10**power <= high]
+    return "set ytics (" + ", ".join(f'"{tick_name(tick)}" {tick:g}' for tick in ticks) + ")"
+
+
+def tick_name(nanoseconds):
+    size, unit = next((pair for pair in ((1e9, "s"), (1e6, "ms"), (1e3, "us")) if nanoseconds >= pair[0]), (1, "ns"))
+    return f"{nanoseconds / size:g} {unit}"
 
 
 def x_ticks(ticks):
@@ -128,8 +140,8 @@ def estimates(samples, row, metric):
 def operations_chart(samples, rows):
     there = [Row(case) for case in OPERATIONS if Row(case) in rows]
     return Chart("operations", "What an operation costs that nobody waits for", "median and quartiles; less is better", "",
-                 "time of one operation", log_y=True, unit="s",
-                 bars=[(row.case, [(lock, scaled(one, 1e-9)) for lock, one in estimates(samples, row, "ns")]) for row in there])
+                 "time of one operation", log_y=True,
+                 bars=[(row.case, estimates(samples, row, "ns")) for row in there])
 
 
 def held_chart(samples, rows):
@@ -139,21 +151,21 @@ def held_chart(samples, rows):
 
 
 def contended_charts(samples, rows):
-    what = (("operations_per_second", "throughput", "What all together get done", "operations a second", 1, False),
-            ("cpu_ns_per_operation", "cpu", "CPU time that an operation costs", "CPU time per operation", 1e-9, True),
-            ("syscalls_per_operation", "system-calls", "System calls that an operation costs", "system calls per operation", 1, False),
-            ("fairness", "fairness", "How fair it is", "least share / largest share", 1, False),
-            ("wait_p99_ns", "waiting", "How long the unlucky wait", "99th percentile of waiting time", 1e-9, True))
+    what = (("operations_per_second", "throughput", "What all together get done", "operations a second", False),
+            ("cpu_ns_per_operation", "cpu", "CPU time that an operation costs", "CPU time per operation", True),
+            ("syscalls_per_operation", "system-calls", "System calls that an operation costs", "system calls per operation", False),
+            ("fairness", "fairness", "How fair it is", "least share / largest share", False),
+            ("wait_p99_ns", "waiting", "How long the unlucky wait", "99th percentile of waiting time", True))
     for kind in ("processes", "threads"):
         there = [row for row in contended(rows, kind) if not row.pinned]
         reference = [row for row in there if (row.section, row.outside) == (SHORT, 0)]
         yield Chart(f"contended-{kind}", f"Throughput of heirlock / the best of glibc robust and Boost, {kind}",
                     f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, + work: {OUTSIDE} ns outside",
                     kind, "ratio", log_x=True, level=1, lines=ratio_lines(samples, there))
-        for metric, name, title, axis, scale, is_log in what:
+        for metric, name, title, axis, is_log in what:
             yield Chart(f"{name}-{kind}", f"{title}, {kind}", f"median and quartiles; critical section of {SHORT} ns, no work outside",
-                        kind, axis, log_x=True, log_y=is_log, unit="s" if is_log else "",
-                        lines=by_lock(samples, reference, metric, lambda row: row.parties, scale))
+                        kind, axis, log_x=True, log_y=is_log,
+                        lines=by_lock(samples, reference, metric, lambda row: row.parties))
 
 
 def ratio_lines(samples, rows):
@@ -165,28 +177,24 @@ def ratio_lines(samples, rows):
     return lines
 
 
-def by_lock(samples, rows, metric, x, scale=1):
+def by_lock(samples, rows, metric, x):
     lines = {}
     for row in sorted(rows, key=x):
         for lock in locks_of(samples, [row]):
             one = samples.estimate(row.name, lock, metric)
             if one:
-                lines.setdefault(lock, []).append((x(row), scaled(one, scale)))
+                lines.setdefault(lock, []).append((x(row), one))
     return [Line(lock, points) for lock, points in lines.items()]
-
-
-def scaled(one, factor):
-    return made.Estimate(one.median * factor, one.low * factor, one.high * factor, one.count)
 
 
 def latency_chart(samples, rows, case, name, title):
     there = [row for row in rows if row.case == case]
     bars = []
     for row in there:
-        where = row.name.removeprefix(case).removeprefix(", ")
+        where = {"": "", "same": "one processor", "apart": "two processors"}[row.pinned]
         for metrics, words in ((P50, "median"), (P99, "99th percentile")):
-            bars.append((f"{words}\n{where}".strip(), [(lock, scaled(one, 1e-9)) for lock, one in estimates(samples, row, metrics[case])]))
-    return Chart(name, title, "median and quartiles of the rounds; less is better", "", "time", log_y=True, unit="s", bars=bars)
+            bars.append((f"{words}\n{where}".strip(), estimates(samples, row, metrics[case])))
+    return Chart(name, title, "median and quartiles of the rounds; less is better", "", "time", log_y=True, bars=bars)
 
 
 def draw(charts, folder):
