@@ -1,0 +1,223 @@
+// Many parties and one lock.
+#ifndef HEIRLOCK_TESTS_BENCH_CONTENDED_HPP
+#define HEIRLOCK_TESTS_BENCH_CONTENDED_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "bench/histogram.hpp"
+#include "bench/json.hpp"
+#include "bench/locks.hpp"
+#include "bench/options.hpp"
+#include "bench/party.hpp"
+#include "bench/system_calls.hpp"
+#include "bench/work.hpp"
+
+namespace bench {
+
+// The last is a short one after the measured time, since counting system calls makes them slower.
+enum class Phase : std::uint32_t { warm_up, measured, counted, over };
+
+// What a party writes, on cache lines of its own.
+struct alignas(128) Account {
+  std::atomic<std::uint64_t> operations{0};
+  std::uint64_t counted_operations = 0;
+  std::uint64_t system_calls = 0;
+  const char* refusal = nullptr;
+  Histogram waits;
+};
+
+struct Stage {
+  alignas(128) std::atomic<Phase> phase{Phase::warm_up};
+  alignas(128) Signal ready, begin;
+  // Under the lock: what a critical section is for. If the lock lets two in, increments are lost.
+  alignas(128) volatile std::uint64_t guarded = 0;
+};
+
+// Which acquires are timed: one of 16 on the average, since two looks at the clock take longer than a fast
+// acquire; at random, so that no rhythm of the parties decides which.
+class Sample {
+ public:
+  explicit Sample(int index) : random_(static_cast<std::uint32_t>(index) * 2654435761U + 1) {}
+  bool takes_next() noexcept {
+    if (--gap_ > 0) return false;
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 17;
+    random_ ^= random_ << 5;
+    gap_ = 1 + random_ % 31;
+    return true;
+  }
+
+ private:
+  std::uint32_t random_;
+  std::uint32_t gap_ = 1;
+};
+
+template <class Lock>
+class Contender {
+ public:
+  Contender(Lock& lock, Stage& stage, Account& account, const Work& section, const Work& outside, int index)
+      : lock_(lock), stage_(stage), account_(account), section_(section), outside_(outside), sample_(index) {}
+
+  void run() {
+    stage_.ready.increment();
+    stage_.begin.wait_for(1);
+    repeat_while(Phase::warm_up, [this] { operate(); });
+    repeat_while(Phase::measured, [this] { sample_.takes_next() ? operate_timed() : operate(); });
+    const std::uint64_t before = operations_;
+    {
+      const SystemCallCounter counter;
+      repeat_while(Phase::counted, [this] { operate(); });
+      account_.system_calls = counter.count();
+      account_.refusal = counter.refusal();
+    }
+    account_.counted_operations = operations_ - before;
+  }
+
+ private:
+  template <class Operation>
+  void repeat_while(Phase phase, Operation operation) {
+    while (stage_.phase.load(std::memory_order_relaxed) == phase) {
+      operation();
+      account_.operations.store(++operations_, std::memory_order_relaxed);
+      outside_();
+    }
+  }
+
+  void do_section() {
+    stage_.guarded = stage_.guarded + 1;
+    section_();
+  }
+  void operate() {
+    under(lock_, [this] { do_section(); });
+  }
+  void operate_timed() {
+    const Nanoseconds before = now();
+    Nanoseconds inside = 0;
+    under(lock_, [&] {
+      inside = now();
+      do_section();
+    });
+    account_.waits.add(inside - before);
+  }
+
+  Lock& lock_;
+  Stage& stage_;
+  Account& account_;
+  const Work section_, outside_;
+  Sample sample_;
+  std::uint64_t operations_ = 0;
+};
+
+// How far all have come at one moment.
+struct Standing {
+  Nanoseconds moment;
+  Nanoseconds processor_time;
+  std::vector<std::uint64_t> operations;
+};
+
+class Audience {
+ public:
+  Audience(const Parties& parties, const Shared<Account>& accounts, int count)
+      : parties_(parties), accounts_(accounts), count_(static_cast<std::size_t>(count)) {}
+
+  Standing look() const {
+    Standing standing{now(), parties_.processor_time(), {}};
+    for (std::size_t i = 0; i < count_; ++i) standing.operations.push_back(accounts_[i].operations);
+    return standing;
+  }
+
+ private:
+  const Parties& parties_;
+  const Shared<Account>& accounts_;
+  const std::size_t count_;
+};
+
+inline double ratio(double a, double b) {
+  return b > 0 ? a / b : NAN;
+}
+
+inline Json report(const Options& options, const Standing& begin, const Standing& end,
+                   const Shared<Account>& accounts) {
+  Histogram waits;
+  std::uint64_t operations = 0, counted_operations = 0, system_calls = 0;
+  std::uint64_t fewest = UINT64_MAX, most = 0;
+  const char* refusal = nullptr;
+  for (std::size_t i = 0; i < begin.operations.size(); ++i) {
+    const std::uint64_t share = end.operations[i] - begin.operations[i];
+    operations += share;
+    fewest = std::min(fewest, share);
+    most = std::max(most, share);
+    waits.add(accounts[i].waits);
+    counted_operations += accounts[i].counted_operations;
+    system_calls += accounts[i].system_calls;
+    if (accounts[i].refusal != nullptr) refusal = accounts[i].refusal;
+  }
+  const auto all = static_cast<double>(operations);
+  const auto nanoseconds = static_cast<double>(end.moment - begin.moment);
+  const auto processor_time = static_cast<double>(end.processor_time - begin.processor_time);
+  const double calls = refusal != nullptr ? NAN : static_cast<double>(system_calls);
+
+  Json values;
+  values.number("operations_per_second", ratio(all * static_cast<double>(second), nanoseconds))
+      .number("cpu_ns_per_operation", ratio(processor_time, all))
+      .number("syscalls_per_operation", ratio(calls, static_cast<double>(counted_operations)))
+      .number("fairness", ratio(static_cast<double>(fewest), static_cast<double>(most)))
+      .number("wait_p50_ns", waits.quantile(0.5))
+      .number("wait_p99_ns", waits.quantile(0.99))
+      .number("wait_max_ns", waits.longest());
+  Json json;
+  json.text("case", "contended")
+      .text("lock", options.lock)
+      .text("kind", in_words(options.kind))
+      .whole("parties", options.parties)
+      .whole("section", options.section)
+      .whole("outside", options.outside)
+      .flag("pinned", options.pinned != Pinned::no)
+      .number("seconds", nanoseconds / static_cast<double>(second))
+      .whole("operations", static_cast<std::int64_t>(operations))
+      .whole("waits_timed", static_cast<std::int64_t>(waits.count()));
+  if (refusal != nullptr) json.text("no_syscalls_because", refusal);
+  return json.object("values", values);
+}
+
+template <class Lock>
+Json contended(const Options& options) {
+  const auto count = static_cast<std::size_t>(options.parties);
+  const auto time = static_cast<Nanoseconds>(options.seconds * static_cast<double>(second));
+  const Work section(options.section), outside(options.outside);
+  Locks<Lock> lock;
+  const Shared<Stage> stage;
+  const Shared<Account> accounts(count);
+  Parties parties(options.kind, options.parties, [&](int index) {
+    place(options.pinned, index);
+    Contender<Lock>(lock[0], *stage, accounts[static_cast<std::size_t>(index)], section, outside, index)
+        .run();
+  });
+  const Audience audience(parties, accounts, options.parties);
+  const auto wait = [](Nanoseconds duration) { sleep_until(now() + duration); };
+
+  stage->ready.wait_for(static_cast<std::uint32_t>(options.parties));
+  stage->begin.set(1);
+  wait(std::max(time / 10, 20 * millisecond));
+  const Standing begin = audience.look();
+  stage->phase = Phase::measured;
+  wait(time);
+  const Standing end = audience.look();
+  stage->phase = Phase::counted;
+  wait(std::max(time / 5, 20 * millisecond));
+  stage->phase = Phase::over;
+  parties.join();
+
+  std::uint64_t operations = 0;
+  for (std::size_t i = 0; i < count; ++i) operations += accounts[i].operations;
+  if (stage->guarded != operations)
+    fail("found increments lost that were made under the lock, expected it to let in one party at a time");
+  return report(options, begin, end, accounts);
+}
+
+}  // namespace bench
+#endif
