@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "bench/histogram.hpp"
@@ -18,7 +19,7 @@
 
 namespace bench {
 
-// The last is a short one after the measured time, since counting system calls makes them slower.
+// System calls are counted after the measured time, since that makes them a little slower.
 enum class Phase : std::uint32_t { warm_up, measured, counted, over };
 
 // What a party writes, on cache lines of its own.
@@ -26,7 +27,6 @@ struct alignas(128) Account {
   std::atomic<std::uint64_t> operations{0};
   std::uint64_t counted_operations = 0;
   std::uint64_t system_calls = 0;
-  const char* refusal = nullptr;
   Histogram waits;
 };
 
@@ -56,11 +56,17 @@ class Sample {
   std::uint32_t gap_ = 1;
 };
 
+// What all do.
+struct Load {
+  Work section, outside;
+  SystemCallTracepoint system_calls;
+};
+
 template <class Lock>
 class Contender {
  public:
-  Contender(Lock& lock, Stage& stage, Account& account, const Work& section, const Work& outside, int index)
-      : lock_(lock), stage_(stage), account_(account), section_(section), outside_(outside), sample_(index) {}
+  Contender(Lock& lock, Stage& stage, Account& account, const Load& load, int index)
+      : lock_(lock), stage_(stage), account_(account), load_(load), sample_(index) {}
 
   void run() {
     stage_.ready.increment();
@@ -68,12 +74,9 @@ class Contender {
     repeat_while(Phase::warm_up, [this] { operate(); });
     repeat_while(Phase::measured, [this] { sample_.takes_next() ? operate_timed() : operate(); });
     const std::uint64_t before = operations_;
-    {
-      const SystemCallCounter counter;
-      repeat_while(Phase::counted, [this] { operate(); });
-      account_.system_calls = counter.count();
-      account_.refusal = counter.refusal();
-    }
+    const SystemCallCount calls(load_.system_calls);
+    repeat_while(Phase::counted, [this] { operate(); });
+    account_.system_calls = calls.read();
     account_.counted_operations = operations_ - before;
   }
 
@@ -83,13 +86,13 @@ class Contender {
     while (stage_.phase.load(std::memory_order_relaxed) == phase) {
       operation();
       account_.operations.store(++operations_, std::memory_order_relaxed);
-      outside_();
+      load_.outside();
     }
   }
 
   void do_section() {
     stage_.guarded = stage_.guarded + 1;
-    section_();
+    load_.section();
   }
   void operate() {
     under(lock_, [this] { do_section(); });
@@ -107,7 +110,7 @@ class Contender {
   Lock& lock_;
   Stage& stage_;
   Account& account_;
-  const Work section_, outside_;
+  const Load load_;
   Sample sample_;
   std::uint64_t operations_ = 0;
 };
@@ -140,12 +143,11 @@ inline double ratio(double a, double b) {
   return b > 0 ? a / b : NAN;
 }
 
-inline Json report(const Options& options, const Standing& begin, const Standing& end,
+inline Json report(const Options& options, const Load& load, const Standing& begin, const Standing& end,
                    const Shared<Account>& accounts) {
   Histogram waits;
   std::uint64_t operations = 0, counted_operations = 0, system_calls = 0;
   std::uint64_t fewest = UINT64_MAX, most = 0;
-  const char* refusal = nullptr;
   for (std::size_t i = 0; i < begin.operations.size(); ++i) {
     const std::uint64_t share = end.operations[i] - begin.operations[i];
     operations += share;
@@ -154,12 +156,12 @@ inline Json report(const Options& options, const Standing& begin, const Standing
     waits.add(accounts[i].waits);
     counted_operations += accounts[i].counted_operations;
     system_calls += accounts[i].system_calls;
-    if (accounts[i].refusal != nullptr) refusal = accounts[i].refusal;
   }
   const auto all = static_cast<double>(operations);
   const auto nanoseconds = static_cast<double>(end.moment - begin.moment);
   const auto processor_time = static_cast<double>(end.processor_time - begin.processor_time);
-  const double calls = refusal != nullptr ? NAN : static_cast<double>(system_calls);
+  const std::string& refusal = load.system_calls.refusal();
+  const double calls = refusal.empty() ? static_cast<double>(system_calls) : NAN;
 
   Json values;
   values.number("operations_per_second", ratio(all * static_cast<double>(second), nanoseconds))
@@ -180,7 +182,7 @@ inline Json report(const Options& options, const Standing& begin, const Standing
       .number("seconds", nanoseconds / static_cast<double>(second))
       .whole("operations", static_cast<std::int64_t>(operations))
       .whole("waits_timed", static_cast<std::int64_t>(waits.count()));
-  if (refusal != nullptr) json.text("no_syscalls_because", refusal);
+  if (!refusal.empty()) json.text("no_syscalls_because", refusal);
   return json.object("values", values);
 }
 
@@ -188,14 +190,13 @@ template <class Lock>
 Json contended(const Options& options) {
   const auto count = static_cast<std::size_t>(options.parties);
   const auto time = static_cast<Nanoseconds>(options.seconds * static_cast<double>(second));
-  const Work section(options.section), outside(options.outside);
+  const Load load{Work(options.section), Work(options.outside), SystemCallTracepoint()};
   Locks<Lock> lock;
   const Shared<Stage> stage;
   const Shared<Account> accounts(count);
   Parties parties(options.kind, options.parties, [&](int index) {
     place(options.pinned, index);
-    Contender<Lock>(lock[0], *stage, accounts[static_cast<std::size_t>(index)], section, outside, index)
-        .run();
+    Contender<Lock>(lock[0], *stage, accounts[static_cast<std::size_t>(index)], load, index).run();
   });
   const Audience audience(parties, accounts, options.parties);
   const auto wait = [](Nanoseconds duration) { sleep_until(now() + duration); };
@@ -216,7 +217,7 @@ Json contended(const Options& options) {
   for (std::size_t i = 0; i < count; ++i) operations += accounts[i].operations;
   if (stage->guarded != operations)
     fail("found increments lost that were made under the lock, expected it to let in one party at a time");
-  return report(options, begin, end, accounts);
+  return report(options, load, begin, end, accounts);
 }
 
 }  // namespace bench

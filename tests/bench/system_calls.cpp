@@ -1,100 +1,84 @@
 #include "bench/system_calls.hpp"
 
-#include <signal.h>
-#include <sys/prctl.h>
+#include <linux/perf_event.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#if defined(__x86_64__)
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 
-// The only instructions that may make system calls while a thread counts: those of the handler, and of the
-// return from it, which libc's own would make elsewhere.
-asm(R"(
-    .pushsection .text
-heirlock_bench_calls_begin:
-heirlock_bench_call:           # (number, six arguments) as in C, to what the kernel expects
-    mov %rdi, %rax
-    mov %rsi, %rdi
-    mov %rdx, %rsi
-    mov %rcx, %rdx
-    mov %r8, %r10
-    mov %r9, %r8
-    mov 8(%rsp), %r9
-    syscall
-    ret
-heirlock_bench_return_from_handler:
-    mov $15, %eax              # rt_sigreturn
-    syscall
-    ud2
-heirlock_bench_calls_end:
-    .popsection
-)");
-
-extern "C" {
-extern const char heirlock_bench_calls_begin[];
-extern const char heirlock_bench_calls_end[];
-long heirlock_bench_call(long number, long a, long b, long c, long d, long e, long f);
-void heirlock_bench_return_from_handler();
-}
+#include "bench/party.hpp"
 
 namespace bench {
 namespace {
 
-thread_local std::uint64_t calls = 0;
+constexpr const char* tracing = "/sys/kernel/tracing";
 
-void on_system_call(int, siginfo_t*, void* context) {
-  greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  ++calls;
-  registers[REG_RAX] =
-      heirlock_bench_call(registers[REG_RAX], registers[REG_RDI], registers[REG_RSI], registers[REG_RDX],
-                          registers[REG_R10], registers[REG_R8], registers[REG_R9]);
+// 0 when it cannot be read.
+int read_number() {
+  std::ifstream file(std::string(tracing) + "/events/raw_syscalls/sys_enter/id");
+  int number = 0;
+  file >> number;
+  return number;
 }
 
-// As the kernel has it: libc's sigaction() would put in its own return.
-struct KernelAction {
-  void (*handler)(int, siginfo_t*, void*);
-  unsigned long flags;
-  void (*restorer)();
-  unsigned long mask;
-};
-constexpr unsigned long with_restorer = 0x04000000;
+// Where nobody has mounted it, root may, for itself: in a child, whose mounts go with it.
+int read_number_in_own_mounts() {
+  const Shared<int> number;
+  const pid_t child = spawn([&] {
+    if (unshare(CLONE_NEWNS) == 0 && mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+        mount("tracefs", tracing, "tracefs", 0, nullptr) == 0)
+      *number = read_number();
+  });
+  waitpid(child, nullptr, 0);
+  return *number;
+}
 
-long dispatch(long mode, const char* begin, const char* end) {
-  return heirlock_bench_call(SYS_prctl, PR_SET_SYSCALL_USER_DISPATCH, mode, reinterpret_cast<long>(begin),
-                             end - begin, 0, 0);
+int open_counter(int tracepoint) {
+  perf_event_attr attributes{};
+  attributes.type = PERF_TYPE_TRACEPOINT;
+  attributes.size = sizeof attributes;
+  attributes.config = static_cast<std::uint64_t>(tracepoint);
+  return static_cast<int>(
+      syscall(SYS_perf_event_open, &attributes, 0, -1, -1, static_cast<unsigned long>(PERF_FLAG_FD_CLOEXEC)));
 }
 
 }  // namespace
 
-SystemCallCounter::SystemCallCounter() {
-  const KernelAction action = {on_system_call, SA_SIGINFO | with_restorer, heirlock_bench_return_from_handler,
-                               0};
-  heirlock_bench_call(SYS_rt_sigaction, SIGSYS, reinterpret_cast<long>(&action), 0, sizeof action.mask, 0, 0);
-  calls = 0;
-  if (dispatch(PR_SYS_DISPATCH_ON, heirlock_bench_calls_begin, heirlock_bench_calls_end) != 0)
-    refusal_ = "the kernel has no syscall user dispatch (Linux 5.11)";
+SystemCallTracepoint::SystemCallTracepoint() : number_(read_number()) {
+  if (number_ == 0) number_ = read_number_in_own_mounts();
+  if (number_ == 0) {
+    refusal_ = "found no tracepoint raw_syscalls:sys_enter, expected it in /sys/kernel/tracing; run as root";
+    return;
+  }
+  const int counter = open_counter(number_);
+  if (counter < 0)
+    refusal_ = std::string("perf_event_open failed (") + std::strerror(errno) +
+               "), expected it to count raw_syscalls:sys_enter; run as root";
+  else
+    close(counter);
 }
 
-SystemCallCounter::~SystemCallCounter() {
-  if (refusal_ == nullptr) dispatch(PR_SYS_DISPATCH_OFF, nullptr, nullptr);
+SystemCallCount::SystemCallCount(const SystemCallTracepoint& tracepoint) {
+  if (!tracepoint.refusal().empty()) return;
+  counter_ = open_counter(tracepoint.number());
+  if (counter_ < 0)
+    fail("found no room for one more counter, expected perf_event_open to give one to each party");
 }
 
-std::uint64_t SystemCallCounter::count() const {
-  return calls;
+SystemCallCount::~SystemCallCount() {
+  if (counter_ >= 0) close(counter_);
+}
+
+std::uint64_t SystemCallCount::read() const {
+  std::uint64_t count = 0;
+  if (counter_ >= 0 && ::read(counter_, &count, sizeof count) != sizeof count)
+    fail("found a counter of system calls that cannot be read, expected a number");
+  return count > 0 ? count - 1 : 0;  // without the call that reads it
 }
 
 }  // namespace bench
-
-#else
-
-namespace bench {
-
-SystemCallCounter::SystemCallCounter() : refusal_("system calls are counted on x86-64 only") {}
-SystemCallCounter::~SystemCallCounter() = default;
-std::uint64_t SystemCallCounter::count() const {
-  return 0;
-}
-
-}  // namespace bench
-
-#endif
