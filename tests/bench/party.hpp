@@ -29,19 +29,20 @@ template <class T>
 class Shared {
  public:
   explicit Shared(std::size_t count = 1)
-      : size_(count * sizeof(T)), objects_(static_cast<T*>(shared_memory(size_))) {
+      : count_(count), objects_(static_cast<T*>(shared_memory(count * sizeof(T)))) {
     for (std::size_t i = 0; i < count; ++i) ::new (static_cast<void*>(objects_ + i)) T();
   }
   Shared(const Shared&) = delete;
   Shared& operator=(const Shared&) = delete;
-  ~Shared() { unmap(objects_, size_); }
+  ~Shared() { unmap(objects_, count_ * sizeof(T)); }
 
   T& operator[](std::size_t i) const { return objects_[i]; }
   T& operator*() const { return *objects_; }
   T* operator->() const { return objects_; }
+  std::size_t size() const { return count_; }
 
  private:
-  const std::size_t size_;
+  const std::size_t count_;
   T* const objects_;
 };
 
