@@ -46,8 +46,8 @@ class Chart:
         title = quoted(f"{{/:Bold=16 {escaped(self.title)}}}\n{{/=12 {escaped(self.note)}}}")
         commands = [f'set terminal svg size {width},{height} dynamic enhanced font "sans-serif,13" background "#ffffff"',
                     f"set title {title}", f"set xlabel {quoted(escaped(self.x))}", f"set ylabel {quoted(escaped(self.y))}",
-                    "set key outside bottom center horizontal Left reverse", 'set grid ytics linecolor "#dddddd"', "set border 3",
-                    "set tics nomirror out", "set pointintervalbox 0", "set bars small"]
+                    "set bmargin 7.5", "set key at screen 0.5, 0.015 center bottom horizontal Left reverse", 'set grid ytics linecolor "#dddddd"', "set border 3",
+                    "set tics nomirror out"]
         values = [estimate.high for _, estimate in self.all_points()] + [self.level or 0]
         if self.log_y:
             least = min(estimate.low for _, estimate in self.all_points() if estimate.low > 0)
@@ -93,7 +93,7 @@ class Chart:
             data.append(f"$bar{number} << EOD\n{rows}\nEOD")
             colour = COLOURS.get(lock, OTHERS[number % len(OTHERS)])
             plots.append(f'$bar{number} using 1:2:({wide:.4f}) with boxes linecolor "{colour}" title {quoted(escaped(lock))}')
-            plots.append(f'$bar{number} using 1:2:3:4 with yerrorbars linecolor "#444444" pointtype -1 notitle')
+            plots.append(f'$bar{number} using 1:3:(0):($4-$3) with vectors nohead linecolor "#444444" notitle')
         names = ", ".join(f"{quoted(escaped(label))} {place}" for place, (label, _) in enumerate(self.bars))
         return [*data, "set style fill solid 0.9", "set xtics font \",11\"", f"set xtics ({names})", f"set xrange [-0.6:{len(self.bars) - 0.4}]",
                 "plot " + ", \\\n  ".join(plots)]
