@@ -73,6 +73,8 @@ def read_options():
     options, unknown = parser.parse_known_args()
     if unknown:
         parser.error(f"found '{unknown[0]}', expected one of the options that --help lists")
+    if options.check and not options.bounds.exists():
+        parser.error(f"--check: found no {options.bounds.name}, expected one; make it with ci/bench --quick --set-bounds")
     return options
 
 
@@ -104,8 +106,10 @@ def build():
     return None if done.returncode == 0 else f"cannot build the programs:\n{done.stdout}"
 
 
-def programs_in(folder, python=HERE):
-    return plan.Programs(folder / "heirlock-bench-operations", folder / "heirlock-bench-parties", python / "python_rlock.py")
+def programs_in(folder):
+    beside = folder / "python_rlock.py"
+    return plan.Programs(folder / "heirlock-bench-operations", folder / "heirlock-bench-parties",
+                         beside if beside.exists() else HERE / "python_rlock.py")
 
 
 def rows_of(groups):
@@ -192,10 +196,10 @@ def obtain(options):
     """Measures, or reads what was measured. Returns the result, and where the programs are if there are any."""
     if options.source:
         return json.loads(options.source.read_text(encoding="utf-8")), None
-    programs = programs_in(options.programs, options.programs) if options.programs else programs_in(BUILT / "tests/bench")
     problem = None if options.programs else build()
     if problem:
         sys.exit(refuse(problem))
+    programs = programs_in(options.programs or BUILT / "tests/bench")
     effort = plan.QUICK if options.quick or (options.check and not options.full) else plan.FULL
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
     result = measure(options, effort, programs, seed)

@@ -12,12 +12,11 @@ import tempfile
 import unittest
 import xml.etree.ElementTree as xml
 
-import charts
 import plan
 import rounds
 import samples as made
 import targets
-from tables import WIDTH, all_tables, ratio_of, rate_of, time_of
+from tables import WIDTH, plain, rate_of, ratio_of, time_of
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -234,6 +233,9 @@ class Texts(unittest.TestCase):
     def test_rates_have_the_unit_that_fits(self):
         self.assertEqual([rate_of(value) for value in (5, 1500, 2.5e6)], ["5.00 /s", "1.50 k/s", "2.50 M/s"])
 
+    def test_what_is_small_is_not_shown_as_nothing(self):
+        self.assertEqual([plain(value) for value in (None, 0, 0.001, 0.01, 3)], ["-", "0.00", "<0.01", "0.01", "3.00"])
+
     def test_a_ratio_shows_half_the_distance_of_its_quartiles(self):
         self.assertEqual(ratio_of(made.Estimate(0.5, 0.4, 0.7, 9)), "0.50 ±0.15")
 
@@ -290,7 +292,7 @@ class Bench(unittest.TestCase):
 
     def test_results_md_has_targets_tables_machine_and_how_to_repeat_it(self):
         text = (self.output / "RESULTS.md").read_text()
-        for part in ("| uncontended pair / floor of one CAS + one exchange | at most 1.3 |", "## Charts", "| kernel |", "ci/bench --seed 5"):
+        for part in ("| uncontended pair / floor of one CAS + one exchange | at most 1.3 |", "## Charts", "| kernel |", "ci/bench --quick --seed 5"):
             self.assertIn(part, text)
 
     def test_each_chart_that_results_md_shows_is_there_and_is_svg(self):

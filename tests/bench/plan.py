@@ -70,27 +70,31 @@ class Programs:
     python: pathlib.Path
 
 
+SECONDS_OF_CONTENTION = 0.15
+SECONDS_OF_OPERATION = 0.02
+SECONDS_OF_PYTHON = 0.1
+REPETITIONS = 3
+KILLS = 30
+
+
 @dataclasses.dataclass(frozen=True)
 class Effort:
-    """How much a round measures. Rounds are repeated for as long as there is time."""
+    """Which rows are measured. Rounds are repeated for as long as there is time."""
     minutes: float
-    seconds_of_contention: float
-    seconds_of_operation: float
-    seconds_of_python: float
-    repetitions: int
-    kills: int
-    held: tuple
-    pinned: bool
     is_quick: bool
 
+    @property
+    def held(self):
+        return (HELD[0], HELD[-1]) if self.is_quick else HELD
 
-FULL = Effort(15, 0.2, 0.02, 0.2, 3, 40, HELD, True, False)
-QUICK = Effort(2, 0.1, 0.01, 0.1, 3, 20, (1, 2000), False, True)
+
+FULL = Effort(15, False)
+QUICK = Effort(2, True)
 
 LEFT_OUT_OF_QUICK = (
     "--quick leaves out: everything pinned; of the contended rows all but 2, 8 and 64 processes and 2 and 8 threads, and"
     " with work outside all but 8 processes; of the locks in contended rows all but heirlock, glibc-robust and boost; 10, 100"
-    " and 1,000 held locks. What it measures runs for half as long.")
+    " and 1,000 held locks. What it measures, it measures as the full run does, in fewer rounds.")
 
 
 def contended_rows(effort):
@@ -115,42 +119,42 @@ def contended_rows(effort):
 def groups_of(effort, programs):
     """The measurements, in groups: those of a group are compared with each other, and so made next to each other."""
     groups = []
-    for pinned in ("", "pinned") if effort.pinned else ("",):
+    for pinned in ("", "pinned") if not effort.is_quick else ("",):
         for case in OPERATIONS:
-            group = [operation(effort, programs.operations, case, (Row(case, pinned=pinned),), pinned)]
+            group = [operation(programs.operations, case, (Row(case, pinned=pinned),), pinned)]
             if case in PYTHON_CASES:
-                group.append(python(effort, programs.python, Row(case, pinned=pinned), pinned))
+                group.append(python(programs.python, Row(case, pinned=pinned), pinned))
             groups.append(group)
         rows = tuple(Row("held", held=count, pinned=pinned) for count in effort.held)
-        groups.append([operation(effort, programs.operations, "held", rows, pinned)])
+        groups.append([operation(programs.operations, "held", rows, pinned)])
     for row, locks in contended_rows(effort).items():
-        groups.append([contended(programs.parties, row, lock, effort.seconds_of_contention) for lock in locks])
+        groups.append([contended(programs.parties, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
     fair = Row("fairness", "processes", 8, SHORT)
     fair_locks = (SUBJECT, *RIVALS) if effort.is_quick else ALL_SHARED
     groups.append([contended(programs.parties, fair, lock, 1) for lock in fair_locks])
-    for pinned in ("", "same", "apart") if effort.pinned else ("",):
+    for pinned in ("", "same", "apart") if not effort.is_quick else ("",):
         row = Row("ping-pong", pinned=pinned)
         options = ("--processes", "2", *(("--pinned", pinned) if pinned else ()))
         floor = Measurement((row,), (programs.parties, "floor-switch", *options), lambda text, row=row: read_objects(text, row), "floor-switch")
         groups.append([floor, *(party(programs.parties, row, lock, *options) for lock in ALL_SHARED)])
-    groups.append([party(programs.parties, Row("kill"), lock, "--times", str(effort.kills)) for lock in ROBUST_LOCKS])
+    groups.append([party(programs.parties, Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
     groups.append([party(programs.parties, Row("memory"), lock, "--locks", str(LOCKS_IN_MEMORY.get(lock, 1_000_000)), once=True)
                    for lock in ALL_SHARED])
     return groups
 
 
-def operation(effort, program, case, rows, pinned):
+def operation(program, case, rows, pinned):
     """Google Benchmark measures all locks of a case in one process, their repetitions in random order."""
     filters = {"held": "|".join(f"^held/[^/]+/{row.held}(/|$)" for row in rows), "pair": "^(pair|floor)/"}.get(case, f"^{case}/")
-    command = (program, f"--benchmark_filter={filters}", f"--benchmark_repetitions={effort.repetitions}",
-               "--benchmark_enable_random_interleaving=true", f"--benchmark_min_time={effort.seconds_of_operation:g}",
+    command = (program, f"--benchmark_filter={filters}", f"--benchmark_repetitions={REPETITIONS}",
+               "--benchmark_enable_random_interleaving=true", f"--benchmark_min_time={SECONDS_OF_OPERATION:g}",
                "--benchmark_format=json", *(("--pinned",) if pinned else ()))
     return Measurement(rows, command, lambda text: read_operations(text, rows), "all locks")
 
 
-def python(effort, program, row, pinned):
+def python(program, row, pinned):
     """Every lock that Python has; heirlock from Python will be among them, as heirlock-python, once it has such an interface."""
-    command = (sys.executable, "-B", program, "--case", row.case, "--seconds", f"{effort.seconds_of_python:g}",
+    command = (sys.executable, "-B", program, "--case", row.case, "--seconds", f"{SECONDS_OF_PYTHON:g}",
                *(("--pinned",) if pinned else ()))
     return Measurement((row,), command, lambda text: read_objects(text, row), "python-rlock")
 

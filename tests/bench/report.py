@@ -17,14 +17,14 @@ def unavailable(samples):
 def terminal(result, samples, rows, targets):
     parts = [table.as_text() for table in all_tables(samples, rows)]
     parts.append(target_table(targets).as_text())
-    notes = remarks(targets) + unavailable(samples) + warnings(result) + [facts(result)]
+    notes = remarks(targets) + unavailable(samples) + warnings(result)
+    notes.append(f"{facts(result)}. Ratios: median of those of neighbouring runs ± half of their interquartile range.")
     parts.append("\n".join(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes))
     return "\n\n".join(parts)
 
 
 def facts(result):
-    return (f"{result['rounds']} rounds in {result['seconds'] / 60:.1f} minutes, seed {result['seed']}; median of the ratios of"
-            " neighbouring runs ± half the interquartile range")
+    return f"{result['rounds']} rounds in {result['seconds'] / 60:.1f} minutes, seed {result['seed']}"
 
 
 def warnings(result):
@@ -38,10 +38,11 @@ def warnings(result):
 
 
 def results_md(result, samples, rows, targets, charts):
+    quick = " --quick" if result["mode"] == "quick" else ""
     machine = {**result["machine"], "load at the start": f"{result['load']:.2f}"}
     parts = [
         "# Results of the benchmarks",
-        f"Measured on {result['began'][:10]} by `ci/bench{' --quick' if result['mode'] == 'quick' else ''} --publish`: {facts(result)}.",
+        f"Measured on {result['began'][:10]} by `ci/bench{quick} --publish`: {facts(result)}.",
         "Values are medians. A ratio is taken between runs that stood next to each other in time, in each round anew, so that what"
         " slows the machine slows both; shown are the median of these ratios and, after ±, half of their interquartile range. All"
         " locks are used as their documentation says, recursive and in shared memory but `std-recursive`, which is"
@@ -49,7 +50,7 @@ def results_md(result, samples, rows, targets, charts):
         *(f"**{text}**" for text in warnings(result)),
         "## Targets",
         markdown_of(target_table(targets)),
-        *([f"- {note}" for note in remarks(targets) + unavailable(samples)]),
+        "\n".join(f"- {note}" for note in remarks(targets) + unavailable(samples)),
         "## Charts",
         "\n\n".join(f"![{chart.title}](charts/{chart.name}.svg)" for chart in charts) or "None: gnuplot was missing.",
         "## Tables",
@@ -57,10 +58,10 @@ def results_md(result, samples, rows, targets, charts):
         "## Machine and versions",
         "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in {**machine, **result["versions"]}.items())]),
         "## How to repeat it",
-        "On an idle machine, 15 minutes after building, or 2 with `--quick`; what they need they install with apt:\n\n"
-        f"```\nci/bench --seed {result['seed']}     # the same order of the measurements; prints these tables\n"
-        "ci/bench --publish        # writes this file and its charts anew\n"
-        "ci/bench --check          # fails when a ratio against the peers is worse than in bounds.json by more than noise\n```",
+        "On an idle machine; takes 15 minutes, or 2 with `--quick`, and the time to build. What it needs it installs with apt.\n\n"
+        f"```\nci/bench{quick} --seed {result['seed']}    # prints these tables; the measurements in the same order\n"
+        f"ci/bench{quick} --publish    # writes this file and its charts anew\n"
+        "ci/bench --check    # fails when a ratio against the peers is worse than in bounds.json by more than noise\n```",
     ]
     return "\n\n".join(parts) + "\n"
 

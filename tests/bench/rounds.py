@@ -2,6 +2,7 @@
 import ctypes
 import os
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -94,6 +95,6 @@ class Rounds:
                 self.samples.add(row.name, lock, (number, repetition), values)
         except (Failed, ValueError, KeyError, TypeError, StopIteration) as error:
             found = str(error) if isinstance(error, Failed) else f"cannot read what it printed: {error!r}"
-            command = " ".join(str(word) for word in measurement.command)
+            command = shlex.join(map(str, measurement.command))
             self.failures.append({"row": measurement.rows[0].name, "what": measurement.what, "command": command,
                                   "message": found})

@@ -62,7 +62,7 @@ def ratio_of(estimate):
 
 
 def plain(value):
-    return NOTHING if value is None else three_digits(value) if value >= 0.005 or value == 0 else f"{value:.1g}"
+    return NOTHING if value is None else "<0.01" if 0 < value < 0.01 else three_digits(value)
 
 
 SHOWN = {"operations_per_second": rate_of, "cpu_ns_per_operation": time_of, "syscalls_per_operation": plain, "fairness": plain,
