@@ -22,9 +22,6 @@ struct Inheritance {
   bool was_told = false;
 };
 
-/// Returns when the process is asleep in the kernel.
-void wait_until_asleep(pid_t process);
-
 /// From just before kill(2) to the heir's first look at the clock, in nanoseconds.
 template <class Lock>
 Nanoseconds kill_an_owner(const Options& options) {

@@ -1,6 +1,7 @@
 #include "bench/party.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -13,6 +14,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 namespace bench {
 
@@ -91,6 +94,19 @@ Nanoseconds Parties::processor_time() const {
   Nanoseconds sum = 0;
   for (const clockid_t clock : clocks_) sum += read(clock);
   return sum;
+}
+
+void wait_until_asleep(pid_t process) {
+  for (;;) {
+    std::ifstream file("/proc/" + std::to_string(process) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    const std::size_t name_end = text.rfind(')');  // "pid (name) state ...", and a name may hold anything
+    if (name_end == std::string::npos || name_end + 2 >= text.size())
+      fail("found a process without /proc/PID/stat, expected it to be asleep; mount /proc");
+    if (text[name_end + 2] == 'S') return;
+    sched_yield();
+  }
 }
 
 }  // namespace bench

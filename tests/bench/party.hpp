@@ -85,5 +85,8 @@ class Parties {
 /// A child of its own, killed with its parent, that runs `body`. It does not return from there.
 pid_t spawn(const std::function<void()>& body);
 
+/// Returns when the process is asleep in the kernel.
+void wait_until_asleep(pid_t process);
+
 }  // namespace bench
 #endif
