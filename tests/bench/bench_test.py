@@ -16,9 +16,10 @@ import plan
 import rounds
 import samples as made
 import targets
-from tables import WIDTH, plain, rate_of, ratio_of, time_of
+from tables import BRIEF, LOCKS, TIME, WIDTH, all_tables, in_brief, plain, rate_of, ratio_of, time_of
 
 HERE = pathlib.Path(__file__).resolve().parent
+PROGRAMS = plan.Programs(pathlib.Path("operations"), pathlib.Path("parties"), pathlib.Path("python"))
 
 # Each prints what the real one would. SLOW=LOCK has that lock take twice the time, FAIL=LOCK has its runs fail.
 COMMON = f"""#!{sys.executable} -IS
@@ -52,7 +53,7 @@ reason = {"no_syscalls_because": "the stand-in cannot count"} if case == "conten
 print(json.dumps({"case": case, "lock": lock, "values": values.get(case, turns), **reason}))
 """
 PYTHON = COMMON + """
-print(json.dumps({"case": options["--case"], "lock": "python-rlock", "values": {"ns_per_operation": cost("python-rlock")}}))
+print(json.dumps({"case": sys.argv[1], "lock": "python-rlock", "repetition": 0, "values": {"ns": cost("python-rlock")}}))
 """
 
 
@@ -196,8 +197,7 @@ class Rounds(unittest.TestCase):
 
 class Plan(unittest.TestCase):
     def rows(self, effort):
-        programs = plan.Programs(pathlib.Path("o"), pathlib.Path("p"), pathlib.Path("y"))
-        return {row: {one.what for one in group} for group in plan.groups_of(effort, programs) for one in group for row in one.rows}
+        return {row: {one.what for one in group} for group in plan.groups_of(effort, PROGRAMS) for one in group for row in one.rows}
 
     def test_the_full_run_has_every_number_of_parties_with_every_load_of_both_kinds(self):
         rows = self.rows(plan.FULL)
@@ -234,7 +234,24 @@ class Texts(unittest.TestCase):
         self.assertEqual([rate_of(value) for value in (5, 1500, 2.5e6)], ["5.00 /s", "1.50 k/s", "2.50 M/s"])
 
     def test_what_is_small_is_not_shown_as_nothing(self):
-        self.assertEqual([plain(value) for value in (None, 0, 0.001, 0.01, 3)], ["-", "0.00", "<0.01", "0.01", "3.00"])
+        self.assertEqual([plain(value) for value in (None, 0, 0.001, 0.01, 3)], ["-", "0", "<0.01", "0.01", "3.00"])
+
+    def test_in_brief_two_digits_are_left(self):
+        self.assertEqual([in_brief(value, TIME) for value in (None, 0, 9.4, 99.6, 996, 1.23e6)],
+                         ["-", "0ns", "9.4ns", "100ns", "1.0us", "1.2ms"])
+
+    def test_no_table_of_the_full_run_is_wider_than_a_screen(self):
+        samples, groups = made.Samples(), plan.groups_of(plan.FULL, PROGRAMS)
+        metrics = [*BRIEF, "ns", *plan.P50.values(), *plan.P99.values()]
+        for row, lock in {(row, one.what) for group in groups for one in group for row in one.rows}:
+            for moment, value in enumerate((0.994, 123_000, 456_000)):
+                for name in (LOCKS if lock == "all locks" else [lock]):
+                    samples.add(row.name, name, (moment, 0), {metric: value if metric != "fairness" else 0.123 for metric in metrics})
+        tables = list(all_tables(samples, list({row for group in groups for one in group for row in one.rows})))
+        self.assertGreater(len(tables), 20)
+        for table in tables:
+            for line in table.as_text().splitlines():
+                self.assertLessEqual(len(line), WIDTH, table.as_text())
 
     def test_a_ratio_shows_half_the_distance_of_its_quartiles(self):
         self.assertEqual(ratio_of(made.Estimate(0.5, 0.4, 0.7, 9)), "0.50 ±0.15")

@@ -72,7 +72,6 @@ class Programs:
 
 SECONDS_OF_CONTENTION = 0.15
 SECONDS_OF_OPERATION = 0.02
-SECONDS_OF_PYTHON = 0.1
 REPETITIONS = 3
 KILLS = 30
 
@@ -154,7 +153,7 @@ def operation(program, case, rows, pinned):
 
 def python(program, row, pinned):
     """Every lock that Python has; heirlock from Python will be among them, as heirlock-python, once it has such an interface."""
-    command = (sys.executable, "-B", program, "--case", row.case, "--seconds", f"{SECONDS_OF_PYTHON:g}",
+    command = (sys.executable, "-B", program, row.case, "--repetitions", str(REPETITIONS), "--seconds", f"{SECONDS_OF_OPERATION:g}",
                *(("--pinned",) if pinned else ()))
     return Measurement((row,), command, lambda text: read_objects(text, row), "python-rlock")
 
@@ -187,12 +186,11 @@ def read_operations(text, rows):
 
 
 def read_objects(text, row):
-    """One JSON object a line, each of one lock."""
+    """One JSON object a line, each of one lock and one repetition."""
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         raise ValueError("found no output, expected a JSON object")
     for line in lines:
         result = json.loads(line)
-        values = {{"ns_per_operation": "ns"}.get(name, name): value for name, value in result["values"].items()}
         reasons = {name: reason for name, reason in result.items() if name.endswith("_because")}
-        yield row, result["lock"], 0, {**values, **reasons}
+        yield row, result["lock"], result.get("repetition", 0), {**result["values"], **reasons}

@@ -62,7 +62,24 @@ def ratio_of(estimate):
 
 
 def plain(value):
-    return NOTHING if value is None else "<0.01" if 0 < value < 0.01 else three_digits(value)
+    return NOTHING if value is None else "0" if value == 0 else "<0.01" if value < 0.01 else three_digits(value)
+
+
+def in_brief(value, scale):
+    """Two digits, so that three values fit into a cell of a matrix."""
+    if value is None:
+        return NOTHING
+    size, unit = next(((size, unit) for size, unit in scale if value >= 0.995 * size), scale[-1])
+    value /= size
+    digits = f"{value:.0f}" if value >= 9.95 or value == 0 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
+    return digits + unit
+
+
+RATE = ((1e6, "M"), (1e3, "k"), (1, ""))
+PLAIN = ((1, ""),)
+TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns"))
+BRIEF = {"operations_per_second": RATE, "cpu_ns_per_operation": TIME, "syscalls_per_operation": PLAIN, "fairness": PLAIN,
+         "wait_p50_ns": TIME, "wait_p99_ns": TIME, "wait_max_ns": TIME}
 
 
 SHOWN = {"operations_per_second": rate_of, "cpu_ns_per_operation": time_of, "syscalls_per_operation": plain, "fairness": plain,
@@ -120,10 +137,10 @@ def held_tables(samples, rows):
 
 
 def load_name(section, outside):
-    return ({0: "section 0", SHORT: "short", LONG: "long"}.get(section, f"{section} ns") + (" + work" if outside else ""))
+    return {0: "empty", SHORT: "short", LONG: "long"}.get(section, f"{section} ns") + ("+work" if outside else "")
 
 
-LOADS_NOTE = (f"Critical section of 0, {SHORT} ns (short) or {LONG // 1000} us (long); '+ work': {OUTSIDE // 1000} us of work outside.")
+LOADS_NOTE = f"Critical section of 0 (empty), {SHORT} ns (short) or {LONG // 1000} us (long); +work: {OUTSIDE // 1000} us of work outside."
 
 
 def matrices(samples, rows):
@@ -141,27 +158,19 @@ def matrices(samples, rows):
             return Table(title, note, [kind, *(load_name(*load) for load in loads)], lines)
 
         def three(metric):
-            return lambda row: " / ".join(short(SHOWN[metric](median(samples, row, lock, metric))) for lock in (SUBJECT, *RIVALS))
+            return lambda row: "/".join(in_brief(median(samples, row, lock, metric), BRIEF[metric]) for lock in (SUBJECT, *RIVALS))
 
-        yield matrix(f"Contended, {kind}: throughput of heirlock / the best of glibc robust and Boost", f"{LOADS_NOTE} Above 1: heirlock does more.",
+        yield matrix(f"Contended, {kind}: throughput of heirlock / the best of glibc robust and Boost", f"{LOADS_NOTE}\nAbove 1: heirlock does more.",
                      lambda row: ratio_of(made.estimate(against_best(samples, row).values())))
         yield matrix(f"Contended, {kind}: CPU time per operation of heirlock / glibc robust", "Below 1: heirlock costs less.",
                      lambda row: ratio_of(made.estimate(against(samples, row, SUBJECT, ROBUST, "cpu_ns_per_operation").values())))
-        yield matrix(f"Contended, {kind}: throughput", "Operations a second: heirlock / glibc robust / Boost.", three("operations_per_second"))
-        yield matrix(f"Contended, {kind}: system calls per operation", "heirlock / glibc robust / Boost.", three("syscalls_per_operation"))
-        yield matrix(f"Contended, {kind}: fairness", "The least share of a party / the largest one: heirlock / glibc robust / Boost.",
-                     three("fairness"))
-        yield matrix(f"Contended, {kind}: waiting time, median", "heirlock / glibc robust / Boost.", three("wait_p50_ns"))
-        yield matrix(f"Contended, {kind}: waiting time, 99th percentile", "heirlock / glibc robust / Boost.", three("wait_p99_ns"))
-        yield matrix(f"Contended, {kind}: longest wait", "heirlock / glibc robust / Boost.", three("wait_max_ns"))
+        for metric, title, note in MATRICES:
+            yield matrix(f"Contended, {kind}: {title}", f"{note}heirlock/glibc-robust/boost.", three(metric))
 
 
-def short(text):
-    """Three of them fit into a cell of a matrix."""
-    for unit, letter in ((" M/s", "M"), (" k/s", "k"), (" /s", ""), (" ns", "n"), (" us", "u"), (" ms", "m"), (" s", "s")):
-        if text.endswith(unit):
-            return text.removesuffix(unit) + letter
-    return text
+MATRICES = (("operations_per_second", "throughput", "Operations a second: "), ("syscalls_per_operation", "system calls per operation", ""),
+            ("fairness", "fairness", "Least share of a party / largest share: "), ("wait_p50_ns", "waiting time, median", ""),
+            ("wait_p99_ns", "waiting time, 99th percentile", ""), ("wait_max_ns", "longest wait", ""))
 
 
 def pinned_table(samples, rows):
@@ -198,34 +207,33 @@ def metrics_of(samples, row, lock):
     return [show(median(samples, row, lock, metric)) for metric, show in SHOWN.items()]
 
 
+LATENCIES = {"ping-pong": ("Hand-over from one process to another", "any: wherever the system puts them; one, two: kept on so many processors."),
+             "kill": ("From SIGKILL of the owner to the heir running", "Only robust locks have heirs.")}
+
+
 def latency_tables(samples, rows):
-    for case, title in (("ping-pong", "Hand-over from one process to another"), ("kill", "From SIGKILL of the owner to the heir running")):
+    for case, (title, note) in LATENCIES.items():
         there = [row for row in rows if row.case == case]
-        header, metrics = ["lock"], []
-        for row in there:
-            where = row.name.removeprefix(case).removeprefix(", ")
-            header += [f"p50 {where}".strip(), f"p99 {where}".strip(), "heirlock / it"]
-            metrics.append(row)
-        lines = [[lock, *latencies(samples, metrics, lock)] for lock in locks_of(samples, there)]
-        if lines:
-            yield Table(title, "Only robust locks have heirs." if case == "kill" else "", header, lines)
-
-
-def latencies(samples, rows, lock):
-    for row in rows:
-        yield time_of(median(samples, row, lock, P50[row.case]))
-        yield time_of(median(samples, row, lock, P99[row.case]))
-        yield ratio_of(made.estimate(against(samples, row, SUBJECT, lock, P50[row.case]).values())) if lock != SUBJECT else ""
+        locks = locks_of(samples, there)
+        if not locks:
+            continue
+        places = [{"": "any", "same": "one", "apart": "two"}[row.pinned] for row in there]
+        yield Table(title, note, ["lock", *(f"{name} {place}" for place in places for name in ("p50", "p99"))],
+                    [[lock, *(time_of(median(samples, row, lock, metrics[case])) for row in there for metrics in (P50, P99))]
+                     for lock in locks])
+        yield Table(f"{title}: p50 of heirlock / the other", "Below 1: heirlock is faster.", ["lock", *places],
+                    [[lock, *(ratio_of(made.estimate(against(samples, row, SUBJECT, lock, P50[case]).values())) for row in there)]
+                     for lock in locks if lock != SUBJECT])
 
 
 def memory_table(samples, rows):
     row = Row("memory")
     locks = locks_of(samples, [row]) if row in rows else []
     if locks:
-        metrics = sorted({metric for lock in locks for record in samples.records if record["row"] == row.name
-                          for metric, value in record["values"].items() if isinstance(value, (int, float))})
-        yield Table("Memory of 1,000,000 locks", "In bytes. Of Lockable 30,000: each has a mapping of its own.", ["lock", *(metric.replace("_", " ") for metric in metrics)],
-                    [[lock, *(whole(median(samples, row, lock, metric)) for metric in metrics)] for lock in locks])
+        yield Table("Memory of 1,000,000 locks", "Of Lockable 30,000: each has a mapping of its own.",
+                    ["lock", "bytes of the type", "resident bytes of each"],
+                    [[lock, *(whole(median(samples, row, lock, metric)) for metric in ("sizeof_bytes", "resident_bytes_per_lock"))]
+                     for lock in locks])
 
 
 def whole(value):
