@@ -6,7 +6,7 @@ import subprocess
 
 import samples as made
 from plan import OPERATIONS, OUTSIDE, P50, P99, SHORT, SUBJECT, Row
-from tables import load_name, locks_of
+from tables import in_order, load_name, locks_of
 from targets import against_best, contended
 
 # Colours that the colour-blind can tell apart (Okabe and Ito), and heirlock in the strongest.
@@ -83,7 +83,7 @@ class Chart:
 
     def bar_commands(self):
         """Groups of bars side by side, each with its quartiles."""
-        locks = list(dict.fromkeys(lock for _, values in self.bars for lock, _ in values))
+        locks = in_order({lock for _, values in self.bars for lock, _ in values})
         wide = 0.85 / len(locks)
         data, plots = [], []
         for number, lock in enumerate(locks):
@@ -159,8 +159,8 @@ def contended_charts(samples, rows):
     for kind in ("processes", "threads"):
         there = [row for row in contended(rows, kind) if not row.pinned]
         reference = [row for row in there if (row.section, row.outside) == (SHORT, 0)]
-        yield Chart(f"contended-{kind}", f"Throughput of heirlock / the best of glibc robust and Boost, {kind}",
-                    f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, + work: {OUTSIDE} ns outside",
+        yield Chart(f"contended-{kind}", f"Throughput: heirlock / the best of glibc robust and Boost, {kind}",
+                    f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, +work: {OUTSIDE} ns outside",
                     kind, "ratio", log_x=True, level=1, lines=ratio_lines(samples, there))
         for metric, name, title, axis, is_log in what:
             yield Chart(f"{name}-{kind}", f"{title}, {kind}", f"median and quartiles; critical section of {SHORT} ns, no work outside",

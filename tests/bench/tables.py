@@ -77,7 +77,7 @@ def in_brief(value, scale):
 
 RATE = ((1e6, "M"), (1e3, "k"), (1, ""))
 PLAIN = ((1, ""),)
-TIME = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1, "ns"))
+TIME = ((1e9, "s"), (1e6, "m"), (1e3, "u"), (1, "n"))
 BRIEF = {"operations_per_second": RATE, "cpu_ns_per_operation": TIME, "syscalls_per_operation": PLAIN, "fairness": PLAIN,
          "wait_p50_ns": TIME, "wait_p99_ns": TIME, "wait_max_ns": TIME}
 
@@ -94,8 +94,11 @@ def median(samples, row, lock, metric):
 
 
 def locks_of(samples, rows):
-    there = {lock for row in rows for lock in samples.locks(row.name)}
-    return [lock for lock in LOCKS if lock in there] + sorted(there.difference(LOCKS))
+    return in_order({lock for row in rows for lock in samples.locks(row.name)})
+
+
+def in_order(locks):
+    return [lock for lock in LOCKS if lock in locks] + sorted(locks.difference(LOCKS))
 
 
 def target_table(targets):
@@ -168,9 +171,10 @@ def matrices(samples, rows):
             yield matrix(f"Contended, {kind}: {title}", f"{note}heirlock/glibc-robust/boost.", three(metric))
 
 
+UNITS = "In ns (n), us (u), ms (m) or s: "
 MATRICES = (("operations_per_second", "throughput", "Operations a second: "), ("syscalls_per_operation", "system calls per operation", ""),
-            ("fairness", "fairness", "Least share of a party / largest share: "), ("wait_p50_ns", "waiting time, median", ""),
-            ("wait_p99_ns", "waiting time, 99th percentile", ""), ("wait_max_ns", "longest wait", ""))
+            ("fairness", "fairness", "Least share of a party / largest share: "), ("wait_p50_ns", "waiting time, median", UNITS),
+            ("wait_p99_ns", "waiting time, 99th percentile", UNITS), ("wait_max_ns", "longest wait", UNITS))
 
 
 def pinned_table(samples, rows):
