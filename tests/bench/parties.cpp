@@ -1,4 +1,5 @@
 // heirlock-bench-parties: what several processes or threads do to one lock. Prints one JSON object a run.
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
