@@ -41,8 +41,8 @@ one JSON object.
       --locks N                     how many (1 to 10000000; 1000000; at most 30000 of lockable)
 
 Locks: heirlock, lockable, glibc-robust, glibc, std-recursive, std-recursive-timed, boost, sem.
-Durations are in nanoseconds. Exit status: 0; 1 when something failed; 2 for a bad option, or for a case that the
-lock has no part in.
+Durations are in nanoseconds. Exit status: 0; 1 when something failed; 2 for a bad option, or for a case that
+the lock has no part in.
 )";
 
 // The text as a number between the two, or the end of the program.
