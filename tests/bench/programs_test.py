@@ -53,6 +53,12 @@ class Contended(unittest.TestCase):
         self.assertLess(values["operations_per_second"], 20_000)  # a processor may have become faster meanwhile
         self.assertGreater(values["cpu_ns_per_operation"], 50_000)
 
+    def test_a_section_is_as_many_steps_as_the_given_speed_says(self):
+        steps = parties("speed")["values"]["steps_per_microsecond"]
+        self.assertTrue(10 < steps < 10_000, steps)
+        slow = parties("contended", "--lock", "heirlock", "--processes", 1, "--section", 100_000, "--speed", steps * 4)
+        self.assertGreater(slow["values"]["cpu_ns_per_operation"], 250_000)
+
     def test_a_party_alone_makes_no_system_call(self):
         for lock in BETWEEN_PROCESSES:
             with self.subTest(lock=lock):
