@@ -241,7 +241,8 @@ Json contended(const Options& options) {
   const Nanoseconds counted = std::max(time / 5, 20 * millisecond);
   Ticks ticks(*stage, warm_up + time + counted);
   const SystemCallTracepoint system_calls;
-  const Load load{Work(options.section), Work(options.outside), ticks, system_calls};
+  const double speed = options.steps_per_microsecond;
+  const Load load{Work(options.section, speed), Work(options.outside, speed), ticks, system_calls};
   Parties parties(options.kind, options.parties, [&](int index) {
     place(options.pinned, index);
     Contender<Lock>(lock[0], *stage, accounts[static_cast<std::size_t>(index)], load, index).run();

@@ -40,7 +40,7 @@ TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   const Shared<Account> account;
   Ticks ticks(*stage, 10 * Ticks::period);
   const SystemCallTracepoint system_calls;
-  const Load load{Work(0), Work(0), ticks, system_calls};
+  const Load load{Work(0, 1), Work(0, 1), ticks, system_calls};
   lock[0].acquire();
   Parties party(Kind::processes, 1,
                 [&](int) { Contender<Heirlock>(lock[0], *stage, *account, load, 0).run(); });

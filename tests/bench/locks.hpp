@@ -19,6 +19,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 #include "bench/clock.hpp"

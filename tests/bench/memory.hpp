@@ -2,15 +2,12 @@
 #ifndef HEIRLOCK_TESTS_BENCH_MEMORY_HPP
 #define HEIRLOCK_TESTS_BENCH_MEMORY_HPP
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <cstddef>
 #include <fstream>
 #include <memory>
 #include <new>
+#include <string>
 #include <type_traits>
-#include <vector>
 
 #include "bench/json.hpp"
 #include "bench/locks.hpp"
@@ -19,13 +16,15 @@
 
 namespace bench {
 
-/// The memory that the program has in use, in bytes; what the kernel itself needs is not in it.
+/// The memory that the program has in use, in bytes; what the kernel itself needs is not in it. Not from
+/// /proc/self/statm, which is off by some pages for each processor.
 inline std::size_t resident_memory() {
-  std::ifstream file("/proc/self/statm");
-  std::size_t all = 0, resident = 0;
-  if (!(file >> all >> resident))
-    fail("found no /proc/self/statm, expected it to say what is resident; mount /proc");
-  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::ifstream file("/proc/self/smaps_rollup");
+  for (std::string word; file >> word;) {
+    std::size_t kilobytes = 0;
+    if (word == "Rss:" && file >> kilobytes) return kilobytes * 1024;
+  }
+  fail("found no /proc/self/smaps_rollup (Linux 4.14), expected it to say what is resident; mount /proc");
 }
 
 // One beside the other, as in an array of them.

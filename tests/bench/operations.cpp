@@ -26,11 +26,8 @@ namespace {
 
 using benchmark::State;
 
-// Stands for a critical section: whatever it is, the compiler has to have all of memory ready before and
-// after.
-void section() {
-  benchmark::ClobberMemory();
-}
+// Stands for a critical section: whatever it is, the compiler has to have all of memory ready for it.
+constexpr auto section = [] { benchmark::ClobberMemory(); };
 
 // The compiler is not to know the lock's memory from what it has seen of it.
 template <class Lock>
@@ -40,8 +37,7 @@ Lock& only(Locks<Lock>& locks) {
   return *lock;
 }
 
-// --- pair, nested, held
-// ---------------------------------------------------------------------------------------------
+// --- pair, nested, held ----------------------------------------------------------------------------------
 
 template <class Lock>
 void pair(State& state) {
@@ -67,8 +63,7 @@ void pair_with_others_held(State& state) {
   for (std::size_t i = 0; i < others.size(); ++i) others[i].release();
 }
 
-// --- try-held, timed
-// ------------------------------------------------------------------------------------------------
+// --- try-held, timed -------------------------------------------------------------------------------------
 
 // Another thread that has the lock, and sleeps.
 template <class Lock>
@@ -116,8 +111,7 @@ void timed(State& state) {
   if (!got_it) state.SkipWithError("found the lock busy, expected it to be free");
 }
 
-// --- create
-// ---------------------------------------------------------------------------------------------------------
+// --- create ----------------------------------------------------------------------------------------------
 
 // A lock of its own in a fresh mapping that children would share: made, and unmade. For Lockable that is its
 // constructor.
@@ -134,8 +128,7 @@ void create(State& state) {
   }
 }
 
-// --- open
-// -----------------------------------------------------------------------------------------------------------
+// --- open ------------------------------------------------------------------------------------------------
 
 // A name that no other run uses.
 std::string own_name() {
@@ -222,14 +215,11 @@ void open_boost(State& state) {
 }
 #endif
 
-// --- floors
-// ---------------------------------------------------------------------------------------------------------
+// --- floors ----------------------------------------------------------------------------------------------
 
 void floor_syscall(State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(syscall(SYS_getppid));
 }
-
-// --------------------------------------------------------------------------------------------------------------------
 
 template <class Lock>
 void add_benchmarks_of() {

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "bench/processor.hpp"
+#include "bench/work.hpp"
 
 namespace bench {
 namespace {
@@ -19,23 +20,35 @@ one JSON object.
       --processes N | --threads N   how many they are (1 to 1024; 2 processes)
       --section NS                  how long each holds the lock (0), besides one increment under it
       --outside NS                  how long each does something else before it comes again (0)
-      --seconds S                   how long they are measured (0.01 to 3600; 0.3); a tenth of it more to warm up, and
-                                    a fifth more to count system calls
+      --seconds S                   how long they are measured (0.01 to 3600; 0.3); a tenth of it more to
+                                    warm up, and a fifth more to count system calls
       --pinned                      each is kept on one processor, in turn
+      --speed STEPS                 of this processor, as the case 'speed' tells it (measured anew)
+    cpu_ns_per_operation        of all parties, work and spinning included
+    syscalls_per_operation      as the kernel counts them; null when only root may ask it
+    fairness                    the fewest operations of one party, divided by the most of one
+    wait_p50_ns, wait_p99_ns    until the lock was had, of one acquire of 16
+    wait_max_ns                 the longest of all; beyond the timed ones to within some milliseconds
   ping-pong     two take turns: from one's release to the other's having it
       --threads 2                   they are threads (processes)
-      --section NS                  how long each keeps its turn (0)
+      --section NS, --speed STEPS   how long each keeps its turn (0)
       --times N                     how many hand-overs (20000)
       --pinned same|apart           on one processor, or on two (wherever the system puts them)
+    ns_per_handover             on the average, with section and clock
   floor-switch  the same with a futex and no lock, as a floor; options as ping-pong, no --lock
   kill          from SIGKILL of an owner to its heir's being inside
       --times N                     how many owners are killed (200)
       --pinned same|apart           where owner and heir are
-  memory        many locks beside each other
+  memory        many locks beside each other, each used once
       --locks N                     how many (1 to 10000000; 1000000; at most 30000 of lockable)
 
-Locks: heirlock, lockable, glibc-robust, glibc, std-recursive, std-recursive-timed, boost, sem. Durations are in
-nanoseconds. Exit status: 0; 1 when something failed; 2 for a bad option, or a case that the lock has no part in.
+  speed         no lock: how many steps of work this processor does in a microsecond. It changes by some percent from
+                run to run; so runs that are to be compared are all given the same one
+    steps_per_microsecond       for --speed
+
+Locks: heirlock, lockable, glibc-robust, glibc, std-recursive, std-recursive-timed, boost, sem.
+Durations are in nanoseconds. Exit status: 0; 1 when something failed; 2 for a bad option, or for a case that
+the lock has no part in.
 )";
 
 // The text as a number between the two, or the end of the program.
@@ -92,6 +105,8 @@ void read_option(Options& options, const char* option, Reader& reader) {
     options.section = number(Nanoseconds{0}, longest_work);
   } else if (name == "--outside") {
     options.outside = number(Nanoseconds{0}, longest_work);
+  } else if (name == "--speed") {
+    options.steps_per_microsecond = number(1.0, 1e6);
   } else if (name == "--seconds") {
     options.seconds = number(0.01, 3600.0);
   } else if (name == "--times") {
@@ -102,7 +117,8 @@ void read_option(Options& options, const char* option, Reader& reader) {
     options.pinned = reader.pinned();
   } else {
     refuse("found '" + std::string(name) +
-           "', expected one of --lock, --processes, --threads, --section, --outside, --seconds, --times, "
+           "', expected one of --lock, --processes, --threads, --section, --outside, --speed, --seconds, "
+           "--times, "
            "--locks, "
            "--pinned, --help");
   }
@@ -133,6 +149,7 @@ Options parse_options(int count, char** arguments) {
     else
       read_option(options, word, reader);
   }
+  if (options.steps_per_microsecond == 0) options.steps_per_microsecond = Work::steps_per_microsecond();
   return options;
 }
 

@@ -18,6 +18,7 @@ struct Options {
   int parties = 2;
   Nanoseconds section = 0;
   Nanoseconds outside = 0;
+  double steps_per_microsecond = 0;  // of Work; measured unless it is given
   double seconds = 0.3;
   int times = 0;  // as many as the case likes
   int locks = 1'000'000;

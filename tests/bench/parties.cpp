@@ -1,4 +1,5 @@
 // heirlock-bench-parties: what several processes or threads do to one lock. Prints one JSON object a run.
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ Json floor_switch(const Options& options) {
     std::atomic<std::uint32_t> number{0};
   };
   const int times = options.times > 0 ? options.times : 20'000;
-  const Work section(options.section);
+  const Work section(options.section, options.steps_per_microsecond);
   const Shared<Turn> turn;
   const Shared<Exchange> exchange;
   const auto futex = [&](int operation, std::uint32_t value) {
@@ -65,11 +66,18 @@ Json measure(const Options& options) {
     if constexpr (Lock::can.robust) return kill_owners<Lock>(options);
   }
   refuse("found the case '" + options.measured +
-         "', expected contended, ping-pong, floor-switch, kill or memory; see --help");
+         "', expected contended, ping-pong, floor-switch, kill, memory or speed; see --help");
+}
+
+Json speed(const Options& options) {
+  Json json, values;
+  values.number("steps_per_microsecond", options.steps_per_microsecond);
+  return json.text("case", "speed").object("values", values);
 }
 
 Json measure_by_name(const Options& options) {
   if (options.measured == "floor-switch") return floor_switch(options);
+  if (options.measured == "speed") return speed(options);
   Json result;
   bool found = false;
   std::string names;

@@ -1,5 +1,6 @@
 #include "bench/party.hpp"
 
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>

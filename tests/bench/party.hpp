@@ -2,7 +2,6 @@
 #ifndef HEIRLOCK_TESTS_BENCH_PARTY_HPP
 #define HEIRLOCK_TESTS_BENCH_PARTY_HPP
 
-#include <linux/futex.h>
 #include <sys/types.h>
 
 #include <atomic>

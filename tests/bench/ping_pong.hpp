@@ -98,7 +98,7 @@ inline Json report_of_turns(const char* name, const Options& options, const Exch
 template <class Lock>
 Json ping_pong(const Options& options) {
   const int times = options.times > 0 ? options.times : 20'000;
-  const Work section(options.section);
+  const Work section(options.section, options.steps_per_microsecond);
   Locks<Lock> locks(3);
   const Shared<Exchange> exchange;
   Parties(options.kind, 2, [&](int index) {

@@ -50,8 +50,14 @@ class Contended(unittest.TestCase):
 
     def test_a_section_takes_as_long_as_it_is_to_take(self):
         values = parties("contended", "--lock", "heirlock", "--processes", 1, "--section", 100_000)["values"]
-        self.assertLess(values["operations_per_second"], 12_000)
-        self.assertGreater(values["cpu_ns_per_operation"], 80_000)
+        self.assertLess(values["operations_per_second"], 20_000)  # a processor may have become faster meanwhile
+        self.assertGreater(values["cpu_ns_per_operation"], 50_000)
+
+    def test_a_section_is_as_many_steps_as_the_given_speed_says(self):
+        steps = parties("speed")["values"]["steps_per_microsecond"]
+        self.assertTrue(10 < steps < 10_000, steps)
+        slow = parties("contended", "--lock", "heirlock", "--processes", 1, "--section", 100_000, "--speed", steps * 4)
+        self.assertGreater(slow["values"]["cpu_ns_per_operation"], 250_000)
 
     def test_a_party_alone_makes_no_system_call(self):
         for lock in BETWEEN_PROCESSES:
@@ -94,7 +100,7 @@ class Memory(unittest.TestCase):
         for lock in ["heirlock", "glibc-robust", "glibc", "std-recursive", "sem"]:
             with self.subTest(lock=lock):
                 values = parties("memory", "--lock", lock, "--locks", 100_000)["values"]
-                self.assertAlmostEqual(values["resident_bytes_per_lock"], values["sizeof_bytes"], delta=3)
+                self.assertAlmostEqual(values["resident_bytes_per_lock"], values["sizeof_bytes"], delta=2)
 
     def test_a_lock_of_heirlock_is_40_bytes(self):
         self.assertEqual(parties("memory", "--lock", "heirlock", "--locks", 1)["values"]["sizeof_bytes"], 40)

@@ -14,10 +14,25 @@ namespace bench {
 /// has its work to do, as in a real program.
 class Work {
  public:
-  explicit Work(Nanoseconds duration)
-      : steps_(static_cast<std::uint64_t>(static_cast<double>(duration) / nanoseconds_of_step() + 0.5)) {}
+  Work(Nanoseconds duration, double steps_per_microsecond)
+      : steps_(
+            static_cast<std::uint64_t>(static_cast<double>(duration) / 1000 * steps_per_microsecond + 0.5)) {}
 
   void operator()() const noexcept { calculate(steps_); }
+
+  /// How fast this processor is. The fastest of many short runs is the one that nothing disturbed; yet one
+  /// call and the next differ by some percent, as processors change their speed. So runs that are to be
+  /// compared are given one speed.
+  static double steps_per_microsecond() {
+    constexpr std::uint64_t steps = 5'000;
+    Nanoseconds fastest = std::numeric_limits<Nanoseconds>::max();
+    for (int run = 0; run < 500; ++run) {
+      const Nanoseconds start = now();
+      calculate(steps);
+      fastest = std::min(fastest, now() - start);
+    }
+    return 1000 * static_cast<double>(steps) / static_cast<double>(fastest);
+  }
 
  private:
   // Each step needs the one before, and the compiler cannot see into them: none is left out or done at once.
@@ -27,21 +42,6 @@ class Work {
       value = value * 6364136223846793005U + 1;
       asm volatile("" : "+r"(value));
     }
-  }
-
-  // The fastest of many short runs is the one that nothing disturbed.
-  static double nanoseconds_of_step() {
-    static const double result = [] {
-      constexpr std::uint64_t steps = 20'000;
-      Nanoseconds fastest = std::numeric_limits<Nanoseconds>::max();
-      for (int run = 0; run < 50; ++run) {
-        const Nanoseconds start = now();
-        calculate(steps);
-        fastest = std::min(fastest, now() - start);
-      }
-      return static_cast<double>(fastest) / static_cast<double>(steps);
-    }();
-    return result;
   }
 
   std::uint64_t steps_;
