@@ -16,7 +16,7 @@ import machine
 import plan
 import report
 import targets
-from rounds import Rounds
+from rounds import Failed, Rounds, run
 from samples import Samples
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -107,9 +107,10 @@ def build():
 
 
 def programs_in(folder):
-    beside = folder / "python_rlock.py"
-    return plan.Programs(folder / "heirlock-bench-operations", folder / "heirlock-bench-parties",
-                         beside if beside.exists() else HERE / "python_rlock.py")
+    """Among them how much work a microsecond is, so that all locks get the same; the fastest of some runs, as others were disturbed."""
+    parties, python = folder / "heirlock-bench-parties", folder / "python_rlock.py"
+    speeds = [json.loads(run([parties, "speed"]))["values"]["steps_per_microsecond"] for _ in range(5)]
+    return plan.Programs(folder / "heirlock-bench-operations", parties, python if python.exists() else HERE / "python_rlock.py", max(speeds))
 
 
 def rows_of(groups):
@@ -123,7 +124,6 @@ def measure(options, effort, programs, seed):
               "machine": machine.describe_machine(), "versions": machine.describe_versions(BUILT, ROOT)}
     print(f"ci/bench --seed {seed}: {len(rows_of(groups))} rows, {sum(map(len, groups))} measurements a round,"
           f" about {effort.minutes:g} minutes", flush=True)
-    warm_up(1.0)
     rounds = Rounds(groups, samples, seed, display)
     rounds.measure(60 * effort.minutes, options.rounds)
     display.end()
@@ -199,7 +199,11 @@ def obtain(options):
     problem = None if options.programs else build()
     if problem:
         sys.exit(refuse(problem))
-    programs = programs_in(options.programs or BUILT / "tests/bench")
+    warm_up(1.0)
+    try:
+        programs = programs_in(options.programs or BUILT / "tests/bench")
+    except (Failed, ValueError, KeyError) as error:
+        sys.exit(refuse(f"heirlock-bench-parties speed: {error}"))
     effort = plan.QUICK if options.quick or (options.check and not options.full) else plan.FULL
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
     result = measure(options, effort, programs, seed)

@@ -68,6 +68,7 @@ class Programs:
     operations: pathlib.Path
     parties: pathlib.Path
     python: pathlib.Path
+    speed: float  # steps of work a microsecond, the same for all runs
 
 
 SECONDS_OF_CONTENTION = 0.15
@@ -127,10 +128,10 @@ def groups_of(effort, programs):
         rows = tuple(Row("held", held=count, pinned=pinned) for count in effort.held)
         groups.append([operation(programs.operations, "held", rows, pinned)])
     for row, locks in contended_rows(effort).items():
-        groups.append([contended(programs.parties, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
+        groups.append([contended(programs, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
     fair = Row("fairness", "processes", 8, SHORT)
     fair_locks = (SUBJECT, *RIVALS) if effort.is_quick else ALL_SHARED
-    groups.append([contended(programs.parties, fair, lock, 1) for lock in fair_locks])
+    groups.append([contended(programs, fair, lock, 1) for lock in fair_locks])
     for pinned in ("", "same", "apart") if not effort.is_quick else ("",):
         row = Row("ping-pong", pinned=pinned)
         options = ("--processes", "2", *(("--pinned", pinned) if pinned else ()))
@@ -158,12 +159,12 @@ def python(program, row, pinned):
     return Measurement((row,), command, lambda text: read_objects(text, row), "python-rlock")
 
 
-def contended(program, row, lock, seconds):
+def contended(programs, row, lock, seconds):
     options = [f"--{row.kind}", str(row.parties), "--section", str(row.section), "--outside", str(row.outside),
-               "--seconds", f"{seconds:g}"]
+               "--speed", f"{programs.speed:g}", "--seconds", f"{seconds:g}"]
     if row.pinned:
         options.append("--pinned")
-    return Measurement((row,), (program, "contended", "--lock", lock, *options), lambda text: read_objects(text, row), lock)
+    return Measurement((row,), (programs.parties, "contended", "--lock", lock, *options), lambda text: read_objects(text, row), lock)
 
 
 def party(program, row, lock, *options, once=False):
