@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import charts
@@ -18,6 +19,7 @@ import report
 import targets
 from rounds import Failed, Rounds, run
 from samples import Samples
+from tables import WIDTH
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -154,7 +156,7 @@ def check(options, result, samples, rows, programs):
         return 1
     worse = [judgement for judgement in judged if judgement.is_worse]
     if worse and programs:
-        print("ci/bench: measuring again what seems to be worse:", *(f"  {one}" for one in worse), sep="\n", flush=True)
+        print("ci/bench: measuring again what seems to be worse:", *(wrapped(f"  {one}") for one in worse), sep="\n", flush=True)
         suspects = {row for judgement in worse for row in judgement.quotient.rows}
         effort = plan.QUICK if result["mode"] == "quick" else plan.FULL
         groups = [group for group in plan.groups_of(effort, programs) if suspects.intersection(rows_of([group]))]
@@ -169,14 +171,19 @@ def check(options, result, samples, rows, programs):
             print("FAILED: could not measure again what seemed to be worse")
             return 1
     for judgement in worse:
-        print(f"WORSE: {judgement}")
+        print(wrapped(f"WORSE: {judgement}"))
     without = len(bounds["bounds"]) - len(judged)
     remark = f" ({without} bounds are of rows that were not measured)" if without else ""
     if worse:
-        print(f"FAILED: {len(worse)} of {len(judged)} ratios are worse than their bounds, set on {bounds['on']}, {bounds['set']}{remark}")
+        print(wrapped(f"FAILED: {len(worse)} of {len(judged)} ratios are worse than their bounds, set on {bounds['on']},"
+                      f" {bounds['set']}{remark}"))
         return 1
     print(f"PASSED: {len(judged)} ratios are no worse than their bounds{remark}")
     return 0
+
+
+def wrapped(text):
+    return textwrap.fill(text, WIDTH, subsequent_indent="    ")
 
 
 def write_results(options, result, samples, rows, reached):

@@ -20,11 +20,11 @@ PYTHON_CASES = ("pair", "nested")
 
 OPERATIONS = {
     "pair": "acquire + release",
-    "nested": "nested pair",
-    "try-held": "try, lock is held",
-    "timed": "timed acquire + release",
-    "create": "create + destroy",
-    "open": "open named + close",
+    "nested": "the same by the owner",
+    "try-held": "a try while another thread holds the lock",
+    "timed": "acquire with a time limit + release",
+    "create": "a lock in a fresh shared mapping is made and unmade",
+    "open": "what has a name is opened and closed",
 }
 
 

@@ -1,5 +1,6 @@
 """The tables, once for the terminal and once for RESULTS.md."""
 import dataclasses
+import textwrap
 
 import samples as made
 from plan import LONG, OPERATIONS, OUTSIDE, P50, P99, RIVALS, SHORT, SUBJECT, Row
@@ -26,7 +27,8 @@ class Table:
         lines = ["  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths)))
                  for line in (self.header, *self.lines)]
         lines.insert(1, "-" * len(lines[0]))
-        return "\n".join([self.title, *([self.note] if self.note else []), "", *lines])
+        note = [textwrap.fill(line, WIDTH) for line in self.note.splitlines()]
+        return "\n".join([self.title, *note, "", *lines])
 
     def as_markdown(self):
         lines = [self.header, ["---"] + ["---:"] * (len(self.header) - 1), *self.lines]
@@ -118,7 +120,7 @@ def operation_tables(samples, rows):
             continue
         where = " on one processor" if pinned else ""
         header = ["lock", *(row.case for row in there)]
-        yield Table(f"Operations nobody waits for{where}: time", "Median time of one.", header,
+        yield Table(f"Operations nobody waits for{where}: time", "; ".join(f"{row.case}: {OPERATIONS[row.case]}" for row in there) + ".", header,
                     [[lock, *(time_of(median(samples, row, lock, "ns")) for row in there)] for lock in locks])
         yield Table(f"Operations nobody waits for{where}: heirlock / the other",
                     "Median of ratios of neighbouring runs ± half the interquartile range; below 1: heirlock is faster.", header,
