@@ -221,6 +221,7 @@ def obtain(options):
 
 def main():
     options = read_options()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         result, programs = obtain(options)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,14 +23,18 @@ from tables import BRIEF, LOCKS, TIME, WIDTH, all_tables, in_brief, plain, rate_
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = plan.Programs(pathlib.Path("operations"), pathlib.Path("parties"), pathlib.Path("python"), 700)
 
-# Each prints what the real one would. SLOW=LOCK has that lock take twice the time, FAIL=LOCK has its runs fail.
+# Each prints what the real one would. SLOW=LOCK has that lock take twice the time, FAIL=LOCK has its runs fail, HANG=PIPE has all
+# of them hang with the pipe open.
 COMMON = f"""#!{sys.executable} -IS
-import json, os, re, sys
+import json, os, re, sys, time
 COST = {{"heirlock": 10, "lockable": 11, "glibc-robust": 20, "glibc": 15, "std-recursive": 12, "std-recursive-timed": 12, "boost": 14,
         "sem": 13, "floor-cas-exchange": 9, "floor-syscall": 100, "floor-switch": 900, "python-rlock": 70}}
 def cost(lock, repetition=0):
     if os.environ.get("FAIL") == lock:
         sys.exit("no such luck")
+    if "HANG" in os.environ:
+        with open(os.environ["HANG"], "w"):
+            time.sleep(300)
     return COST[lock] * (1 + repetition / 1000) * (2 if os.environ.get("SLOW") == lock else 1)
 options = dict(zip(sys.argv[1:], sys.argv[2:]))
 """
@@ -373,6 +378,19 @@ class Bench(unittest.TestCase):
         self.assertEqual(status, 1, text)
         self.assertRegex(text, r"FAILED: kill, boost|FAILED: ping-pong, boost: found the exit status 1, expected 0: no such luck\n +again with: ")
         self.assertRegex(text, r"acquire with 2,000 locks held / with 1 +at most 1.1 +")
+
+    def test_a_signal_ends_what_is_under_way_and_leaves_no_results(self):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+            pipe, output = self.folder / f"pipe{status}", self.folder / f"output{status}"
+            os.mkfifo(pipe)
+            with subprocess.Popen([sys.executable, "-B", HERE / "bench.py", "--quick", "--programs", self.folder, "--output", output],
+                                  env={**os.environ, "HANG": str(pipe)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as driver:
+                with open(pipe, encoding="utf-8") as other_end:
+                    driver.send_signal(number)
+                    self.assertEqual(other_end.read(), "")  # the one that hung is gone
+                driver.communicate()
+            self.assertEqual(driver.returncode, status)
+            self.assertFalse(output.exists())
 
     def test_a_bad_option_is_refused_in_one_line_with_status_2(self):
         for bad in (["--seed", "x"], ["--rounds", "0"], ["--frob"], ["--from", "/nonexistent"]):
