@@ -122,7 +122,7 @@ def rows_of(groups):
 def measure(options, effort, programs, seed):
     groups, samples, display = plan.groups_of(effort, programs), Samples(), Display(sys.stderr)
     result = {"mode": "quick" if effort.is_quick else "full", "seed": seed,
-              "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "load": machine.load(),
+              "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "busy": machine.busy_processors(),
               "machine": machine.describe_machine(), "versions": machine.describe_versions(BUILT, ROOT)}
     print(f"ci/bench --seed {seed}: {len(rows_of(groups))} rows, {sum(map(len, groups))} measurements a round,"
           f" about {effort.minutes:g} minutes", flush=True)

@@ -29,8 +29,8 @@ def facts(result):
 
 def warnings(result):
     found = []
-    if result["load"] > 0.3:
-        found.append(f"WARNING: found {result['load']:.1f} processors busy at the start, expected an idle machine: the spread is large"
+    if result["busy"] > 0.2:
+        found.append(f"WARNING: found {result['busy']:.1f} processors busy at the start, expected an idle machine: the spread is large"
                      " and contended rows mean little")
     if result["failures"]:
         found.append(f"WARNING: {len(result['failures'])} measurements failed; they are missing above")
@@ -39,7 +39,7 @@ def warnings(result):
 
 def results_md(result, samples, rows, targets, charts):
     quick = " --quick" if result["mode"] == "quick" else ""
-    machine = {**result["machine"], "load at the start": f"{result['load']:.2f}"}
+    machine = {**result["machine"], "busy with other things at the start": f"{result['busy']:.1f} processors"}
     parts = [
         "# Results of the benchmarks",
         f"Measured on {result['began'][:10]} by `ci/bench{quick} --publish`: {facts(result)}.",
