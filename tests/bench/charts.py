@@ -1,0 +1,210 @@
+"""The charts, drawn by gnuplot as SVG. Each has one message, which is its title; a lock has the same colour in all of them."""
+import dataclasses
+import math
+import shutil
+import subprocess
+
+import samples as made
+from plan import OPERATIONS, OUTSIDE, P50, P99, SHORT, SUBJECT, Row
+from tables import in_order, load_name, locks_of
+from targets import against_best, contended
+
+# Colours that the colour-blind can tell apart (Okabe and Ito), and heirlock in the strongest.
+COLOURS = {"heirlock": "#d55e00", "lockable": "#e69f00", "glibc-robust": "#0072b2", "glibc": "#56b4e9", "boost": "#009e73",
+           "sem": "#cc79a7", "std-recursive": "#000000", "std-recursive-timed": "#777777", "python-rlock": "#999999",
+           "floor-cas-exchange": "#b8b8b8", "floor-syscall": "#c8c8c8", "floor-switch": "#d8d8d8"}
+OTHERS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SIZE = (900, 560)
+
+
+@dataclasses.dataclass
+class Line:
+    """Points (x, Estimate) of one lock."""
+    name: str
+    points: list
+
+
+@dataclasses.dataclass
+class Chart:
+    name: str    # of its file
+    title: str
+    note: str
+    x: str       # what the axis shows, and its unit
+    y: str
+    log_x: bool = False
+    log_y: bool = False  # y is a time, in nanoseconds
+    lines: list = dataclasses.field(default_factory=list)
+    bars: list = dataclasses.field(default_factory=list)  # (label, [(lock, Estimate)])
+    level: float = None  # a horizontal line, as at 1
+
+    @property
+    def is_empty(self):
+        return not any(line.points for line in self.lines) and not any(values for _, values in self.bars)
+
+    def script(self):
+        width, height = SIZE
+        title = quoted(f"{{/:Bold=16 {escaped(self.title)}}}\n{{/=12 {escaped(self.note)}}}")
+        commands = [f'set terminal svg size {width},{height} dynamic enhanced font "sans-serif,13" background "#ffffff"',
+                    f"set title {title}", f"set xlabel {quoted(escaped(self.x))}", f"set ylabel {quoted(escaped(self.y))}",
+                    "set bmargin 7.5", "set key at screen 0.5, 0.015 center bottom horizontal Left reverse", 'set grid ytics linecolor "#dddddd"', "set border 3",
+                    "set tics nomirror out"]
+        values = [estimate.high for _, estimate in self.all_points()] + [self.level or 0]
+        if self.log_y:
+            least = min(estimate.low for _, estimate in self.all_points() if estimate.low > 0)
+            low, high = least / 1.6, max(values) * 1.6
+            commands += ["set logscale y", f"set yrange [{low:.6g}:{high:.6g}]", "set mytics 1", time_ticks(low, high)]
+        else:
+            commands += [f"set yrange [0:{max(values) * 1.1 or 1:.6g}]", f'set format y "{"%.1s%c" if max(values) >= 1000 else "%g"}"']
+        return "\n".join([*commands, *(self.bar_commands() if self.bars else self.line_commands())]) + "\n"
+
+    def all_points(self):
+        for line in self.lines:
+            yield from line.points
+        for _, values in self.bars:
+            yield from values
+
+    def line_commands(self):
+        ticks = sorted({x for line in self.lines for x, _ in line.points})
+        data, plots = [], []
+        for number, line in enumerate(line for line in self.lines if line.points):
+            points = "\n".join(f"{x} {one.median:.8g} {one.low:.8g} {one.high:.8g}" for x, one in line.points)
+            data.append(f"$line{number} << EOD\n{points}\nEOD")
+            colour = COLOURS.get(line.name, OTHERS[number % len(OTHERS)])
+            style = f'linecolor "{colour}" pointtype {number % 15 + 4} pointsize 0.8'
+            plots.append(f"$line{number} using 1:2 with lines linewidth {3 if line.name == SUBJECT else 1.5} linecolor \"{colour}\" notitle")
+            plots.append(f"$line{number} using 1:2:3:4 with yerrorbars {style} title {quoted(escaped(line.name))}")
+        if self.level is not None:
+            plots.append(f'{self.level} with lines linecolor "#000000" dashtype 2 notitle')
+        commands = [x_ticks(ticks)]
+        if self.log_x:
+            commands.append("set logscale x 2")
+            commands.append(f"set xrange [{ticks[0] / 1.3:.6g}:{ticks[-1] * 1.3:.6g}]")
+        return [*data, *commands, "plot " + ", \\\n  ".join(plots)]
+
+    def bar_commands(self):
+        """Groups of bars side by side, each with its quartiles."""
+        locks = in_order({lock for _, values in self.bars for lock, _ in values})
+        wide = 0.85 / len(locks)
+        data, plots = [], []
+        for number, lock in enumerate(locks):
+            points = [(place + (number - (len(locks) - 1) / 2) * wide, dict(values)[lock])
+                      for place, (_, values) in enumerate(self.bars) if lock in dict(values)]
+            rows = "\n".join(f"{x:.4f} {one.median:.8g} {one.low:.8g} {one.high:.8g}" for x, one in points)
+            data.append(f"$bar{number} << EOD\n{rows}\nEOD")
+            colour = COLOURS.get(lock, OTHERS[number % len(OTHERS)])
+            plots.append(f'$bar{number} using 1:2:({wide:.4f}) with boxes linecolor "{colour}" title {quoted(escaped(lock))}')
+            plots.append(f'$bar{number} using 1:3:(0):($4-$3) with vectors nohead linecolor "#444444" notitle')
+        names = ", ".join(f"{quoted(escaped(label))} {place}" for place, (label, _) in enumerate(self.bars))
+        return [*data, "set style fill solid 0.9", "set xtics font \",11\"", f"set xtics ({names})", f"set xrange [-0.6:{len(self.bars) - 0.4}]",
+                "plot " + ", \\\n  ".join(plots)]
+
+
+def time_ticks(low, high):
+    """At 1, 2 and 5 where the axis is short, else at powers of 10."""
+    factors = (1, 2, 5) if high / low < 300 else (1,)
+    ticks = [factor * 10**power for power in range(-1, 12) for factor in factors if low <= factor * 10**power <= high]
+    return "set ytics (" + ", ".join(f'"{tick_name(tick)}" {tick:g}' for tick in ticks) + ")"
+
+
+def tick_name(nanoseconds):
+    size, unit = next((pair for pair in ((1e9, "s"), (1e6, "ms"), (1e3, "us")) if nanoseconds >= pair[0]), (1, "ns"))
+    return f"{nanoseconds / size:g} {unit}"
+
+
+def x_ticks(ticks):
+    return "set xtics (" + ", ".join(f'"{x:,}" {x}' for x in ticks) + ")"
+
+
+def quoted(text):
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def escaped(text):
+    """What gnuplot's enhanced text would take for markup."""
+    return "".join(f"\\{letter}" if letter in "_^@&~{}" else letter for letter in text)
+
+
+def all_charts(samples, rows):
+    charts = [operations_chart(samples, rows), held_chart(samples, rows), *contended_charts(samples, rows),
+              latency_chart(samples, rows, "ping-pong", "hand-over", "How long a hand-over from one process to another takes"),
+              latency_chart(samples, rows, "kill", "kill", "How soon the heir runs after the owner was killed")]
+    return [chart for chart in charts if not chart.is_empty]
+
+
+def estimates(samples, row, metric):
+    """Of all locks that were measured; what is not above 0 has no place on a logarithmic axis."""
+    found = [(lock, samples.estimate(row.name, lock, metric)) for lock in locks_of(samples, [row])]
+    return [(lock, one) for lock, one in found if one and one.median > 0 and math.isfinite(one.median)]
+
+
+def operations_chart(samples, rows):
+    there = [Row(case) for case in OPERATIONS if Row(case) in rows]
+    return Chart("operations", "What an operation costs that nobody waits for", "median and quartiles; less is better", "",
+                 "time of one operation", log_y=True,
+                 bars=[(row.case, estimates(samples, row, "ns")) for row in there])
+
+
+def held_chart(samples, rows):
+    there = [row for row in rows if row.case == "held" and not row.pinned]
+    return Chart("held", "Acquire + release while other locks are held", "median and quartiles; flat is good", "locks held", "time [ns]",
+                 log_x=True, lines=by_lock(samples, there, "ns", lambda row: row.held))
+
+
+def contended_charts(samples, rows):
+    what = (("operations_per_second", "throughput", "What all together get done", "operations a second", False),
+            ("cpu_ns_per_operation", "cpu", "CPU time that an operation costs", "CPU time per operation", True),
+            ("syscalls_per_operation", "system-calls", "System calls that an operation costs", "system calls per operation", False),
+            ("fairness", "fairness", "How fair it is", "least share / largest share", False),
+            ("wait_p99_ns", "waiting", "How long the unlucky wait", "99th percentile of waiting time", True))
+    for kind in ("processes", "threads"):
+        there = [row for row in contended(rows, kind) if not row.pinned]
+        reference = [row for row in there if (row.section, row.outside) == (SHORT, 0)]
+        yield Chart(f"contended-{kind}", f"Throughput: heirlock / the best of glibc robust and Boost, {kind}",
+                    f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, +work: {OUTSIDE} ns outside",
+                    kind, "ratio", log_x=True, level=1, lines=ratio_lines(samples, there))
+        for metric, name, title, axis, is_log in what:
+            yield Chart(f"{name}-{kind}", f"{title}, {kind}", f"median and quartiles; critical section of {SHORT} ns, no work outside",
+                        kind, axis, log_x=True, log_y=is_log,
+                        lines=by_lock(samples, reference, metric, lambda row: row.parties))
+
+
+def ratio_lines(samples, rows):
+    lines = []
+    for section, outside in sorted({(row.section, row.outside) for row in rows}, key=lambda load: load[::-1]):
+        points = [(row.parties, made.estimate(against_best(samples, row).values())) for row in rows
+                  if (row.section, row.outside) == (section, outside)]
+        lines.append(Line(load_name(section, outside), sorted((point for point in points if point[1]), key=lambda point: point[0])))
+    return lines
+
+
+def by_lock(samples, rows, metric, x):
+    lines = {}
+    for row in sorted(rows, key=x):
+        for lock in locks_of(samples, [row]):
+            one = samples.estimate(row.name, lock, metric)
+            if one:
+                lines.setdefault(lock, []).append((x(row), one))
+    return [Line(lock, points) for lock, points in lines.items()]
+
+
+def latency_chart(samples, rows, case, name, title):
+    there = [row for row in rows if row.case == case]
+    bars = []
+    for row in there:
+        where = {"": "", "same": "one processor", "apart": "two processors"}[row.pinned]
+        for metrics, words in ((P50, "median"), (P99, "99th percentile")):
+            bars.append((f"{words}\n{where}".strip(), estimates(samples, row, metrics[case])))
+    return Chart(name, title, "median and quartiles of the rounds; less is better", "", "time", log_y=True, bars=bars)
+
+
+def draw(charts, folder):
+    """Writes NAME.svg for each. Returns what went wrong, or None."""
+    if not shutil.which("gnuplot"):
+        return "found no gnuplot, expected one to draw the charts; install gnuplot-nox"
+    folder.mkdir(parents=True, exist_ok=True)
+    for chart in charts:
+        done = subprocess.run(["gnuplot"], input=chart.script(), capture_output=True, text=True, check=False)
+        if done.returncode != 0 or "</svg>" not in done.stdout:
+            return f"gnuplot could not draw {chart.name}: {done.stderr.strip()}"
+        (folder / f"{chart.name}.svg").write_text(done.stdout, encoding="utf-8")
+    return None

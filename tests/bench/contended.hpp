@@ -1,0 +1,272 @@
+// Many parties and one lock.
+#ifndef HEIRLOCK_TESTS_BENCH_CONTENDED_HPP
+#define HEIRLOCK_TESTS_BENCH_CONTENDED_HPP
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/histogram.hpp"
+#include "bench/json.hpp"
+#include "bench/locks.hpp"
+#include "bench/options.hpp"
+#include "bench/party.hpp"
+#include "bench/system_calls.hpp"
+#include "bench/work.hpp"
+
+namespace bench {
+
+// System calls are counted after the measured time, since that makes them a little slower.
+enum class Phase : std::uint32_t { warm_up, measured, counted, over };
+
+// What a party writes, on cache lines of its own.
+struct alignas(128) Account {
+  std::atomic<std::uint64_t> operations{0};
+  std::uint64_t counted_operations = 0;
+  std::uint64_t system_calls = 0;
+  Nanoseconds longest_wait = 0;
+  Histogram waits;
+};
+
+// Written by the audience, and seldom: the parties read it each time, which costs them next to nothing.
+struct Stage {
+  alignas(128) std::atomic<Phase> phase{Phase::warm_up};
+  std::atomic<std::uint32_t> tick{0};
+  alignas(128) Signal ready, begin;
+  // Under the lock: what a critical section is for. If the lock lets two in, increments are lost.
+  alignas(128) volatile std::uint64_t guarded = 0;
+};
+
+// Which acquires are timed: one of 16 on the average, since two looks at the clock take longer than a fast
+// acquire; at random, so that no rhythm of the parties decides which.
+class Sample {
+ public:
+  explicit Sample(int index) : random_(static_cast<std::uint32_t>(index) * 2654435761U + 1) {}
+  bool takes_next() noexcept {
+    if (--gap_ > 0) return false;
+    random_ ^= random_ << 13;
+    random_ ^= random_ >> 17;
+    random_ ^= random_ << 5;
+    gap_ = 1 + random_ % 31;
+    return true;
+  }
+
+ private:
+  std::uint32_t random_;
+  std::uint32_t gap_ = 1;
+};
+
+// A clock that ticks every few milliseconds and costs its reader nothing. It finds the long waits of all
+// acquires, of which a sample would miss the longest.
+class Ticks {
+ public:
+  static constexpr Nanoseconds period = 4 * millisecond;
+
+  Ticks(Stage& stage, Nanoseconds at_most)
+      : stage_(stage), moments_(static_cast<std::size_t>(at_most / period) + 1) {}
+
+  void tick() {
+    if (last_ + 1 == moments_.size()) return;
+    moments_[++last_] = now();
+    stage_.tick.store(last_, std::memory_order_release);
+  }
+  /// The least that it can have been from a moment after tick `before` until one after tick `after`.
+  Nanoseconds least_between(std::uint32_t before, std::uint32_t after) const {
+    return moments_[after] - moments_[before + 1];
+  }
+
+ private:
+  Stage& stage_;
+  const Shared<Nanoseconds> moments_;
+  std::uint32_t last_ = 0;
+};
+
+// What all do.
+struct Load {
+  const Work section, outside;
+  const Ticks& ticks;
+  const SystemCallTracepoint& system_calls;
+};
+
+template <class Lock>
+class Contender {
+ public:
+  Contender(Lock& lock, Stage& stage, Account& account, const Load& load, int index)
+      : lock_(lock), stage_(stage), account_(account), load_(load), sample_(index) {}
+
+  void run() {
+    stage_.ready.increment();
+    stage_.begin.wait_for(1);
+    repeat_while(Phase::warm_up, [this] { operate(); });
+    repeat_while(Phase::measured, [this] { sample_.takes_next() ? operate_timed() : operate(); });
+    const std::uint64_t before = operations_;
+    const SystemCallCount calls(load_.system_calls);
+    repeat_while(Phase::counted, [this] { operate(); });
+    account_.system_calls = calls.read();
+    account_.counted_operations = operations_ - before;
+  }
+
+ private:
+  template <class Operation>
+  void repeat_while(Phase phase, Operation operation) {
+    while (stage_.phase.load(std::memory_order_relaxed) == phase) {
+      operation();
+      account_.operations.store(++operations_, std::memory_order_relaxed);
+      load_.outside();
+    }
+  }
+
+  void operate() {
+    operate([] {});
+  }
+  void operate_timed() {
+    Nanoseconds inside = 0;
+    const Nanoseconds before = now();
+    operate([&] { inside = now(); });
+    account_.waits.add(inside - before);
+  }
+  template <class Arrival>
+  void operate(Arrival arrive) {
+    const std::uint32_t before = stage_.tick.load(std::memory_order_relaxed);
+    std::uint32_t inside = 0;
+    under(lock_, [&] {
+      arrive();
+      inside = stage_.tick.load(std::memory_order_acquire);
+      stage_.guarded = stage_.guarded + 1;
+      load_.section();
+    });
+    if (inside > before + 1)
+      account_.longest_wait = std::max(account_.longest_wait, load_.ticks.least_between(before, inside));
+  }
+
+  Lock& lock_;
+  Stage& stage_;
+  Account& account_;
+  const Load& load_;
+  Sample sample_;
+  std::uint64_t operations_ = 0;
+};
+
+// How far all have come at one moment.
+struct Standing {
+  Nanoseconds moment;
+  Nanoseconds processor_time;
+  std::vector<std::uint64_t> operations;
+};
+
+class Audience {
+ public:
+  Audience(const Parties& parties, const Shared<Account>& accounts, Ticks& ticks)
+      : parties_(parties), accounts_(accounts), ticks_(ticks) {}
+
+  void wait(Nanoseconds duration) const {
+    const Nanoseconds end = now() + duration;
+    for (Nanoseconds moment = now(); moment < end; moment = now()) {
+      ticks_.tick();
+      sleep_until(std::min(moment + Ticks::period, end));
+    }
+  }
+
+  Standing look() const {
+    Standing standing{now(), parties_.processor_time(), {}};
+    for (std::size_t i = 0; i < accounts_.size(); ++i) standing.operations.push_back(accounts_[i].operations);
+    return standing;
+  }
+
+ private:
+  const Parties& parties_;
+  const Shared<Account>& accounts_;
+  Ticks& ticks_;
+};
+
+inline double ratio(double a, double b) {
+  return b > 0 ? a / b : NAN;
+}
+
+inline Json report(const Options& options, const Load& load, const Standing& begin, const Standing& end,
+                   const Shared<Account>& accounts) {
+  Histogram waits;
+  std::uint64_t operations = 0, counted_operations = 0, system_calls = 0;
+  std::uint64_t fewest = UINT64_MAX, most = 0;
+  Nanoseconds longest_wait = 0;
+  for (std::size_t i = 0; i < accounts.size(); ++i) {
+    const std::uint64_t share = end.operations[i] - begin.operations[i];
+    operations += share;
+    fewest = std::min(fewest, share);
+    most = std::max(most, share);
+    waits.add(accounts[i].waits);
+    longest_wait = std::max(longest_wait, accounts[i].longest_wait);
+    counted_operations += accounts[i].counted_operations;
+    system_calls += accounts[i].system_calls;
+  }
+  const auto all = static_cast<double>(operations);
+  const auto nanoseconds = static_cast<double>(end.moment - begin.moment);
+  const auto processor_time = static_cast<double>(end.processor_time - begin.processor_time);
+  const std::string& refusal = load.system_calls.refusal();
+  const double calls = refusal.empty() ? static_cast<double>(system_calls) : NAN;
+
+  Json values;
+  values.number("operations_per_second", ratio(all * static_cast<double>(second), nanoseconds))
+      .number("cpu_ns_per_operation", ratio(processor_time, all))
+      .number("syscalls_per_operation", ratio(calls, static_cast<double>(counted_operations)))
+      .number("fairness", ratio(static_cast<double>(fewest), static_cast<double>(most)))
+      .number("wait_p50_ns", waits.quantile(0.5))
+      .number("wait_p99_ns", waits.quantile(0.99))
+      .number("wait_max_ns", std::fmax(waits.longest(), static_cast<double>(longest_wait)));
+  Json json;
+  json.text("case", "contended")
+      .text("lock", options.lock)
+      .text("kind", in_words(options.kind))
+      .whole("parties", options.parties)
+      .whole("section", options.section)
+      .whole("outside", options.outside)
+      .flag("pinned", options.pinned != Pinned::no)
+      .number("seconds", nanoseconds / static_cast<double>(second))
+      .whole("operations", static_cast<std::int64_t>(operations))
+      .whole("waits_timed", static_cast<std::int64_t>(waits.count()));
+  if (!refusal.empty()) json.text("no_syscalls_because", refusal);
+  return json.object("values", values);
+}
+
+template <class Lock>
+Json contended(const Options& options) {
+  const auto time = static_cast<Nanoseconds>(options.seconds * static_cast<double>(second));
+  Locks<Lock> lock;
+  const Shared<Stage> stage;
+  const Shared<Account> accounts(static_cast<std::size_t>(options.parties));
+  const Nanoseconds warm_up = std::max(time / 10, 20 * millisecond);
+  const Nanoseconds counted = std::max(time / 5, 20 * millisecond);
+  Ticks ticks(*stage, warm_up + time + counted);
+  const SystemCallTracepoint system_calls;
+  const double speed = options.steps_per_microsecond;
+  const Load load{Work(options.section, speed), Work(options.outside, speed), ticks, system_calls};
+  Parties parties(options.kind, options.parties, [&](int index) {
+    place(options.pinned, index);
+    Contender<Lock>(lock[0], *stage, accounts[static_cast<std::size_t>(index)], load, index).run();
+  });
+  const Audience audience(parties, accounts, ticks);
+
+  stage->ready.wait_for(static_cast<std::uint32_t>(options.parties));
+  stage->begin.set(1);
+  audience.wait(warm_up);
+  const Standing begin = audience.look();
+  stage->phase = Phase::measured;
+  audience.wait(time);
+  const Standing end = audience.look();
+  stage->phase = Phase::counted;
+  audience.wait(counted);
+  stage->phase = Phase::over;
+  parties.join();
+
+  std::uint64_t operations = 0;
+  for (std::size_t i = 0; i < accounts.size(); ++i) operations += accounts[i].operations;
+  if (stage->guarded != operations)
+    fail("found increments lost that were made under the lock, expected it to let in one party at a time");
+  return report(options, load, begin, end, accounts);
+}
+
+}  // namespace bench
+#endif

@@ -1,0 +1,70 @@
+#include "bench/contended.hpp"
+
+#include <gtest/gtest.h>
+
+namespace bench {
+namespace {
+
+// Spec: bench.longest-wait
+TEST(Ticks, a_wait_is_never_said_to_have_been_longer) {
+  const Shared<Stage> stage;
+  Ticks ticks(*stage, 10 * Ticks::period);
+  const auto let_time_pass = [] {
+    for (const Nanoseconds start = now(); now() - start < 100'000;) continue;
+  };
+  ticks.tick();
+  let_time_pass();
+  const Nanoseconds begin = now();
+  const std::uint32_t before = stage->tick;
+  for (int i = 0; i < 3; ++i) {
+    let_time_pass();
+    ticks.tick();
+  }
+  const std::uint32_t after = stage->tick;
+  EXPECT_LE(ticks.least_between(before, after), now() - begin);
+  EXPECT_GE(ticks.least_between(before, after), 200'000);
+}
+
+// Spec: bench.longest-wait
+TEST(Ticks, the_last_one_stays_the_last_when_a_run_takes_longer) {
+  const Shared<Stage> stage;
+  Ticks ticks(*stage, 2 * Ticks::period);
+  for (int i = 0; i < 10; ++i) ticks.tick();
+  EXPECT_EQ(stage->tick, 2U);
+}
+
+// Spec: bench.longest-wait
+TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
+  Locks<Heirlock> lock;
+  const Shared<Stage> stage;
+  const Shared<Account> account;
+  Ticks ticks(*stage, 10 * Ticks::period);
+  const SystemCallTracepoint system_calls;
+  const Load load{Work(0, 1), Work(0, 1), ticks, system_calls};
+  lock[0].acquire();
+  Parties party(Kind::processes, 1,
+                [&](int) { Contender<Heirlock>(lock[0], *stage, *account, load, 0).run(); });
+  stage->ready.wait_for(1);
+  stage->begin.set(1);
+  wait_until_asleep(party.process(0));
+  for (int i = 0; i < 3; ++i) {
+    ticks.tick();
+    sleep_until(now() + 10 * millisecond);
+  }
+  stage->phase = Phase::over;
+  lock[0].release();
+  party.join();
+  EXPECT_EQ(account->waits.count(), 0U);
+  EXPECT_GE(account->longest_wait, 20 * millisecond);
+}
+
+// Spec: bench.longest-wait
+TEST(Sample, one_of_16_is_taken) {
+  Sample sample(3);
+  int taken = 0;
+  for (int i = 0; i < 160'000; ++i) taken += sample.takes_next();
+  EXPECT_NEAR(taken, 10'000, 500);
+}
+
+}  // namespace
+}  // namespace bench

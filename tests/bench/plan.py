@@ -1,0 +1,197 @@
+"""What is measured: rows, the locks that take part in each, and the commands that measure them."""
+import dataclasses
+import json
+import pathlib
+import sys
+
+SHORT, LONG = 100, 10_000  # critical sections, in nanoseconds
+OUTSIDE = 1_000            # work outside, in nanoseconds
+PARTIES = (2, 4, 8, 16, 32, 64)
+HELD = (1, 10, 100, 1000, 2000)
+
+SUBJECT = "heirlock"
+RIVALS = ("glibc-robust", "boost")  # what contended throughput is held against, in every row
+ALL_SHARED = ("heirlock", "lockable", "glibc-robust", "glibc", "boost", "sem")
+ROBUST_LOCKS = ("heirlock", "lockable", "glibc-robust")
+LOCKS_IN_MEMORY = {"lockable": 30_000}  # each has a mapping of its own, of which Linux gives a process 65,530
+P50 = {"ping-pong": "handover_p50_ns", "kill": "heir_p50_ns"}
+P99 = {"ping-pong": "handover_p99_ns", "kill": "heir_p99_ns"}
+PYTHON_CASES = ("pair", "nested")
+
+OPERATIONS = {
+    "pair": "acquire + release",
+    "nested": "the same by the owner",
+    "try-held": "a try while another thread holds the lock",
+    "timed": "acquire with a time limit + release",
+    "create": "a lock in a fresh shared mapping is made and unmade",
+    "open": "what has a name is opened and closed",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What is compared: every lock of a row is measured under the same conditions, next to the others."""
+    case: str
+    kind: str = ""    # processes or threads
+    parties: int = 0
+    section: int = 0
+    outside: int = 0
+    held: int = 0
+    pinned: str = ""  # "" (the system chooses the processor), pinned, same or apart
+
+    @property
+    def name(self):
+        parts = [self.case]
+        if self.held:
+            parts.append(f"{self.held} held")
+        if self.kind:
+            parts.append(f"{self.parties} {self.kind}")
+            parts.append(f"section {self.section} ns")
+            parts.append(f"outside {self.outside} ns")
+        if self.pinned:
+            parts.append({"same": "on one processor", "apart": "on two processors"}.get(self.pinned, self.pinned))
+        return ", ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One run of one program, which gives samples of one or several locks and rows."""
+    rows: tuple
+    command: tuple
+    read: object            # of what the program printed: yields (row, lock, repetition, values)
+    what: str               # the lock, for people
+    once: bool = False      # what does not vary
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    operations: pathlib.Path
+    parties: pathlib.Path
+    python: pathlib.Path
+    speed: float  # steps of work a microsecond, the same for all runs
+
+
+SECONDS_OF_CONTENTION = 0.15
+SECONDS_OF_OPERATION = 0.02
+REPETITIONS = 3
+KILLS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Effort:
+    """Which rows are measured. Rounds are repeated for as long as there is time."""
+    minutes: float
+    is_quick: bool
+
+    @property
+    def held(self):
+        return (HELD[0], HELD[-1]) if self.is_quick else HELD
+
+
+FULL = Effort(15, False)
+QUICK = Effort(2, True)
+
+LEFT_OUT_OF_QUICK = (
+    "--quick leaves out: everything pinned; of the contended rows all but 2, 8 and 64 processes and 2 and 8 threads, and"
+    " with work outside all but 8 processes; of the locks in contended rows all but heirlock, glibc-robust and boost; 10, 100"
+    " and 1,000 held locks. What it measures, it measures as the full run does, in fewer rounds.")
+
+
+def contended_rows(effort):
+    """Row by row with the locks that take part."""
+    if effort.is_quick:
+        rows = [Row("contended", "processes", parties, section) for parties in (2, 8, 64) for section in (0, SHORT, LONG)]
+        rows += [Row("contended", "processes", 8, SHORT, OUTSIDE)]
+        rows += [Row("contended", "threads", parties, SHORT) for parties in (2, 8)]
+        return {row: (SUBJECT, *RIVALS) for row in rows}
+    rows = {}
+    for kind in ("processes", "threads"):
+        everyone = ALL_SHARED if kind == "processes" else (*ALL_SHARED, "std-recursive")
+        for parties in PARTIES:
+            for section in (0, SHORT, LONG):
+                for outside in (0, OUTSIDE):
+                    is_reference = section == SHORT and outside == 0
+                    rows[Row("contended", kind, parties, section, outside)] = everyone if is_reference else (SUBJECT, *RIVALS)
+            rows[Row("contended", kind, parties, SHORT, 0, pinned="pinned")] = (SUBJECT, *RIVALS)
+    return rows
+
+
+def groups_of(effort, programs):
+    """The measurements, in groups: those of a group are compared with each other, and so made next to each other."""
+    groups = []
+    for pinned in ("", "pinned") if not effort.is_quick else ("",):
+        for case in OPERATIONS:
+            group = [operation(programs.operations, case, (Row(case, pinned=pinned),), pinned)]
+            if case in PYTHON_CASES:
+                group.append(python(programs.python, Row(case, pinned=pinned), pinned))
+            groups.append(group)
+        rows = tuple(Row("held", held=count, pinned=pinned) for count in effort.held)
+        groups.append([operation(programs.operations, "held", rows, pinned)])
+    for row, locks in contended_rows(effort).items():
+        groups.append([contended(programs, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
+    fair = Row("fairness", "processes", 8, SHORT)
+    fair_locks = (SUBJECT, *RIVALS) if effort.is_quick else ALL_SHARED
+    groups.append([contended(programs, fair, lock, 1) for lock in fair_locks])
+    for pinned in ("", "same", "apart") if not effort.is_quick else ("",):
+        row = Row("ping-pong", pinned=pinned)
+        options = ("--processes", "2", *(("--pinned", pinned) if pinned else ()))
+        floor = Measurement((row,), (programs.parties, "floor-switch", *options), lambda text, row=row: read_objects(text, row), "floor-switch")
+        groups.append([floor, *(party(programs.parties, row, lock, *options) for lock in ALL_SHARED)])
+    groups.append([party(programs.parties, Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
+    groups.append([party(programs.parties, Row("memory"), lock, "--locks", str(LOCKS_IN_MEMORY.get(lock, 1_000_000)), once=True)
+                   for lock in ALL_SHARED])
+    return groups
+
+
+def operation(program, case, rows, pinned):
+    """Google Benchmark measures all locks of a case in one process, their repetitions in random order."""
+    filters = {"held": "|".join(f"^held/[^/]+/{row.held}(/|$)" for row in rows), "pair": "^(pair|floor)/"}.get(case, f"^{case}/")
+    command = (program, f"--benchmark_filter={filters}", f"--benchmark_repetitions={REPETITIONS}",
+               "--benchmark_enable_random_interleaving=true", f"--benchmark_min_time={SECONDS_OF_OPERATION:g}",
+               "--benchmark_format=json", *(("--pinned",) if pinned else ()))
+    return Measurement(rows, command, lambda text: read_operations(text, rows), "all locks")
+
+
+def python(program, row, pinned):
+    """Every lock that Python has; heirlock from Python will be among them, as heirlock-python, once it has such an interface."""
+    command = (sys.executable, "-B", program, row.case, "--repetitions", str(REPETITIONS), "--seconds", f"{SECONDS_OF_OPERATION:g}",
+               *(("--pinned",) if pinned else ()))
+    return Measurement((row,), command, lambda text: read_objects(text, row), "python-rlock")
+
+
+def contended(programs, row, lock, seconds):
+    options = [f"--{row.kind}", str(row.parties), "--section", str(row.section), "--outside", str(row.outside),
+               "--speed", f"{programs.speed:g}", "--seconds", f"{seconds:g}"]
+    if row.pinned:
+        options.append("--pinned")
+    return Measurement((row,), (programs.parties, "contended", "--lock", lock, *options), lambda text: read_objects(text, row), lock)
+
+
+def party(program, row, lock, *options, once=False):
+    return Measurement((row,), (program, row.case, "--lock", lock, *options), lambda text: read_objects(text, row), lock,
+                       once=once)
+
+
+def read_operations(text, rows):
+    """Google Benchmark's JSON; a benchmark is named CASE/LOCK or held/LOCK/N. Floors are measured beside the pairs."""
+    nanoseconds = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+    for result in json.loads(text)["benchmarks"]:
+        if result.get("run_type") == "aggregate":
+            continue
+        if result.get("error_occurred"):
+            raise ValueError(f"{result['name']}: {result.get('error_message')}")
+        case, lock, *arguments = result["run_name"].split("/")
+        held = int(arguments[0]) if case == "held" else 0
+        row = next(row for row in rows if (row.case, row.held) == ("pair" if case == "floor" else case, held))
+        yield row, lock, result.get("repetition_index", 0), {"ns": result["real_time"] * nanoseconds[result["time_unit"]]}
+
+
+def read_objects(text, row):
+    """One JSON object a line, each of one lock and one repetition."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("found no output, expected a JSON object")
+    for line in lines:
+        result = json.loads(line)
+        reasons = {name: reason for name, reason in result.items() if name.endswith("_because")}
+        yield row, result["lock"], result.get("repetition", 0), {**result["values"], **reasons}

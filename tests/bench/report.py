@@ -1,0 +1,70 @@
+"""What a person gets to read: the terminal's text, and RESULTS.md."""
+import textwrap
+
+from tables import WIDTH, all_tables, remarks, target_table
+
+
+def unavailable(samples):
+    """Why some values are missing, as the programs say."""
+    reasons = {}
+    for record in samples.records:
+        for name, text in record["values"].items():
+            if isinstance(text, str):
+                reasons[text] = f"{name.replace('_', ' ')}: {text}"
+    return list(reasons.values())
+
+
+def terminal(result, samples, rows, targets):
+    parts = [table.as_text() for table in all_tables(samples, rows)]
+    parts.append(target_table(targets).as_text())
+    notes = remarks(targets) + unavailable(samples) + warnings(result)
+    notes.append(f"{facts(result)}. Ratios: median of those of neighbouring runs ± half of their interquartile range.")
+    parts.append("\n".join(textwrap.fill(note, WIDTH, subsequent_indent="  ") for note in notes))
+    return "\n\n".join(parts)
+
+
+def facts(result):
+    return f"{result['rounds']} rounds in {result['seconds'] / 60:.1f} minutes, seed {result['seed']}"
+
+
+def warnings(result):
+    found = []
+    if result["busy"] > 0.2:
+        found.append(f"WARNING: found {result['busy']:.1f} processors busy at the start, expected an idle machine: the spread is large"
+                     " and contended rows mean little")
+    if result["failures"]:
+        found.append(f"WARNING: {len(result['failures'])} measurements failed; they are missing above")
+    return found
+
+
+def results_md(result, samples, rows, targets, charts):
+    quick = " --quick" if result["mode"] == "quick" else ""
+    machine = {**result["machine"], "busy with other things at the start": f"{result['busy']:.1f} processors"}
+    parts = [
+        "# Results of the benchmarks",
+        f"Measured on {result['began'][:10]} by `ci/bench{quick} --publish`: {facts(result)}.",
+        "Values are medians. A ratio is taken between runs that stood next to each other in time, in each round anew, so that what"
+        " slows the machine slows both; shown are the median of these ratios and, after ±, half of their interquartile range. All"
+        " locks are used as their documentation says, recursive and in shared memory but `std-recursive`, which is"
+        " `std::recursive_mutex` in one process, and `sem`, which does not nest.",
+        *(f"**{text}**" for text in warnings(result)),
+        "## Targets",
+        markdown_of(target_table(targets)),
+        "\n".join(f"- {note}" for note in remarks(targets) + unavailable(samples)),
+        "## Charts",
+        "\n\n".join(f"![{chart.title}](charts/{chart.name}.svg)" for chart in charts) or "None: gnuplot was missing.",
+        "## Tables",
+        *(table.as_markdown() for table in all_tables(samples, rows)),
+        "## Machine and versions",
+        "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in {**machine, **result["versions"]}.items())]),
+        "## How to repeat it",
+        "On an idle machine; takes 15 minutes, or 2 with `--quick`, and the time to build. What it needs it installs with apt.\n\n"
+        f"```\nci/bench{quick} --seed {result['seed']}    # prints these tables; the measurements in the same order\n"
+        f"ci/bench{quick} --publish    # writes this file and its charts anew\n"
+        "ci/bench --check    # fails when a ratio against the peers is worse than in bounds.json by more than noise\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown_of(table):
+    return table.as_markdown().split("\n\n", 1)[1]

@@ -1,0 +1,169 @@
+"""What heirlock is to reach, and what it may not fall behind: each a ratio of values measured in one run."""
+import dataclasses
+import datetime
+import json
+
+import samples as made
+from plan import P50, RIVALS, SHORT, SUBJECT, Row
+
+AT_MOST, AT_LEAST = "at most", "at least"
+ROBUST = "glibc-robust"
+
+
+@dataclasses.dataclass(frozen=True)
+class Quotient:
+    """A ratio for each moment at which what it needs was measured."""
+    name: str
+    sense: str
+    series: dict
+    rows: tuple = ()
+
+    @property
+    def estimate(self):
+        return made.estimate(self.series.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    name: str
+    sense: str
+    limit: float
+    reached: made.Estimate = None
+    remark: str = ""
+
+    @property
+    def verdict(self):
+        if self.reached is None:
+            return "not measured"
+        is_met = self.reached.median <= self.limit if self.sense == AT_MOST else self.reached.median >= self.limit
+        return "reached" if is_met else "MISSED"
+
+
+def against(samples, row, lock, peer, metric="ns"):
+    return made.ratios(samples.series(row.name, lock, metric), samples.series(row.name, peer, metric))
+
+
+def against_best(samples, row, metric="operations_per_second"):
+    best = made.best_of([samples.series(row.name, peer, metric) for peer in RIVALS])
+    return made.ratios(samples.series(row.name, SUBJECT, metric), best)
+
+
+def held_ratio(samples, lock, many=2000, few=1, pinned=""):
+    return made.ratios(samples.series(Row("held", held=many, pinned=pinned).name, lock, "ns"),
+                       samples.series(Row("held", held=few, pinned=pinned).name, lock, "ns"))
+
+
+def contended(rows, kind=None):
+    return [row for row in rows if row.case == "contended" and kind in (None, row.kind)]
+
+
+def targets(samples, rows):
+    pair, nested = Row("pair"), Row("nested")
+    processes = contended(rows, "processes")
+    return [
+        Target("uncontended pair / floor of one CAS + one exchange", AT_MOST, 1.3,
+               made.estimate(against(samples, pair, SUBJECT, "floor-cas-exchange").values())),
+        Target("uncontended pair / glibc recursive robust shared", AT_MOST, 0.6,
+               made.estimate(against(samples, pair, SUBJECT, ROBUST).values())),
+        Target("uncontended pair / std::recursive_mutex", AT_MOST, 1.0,
+               made.estimate(against(samples, pair, SUBJECT, "std-recursive").values())),
+        Target("nested pair / glibc recursive robust shared", AT_MOST, 0.15,
+               made.estimate(against(samples, nested, SUBJECT, ROBUST).values())),
+        Target("Lockable::locked / ReentrantLock pair", AT_MOST, 1.1,
+               made.estimate(against(samples, pair, "lockable", SUBJECT).values())),
+        worst_row(samples, processes),
+        Target("contended throughput, geometric mean of these rows", AT_LEAST, 1.5,
+               made.estimate(made.geometric_mean_of([against_best(samples, row) for row in processes]).values())),
+        Target("CPU per operation, contended / glibc robust (geometric mean)", AT_MOST, 0.8,
+               made.estimate(made.geometric_mean_of(
+                   [against(samples, row, SUBJECT, ROBUST, "cpu_ns_per_operation") for row in processes]).values())),
+        Target("fairness min/max share, 8 processes, 1 s", AT_LEAST, 0.5,
+               samples.estimate(Row("fairness", "processes", 8, SHORT).name, SUBJECT, "fairness")),
+        Target("SIGKILL to heir running / glibc robust (p50)", AT_MOST, 1.0,
+               made.estimate(against(samples, Row("kill"), SUBJECT, ROBUST, P50["kill"]).values())),
+        Target("acquire with 2,000 locks held / with 1", AT_MOST, 1.1, made.estimate(held_ratio(samples, SUBJECT).values())),
+        Target("from Python / multiprocessing.RLock", AT_MOST, 1.0,
+               made.estimate(against(samples, pair, "heirlock-python", "python-rlock").values()),
+               "heirlock has no interface to Python yet"),
+    ]
+
+
+def worst_row(samples, rows):
+    """The row of least throughput against the best rival."""
+    estimates = {row: made.estimate(against_best(samples, row).values()) for row in rows}
+    estimates = {row: estimate for row, estimate in estimates.items() if estimate}
+    name = "contended throughput / best of glibc robust, Boost: worst row"
+    if not estimates:
+        return Target(name, AT_LEAST, 1.0)
+    worst = min(estimates, key=lambda row: estimates[row].median)
+    below = sum(estimate.median < 1 for estimate in estimates.values())
+    return Target(name, AT_LEAST, 1.0, estimates[worst], f"{worst.name}; {below} of {len(estimates)} rows below 1.0")
+
+
+def guarded(samples, rows):
+    """The ratios against the peers that --check watches, of all rows that were measured and are not pinned."""
+    found = []
+    for row in rows:
+        if row.pinned or row.case in ("memory", "fairness"):
+            continue
+        if row.case == "contended":
+            found.append(Quotient(f"{row.name}: throughput of heirlock / best of glibc-robust, boost", AT_LEAST,
+                                  against_best(samples, row), (row,)))
+            found.append(Quotient(f"{row.name}: CPU time of heirlock / glibc-robust", AT_MOST,
+                                  against(samples, row, SUBJECT, ROBUST, "cpu_ns_per_operation"), (row,)))
+        else:
+            metric = P50.get(row.case, "ns")
+            for peer in (ROBUST, "floor-cas-exchange", "std-recursive"):
+                found.append(Quotient(f"{row.name}: heirlock / {peer}", AT_MOST, against(samples, row, SUBJECT, peer, metric), (row,)))
+            found.append(Quotient(f"{row.name}: lockable / heirlock", AT_MOST, against(samples, row, "lockable", SUBJECT, metric),
+                                  (row,)))
+    held = (Row("held", held=2000), Row("held", held=1))
+    if all(row in rows for row in held):
+        found.append(Quotient("heirlock with 2000 held / with 1", AT_MOST, held_ratio(samples, SUBJECT), held))
+    return [quotient for quotient in found if quotient.series]
+
+
+ROUNDING = 0.0001  # bounds are written with four digits
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgement:
+    quotient: Quotient
+    bound: float
+    noise: float  # of the run that set the bound and of this one, together
+
+    @property
+    def excess(self):
+        found = self.quotient.estimate.median
+        return found - self.bound if self.quotient.sense == AT_MOST else self.bound - found
+
+    @property
+    def is_worse(self):
+        return self.excess > self.noise + ROUNDING
+
+    def __str__(self):
+        return (f"{self.quotient.name}: found {self.quotient.estimate.median:.3f}, expected {self.quotient.sense}"
+                f" {self.bound:.3f}, and noise explains {self.noise:.3f} of the difference, not {self.excess:.3f}")
+
+
+def judge(quotients, bounds):
+    """Those that have a bound. The interquartile ranges of both runs add up to what counts as noise."""
+    judged = []
+    for quotient in quotients:
+        bound = bounds["bounds"].get(quotient.name)
+        if bound:
+            judged.append(Judgement(quotient, bound[quotient.sense], bound["noise"] + quotient.estimate.noise))
+    return judged
+
+
+def bounds_from(quotients, measured_on):
+    return {"set": datetime.date.today().isoformat(), "on": measured_on,
+            "bounds": {one.name: {one.sense: round(one.estimate.median, 4), "noise": round(one.estimate.noise, 4)}
+                       for one in quotients}}
+
+
+def write_bounds(file, bounds):
+    """A line each, so that a change of one is a change of one line."""
+    lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(bound)}" for name, bound in bounds["bounds"].items())
+    file.write_text(f'{{\n  "set": {json.dumps(bounds["set"])},\n  "on": {json.dumps(bounds["on"])},\n'
+                    f'  "bounds": {{\n{lines}\n  }}\n}}\n', encoding="utf-8")
