@@ -67,21 +67,33 @@ LinuxPlatform::Deadline deadline_after(std::int64_t nanoseconds) noexcept {
 }
 
 bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
-  return deadline == no_wait || (deadline != for_ever && now() >= deadline);
+  return is_try(deadline) || (deadline != for_ever && now() >= deadline);
 }
 
 // --- Waiting
 // ------------------------------------------------------------------------------------------------
 
+// Looks less and less often: each look takes the lock's cache line from the owner. How long is worth it the
+// thread learns: half as long after a sleep that followed, twice as long after none. Once it has slept it
+// spins no more: whoever is woken in vain would keep a processor from those that work.
 bool LinuxPlatform::spin(Patience& patience) noexcept {
-  constexpr std::uint32_t spins_before_sleep = 100;
-  if (patience.spins == spins_before_sleep) return false;
-  ++patience.spins;
+  constexpr std::uint32_t most_pauses = 128;  // 1 to 5 us
+  LinuxThread& me = this_thread_record;
+  if (patience.pauses == 0) {
+    if (me.spinning_was_enough) me.spin_time = std::min(me.spin_time * 2, LinuxThread::longest_spin);
+    me.spinning_was_enough = true;  // unless wait() follows
+    patience.spin_end = now() + me.spin_time;
+  } else if (patience.slice_end != no_wait || now() >= patience.spin_end) {
+    return false;
+  }
+  patience.pauses = std::min(patience.pauses * 2 + 1, most_pauses);
+  for (std::uint32_t i = 0; i < patience.pauses; ++i) {
 #if defined(__x86_64__)
-  __builtin_ia32_pause();
+    __builtin_ia32_pause();
 #elif defined(__aarch64__)
-  asm volatile("isb" ::: "memory");
+    asm volatile("isb" ::: "memory");
 #endif
+  }
   return true;
 }
 
@@ -104,7 +116,12 @@ bool LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadl
 
 Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                          Patience& patience) noexcept {
-  if (patience.slice_end == no_wait) patience.slice_end = now() + patience.slice;
+  if (patience.slice_end == no_wait) {
+    patience.slice_end = now() + patience.slice;
+    LinuxThread& me = this_thread_record;
+    me.spinning_was_enough = false;
+    me.spin_time = std::max(me.spin_time / 2, LinuxThread::shortest_spin);
+  }
   const bool timed_out = sleep(word, seen, std::min(deadline, patience.slice_end));
   if (!timed_out || deadline <= patience.slice_end) return Wait::look_again;
   patience.slice = std::min(patience.slice * 2, second);

@@ -92,6 +92,7 @@ struct Platform {
   static void set_prev(const Thread& me, Link at, Link to);
   static Lock& lock_at(Link link) { return *reinterpret_cast<Lock*>(link); }
 
+  static bool is_try(Deadline deadline) { return deadline == Deadline::passed; }
   static bool has_passed(Deadline deadline);
   static bool spin(Patience& patience);
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&);

@@ -15,7 +15,7 @@ thread_local std::int64_t one_sleep = 0;
 struct Platform : support::PlatformWithoutBackstop<Platform> {
   static bool spin(Patience& patience) noexcept {
     constexpr std::uint32_t spins = 2;
-    return patience.spins < spins && LinuxPlatform::spin(patience);
+    return patience.pauses++ < spins;
   }
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&) noexcept {
     const bool is_timed = deadline != for_ever;

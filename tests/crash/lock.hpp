@@ -9,7 +9,7 @@ namespace crash {
 
 /// A view of a ReentrantLock, on whose bytes it works.
 ///   - The backstop is compiled out: a lost wake-up is lost for ever, a dead owner is never looked for.
-///   - A waiter spins twice before it sleeps, not 100 times: each round is the same instructions.
+///   - A waiter looks three times before it sleeps, without a pause or a look at the clock in between.
 ///   - A timed acquire sleeps once, and then its time is over, also if it was woken: the clock is asked but
 ///   not obeyed.
 class Lock {

@@ -162,6 +162,7 @@ struct ModelPlatform {
     bool has_asked = false;
   };
 
+  static bool is_try(Deadline deadline) { return deadline == Deadline::passed; }
   static bool has_passed(Deadline deadline) {
     if (deadline != Deadline::passes_at_some_time) return deadline == Deadline::passed;
     Thread& me = Kernel::running().me();

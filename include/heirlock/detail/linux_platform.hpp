@@ -80,6 +80,11 @@ struct LinuxThread {
   // which slot a lock uses depends on its address only, and one that is pushed out costs a system call.
   const void* quiet[8] = {};
   std::uint32_t failed_tries = 0;
+  // How long it spins before it sleeps, as it has learned: see spin().
+  static constexpr std::int64_t shortest_spin = 250;  // nanoseconds
+  static constexpr std::int64_t longest_spin = 10'000;
+  std::int64_t spin_time = longest_spin;
+  bool spinning_was_enough = false;
 };
 // One of each in a process: visible however a program that includes this is compiled.
 HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record{};
@@ -162,12 +167,15 @@ struct LinuxPlatform {
 
   // How long one acquire has spun and slept.
   struct Patience {
-    std::uint32_t spins = 0;
+    std::uint32_t pauses = 0;  // between the last two looks at the word
+    Deadline spin_end = no_wait;
     std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
     Deadline slice_end = no_wait;     // a moment, so that signals do not put it off; set by the first wait
     bool has_asked = false;
   };
 
+  /// Whether the deadline is one that has passed from the beginning.
+  static constexpr bool is_try(Deadline deadline) noexcept { return deadline == no_wait; }
   static bool has_passed(Deadline deadline) noexcept;
 
   /// Returns true after a pause while it is better to look again than to sleep.

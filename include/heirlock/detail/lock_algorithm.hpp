@@ -65,8 +65,9 @@ struct LockMemory {
 //                operation ends, also while asleep, and is cleared on every way out.
 //   INV-LIST     a held lock is on its owner's robust list, or is pending.
 //   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was.
-//   INV-ID       owner_id is t's while t holds the lock, except inside t's take and release, and never else. It
-//                is then the complement, and not 0, so that no two threads leave the same: see bury_if_gone().
+//   INV-ID       owner_id is t's while t holds the lock, except inside t's take and release, and never else.
+//                A release leaves the complement rather than 0: no two owners leave the same, on which
+//                bury_if_gone() relies.
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -98,7 +99,9 @@ class LockAlgorithm {
     if (is_mine(lock, me)) return reenter(lock);
     Platform::require_same_pid_namespace(lock.pid_namespace, me);  // two namespaces share thread ids
     Platform::set_pending(me, lock);                               // INV-PENDING
-    if (lock.word.compare_exchange(0, me.tid, take)) return taken(lock, me, 0);
+    // A try looks first: to fail, it need not take the cache line from the owner.
+    const bool may_be_free = !Platform::is_try(deadline) || lock.word.load(Order::relaxed) == 0;
+    if (may_be_free && lock.word.compare_exchange(0, me.tid, take)) return taken(lock, me, 0);
     return acquire_contended(lock, me, deadline);
   }
 
