@@ -205,6 +205,26 @@ struct FloorCasExchange {
   std::atomic<std::uint32_t> word{0};
 };
 
+// The same with what makes it reentrant: who owns it is read and written in both halves, and no more than
+// that.
+struct FloorReentrant : FloorCasExchange {
+  static constexpr const char* name = "floor-reentrant";
+
+  void acquire() {
+    if (owner.load(std::memory_order_relaxed) == my_id) std::abort();
+    FloorCasExchange::acquire();
+    owner.store(my_id, std::memory_order_relaxed);
+  }
+  void release() {
+    if (owner.load(std::memory_order_relaxed) != my_id) std::abort();
+    owner.store(0, std::memory_order_relaxed);
+    FloorCasExchange::release();
+  }
+
+  static inline thread_local std::uint64_t my_id = 1;
+  std::atomic<std::uint64_t> owner{0};
+};
+
 template <class Lock>
 struct LockType {
   using type = Lock;

@@ -249,6 +249,7 @@ void add_benchmarks() {
   benchmark::AddCustomContext("boost", BOOST_LIB_VERSION);
 #endif
   benchmark::RegisterBenchmark("pair/floor-cas-exchange", pair<FloorCasExchange>);
+  benchmark::RegisterBenchmark("pair/floor-reentrant", pair<FloorReentrant>);
   benchmark::RegisterBenchmark("floor/floor-syscall", floor_syscall);
 }
 

@@ -152,7 +152,7 @@ class Operations(unittest.TestCase):
             self.assertEqual(f"nested/{lock}" in names, lock != "sem")
             self.assertEqual(f"held/{lock}/2000" in names, lock in ROBUST)
         self.assertLessEqual({"pair/std-recursive", "nested/std-recursive", "timed/std-recursive-timed",
-                              "pair/floor-cas-exchange", "floor/floor-syscall", "open/heirlock", "open/lockable",
+                              "pair/floor-cas-exchange", "pair/floor-reentrant", "floor/floor-syscall", "open/heirlock", "open/lockable",
                               "open/glibc-robust", "open/sem"}, names)
 
     def test_the_context_says_whether_it_was_pinned(self):

@@ -11,7 +11,7 @@ NOTHING = "-"
 
 # The order of locks wherever several are shown.
 LOCKS = ("heirlock", "lockable", "glibc-robust", "glibc", "std-recursive", "std-recursive-timed", "boost", "sem", "python-rlock",
-         "heirlock-python", "floor-cas-exchange", "floor-syscall", "floor-switch")
+         "heirlock-python", "floor-cas-exchange", "floor-reentrant", "floor-syscall", "floor-switch")
 
 
 @dataclasses.dataclass

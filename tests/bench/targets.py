@@ -62,7 +62,8 @@ def targets(samples, rows):
     processes = contended(rows, "processes")
     return [
         Target("uncontended pair / floor of one CAS + one exchange", AT_MOST, 1.3,
-               made.estimate(against(samples, pair, SUBJECT, "floor-cas-exchange").values())),
+               made.estimate(against(samples, pair, SUBJECT, "floor-cas-exchange").values()),
+               reentrant_floor(samples, pair)),
         Target("uncontended pair / glibc recursive robust shared", AT_MOST, 0.6,
                made.estimate(against(samples, pair, SUBJECT, ROBUST).values())),
         Target("uncontended pair / std::recursive_mutex", AT_MOST, 1.0,
@@ -86,6 +87,12 @@ def targets(samples, rows):
                made.estimate(against(samples, pair, "heirlock-python", "python-rlock").values()),
                "heirlock has no interface to Python yet"),
     ]
+
+
+def reentrant_floor(samples, pair):
+    """What a lock that writes down its owner, and does nothing else, is to that floor."""
+    ratio = made.estimate(against(samples, pair, "floor-reentrant", "floor-cas-exchange").values())
+    return f"with an owner that is written down, and no more: {ratio.median:.2f}" if ratio else ""
 
 
 def worst_row(samples, rows):
