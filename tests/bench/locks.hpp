@@ -205,23 +205,28 @@ struct FloorCasExchange {
   std::atomic<std::uint32_t> word{0};
 };
 
-// The same with what makes it reentrant: who owns it is read and written in both halves, and no more than
-// that.
-struct FloorReentrant : FloorCasExchange {
+// The same with what no reentrant lock can do without: it writes down who owns it, looks there first, and
+// looks at what each exchange found: the lock busy, or somebody waiting.
+struct FloorReentrant {
   static constexpr const char* name = "floor-reentrant";
+  static constexpr Abilities can{false, false, false, false};
+  static constexpr bool is_local = false;
 
   void acquire() {
-    if (owner.load(std::memory_order_relaxed) == my_id) std::abort();
-    FloorCasExchange::acquire();
+    std::uint32_t free = 0;
+    if (owner.load(std::memory_order_relaxed) == my_id ||
+        !word.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed))
+      std::abort();
     owner.store(my_id, std::memory_order_relaxed);
   }
   void release() {
     if (owner.load(std::memory_order_relaxed) != my_id) std::abort();
     owner.store(0, std::memory_order_relaxed);
-    FloorCasExchange::release();
+    if (word.exchange(0, std::memory_order_release) != 1) std::abort();
   }
 
   static inline thread_local std::uint64_t my_id = 1;
+  std::atomic<std::uint32_t> word{0};
   std::atomic<std::uint64_t> owner{0};
 };
 

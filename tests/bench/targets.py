@@ -90,9 +90,9 @@ def targets(samples, rows):
 
 
 def reentrant_floor(samples, pair):
-    """What a lock that writes down its owner, and does nothing else, is to that floor."""
+    """What the least that a reentrant lock does is to that floor."""
     ratio = made.estimate(against(samples, pair, "floor-reentrant", "floor-cas-exchange").values())
-    return f"with an owner that is written down, and no more: {ratio.median:.2f}" if ratio else ""
+    return f"the least of a reentrant lock: {ratio.median:.2f}" if ratio else ""
 
 
 def worst_row(samples, rows):
