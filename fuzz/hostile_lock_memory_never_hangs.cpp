@@ -6,7 +6,7 @@
 //
 // One input cannot be made: the owner_id of the calling thread. This would be a lock that the thread rightly
 // holds, on whose links its next release relies. The id is 64 random bits that a thread shows nobody but by
-// holding locks; who can read it can write the lock, and is trusted (SPECIFICATION.md, section 9).
+// holding locks; who can read it can write the lock, and is trusted (SPECIFICATION.md, section 10).
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>

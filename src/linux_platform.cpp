@@ -37,6 +37,7 @@ class ErrnoKept {
 };
 
 std::int64_t now() noexcept {
+  const ErrnoKept errno_kept;  // a sandbox may refuse it
   timespec time{};
   clock_gettime(CLOCK_MONOTONIC, &time);
   return time.tv_sec * second + time.tv_nsec;
@@ -78,12 +79,13 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 // spins no more: whoever is woken in vain would keep a processor from those that work.
 bool LinuxPlatform::spin(Patience& patience) noexcept {
   constexpr std::uint32_t most_pauses = 128;  // 1 to 5 us
+  constexpr std::uint32_t most_looks = 100;   // if the clock stands still
   LinuxThread& me = this_thread_record;
   if (patience.pauses == 0) {
     if (me.spinning_was_enough) me.spin_time = std::min(me.spin_time * 2, LinuxThread::longest_spin);
     me.spinning_was_enough = true;  // unless wait() follows
     patience.spin_end = now() + me.spin_time;
-  } else if (patience.slice_end != no_wait || now() >= patience.spin_end) {
+  } else if (patience.slice_end != no_wait || ++patience.looks == most_looks || now() >= patience.spin_end) {
     return false;
   }
   patience.pauses = std::min(patience.pauses * 2 + 1, most_pauses);

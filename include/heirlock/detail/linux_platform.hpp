@@ -168,6 +168,7 @@ struct LinuxPlatform {
   // How long one acquire has spun and slept.
   struct Patience {
     std::uint32_t pauses = 0;  // between the last two looks at the word
+    std::uint32_t looks = 0;
     Deadline spin_end = no_wait;
     std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
     Deadline slice_end = no_wait;     // a moment, so that signals do not put it off; set by the first wait
@@ -221,8 +222,9 @@ struct LinuxPlatform {
 #endif
   }
 
-  /// Whether no thread `tid` lives in the caller's PID namespace; one that only waits to be reaped does not.
-  /// False where one cannot know. What a thread that is gone wrote, the caller can read.
+  /// Whether no thread `tid` that could own a lock lives in the caller's PID namespace: none lives, one that
+  /// only waits to be reaped among them, or it has no robust list, having just begun or called exec. False
+  /// where one cannot know. What a thread that is gone wrote, the caller can read.
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:

@@ -65,9 +65,9 @@ struct LockMemory {
 //                operation ends, also while asleep, and is cleared on every way out.
 //   INV-LIST     a held lock is on its owner's robust list, or is pending.
 //   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was.
-//   INV-ID       owner_id is t's while t holds the lock, except inside t's take and release, and never else.
-//                A release leaves the complement rather than 0: no two owners leave the same, on which
-//                bury_if_gone() relies.
+//   INV-ID       owner_id is t's while t holds the lock, except inside t's take and release; never else while
+//                t lives. A release leaves the complement rather than 0: no two owners leave the same, on
+//                which bury_if_gone() relies.
 template <class Platform>
 class LockAlgorithm {
  public:
