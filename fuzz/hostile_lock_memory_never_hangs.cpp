@@ -387,7 +387,7 @@ class Trial {
     });
   }
 
-  // One failed try of 64 asks after the owner.
+  // One failed try of 61 asks after the owner.
   void try_often() {
     const Owner owner = expected_.owner();
     for (int i = 0; i < 65 && !expected_.is_mine() && !expected_.is_foreign(); ++i)

@@ -36,13 +36,6 @@ class ErrnoKept {
   const int value_ = errno;
 };
 
-std::int64_t now() noexcept {
-  const ErrnoKept errno_kept;  // a sandbox may refuse it
-  timespec time{};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * second + time.tv_nsec;
-}
-
 // The kernel said what no state of this program explains: going on could break the lock for every process.
 [[noreturn]] void die(const char* call, int error, const void* word) noexcept {
   std::fprintf(
@@ -51,6 +44,19 @@ std::int64_t now() noexcept {
       "mapped, and is the system call allowed by the sandbox?\n",
       call, word, std::strerror(error));
   std::abort();
+}
+
+std::int64_t now() noexcept {
+  timespec time{};
+  if (clock_gettime(CLOCK_MONOTONIC, &time) != 0) {
+    std::fprintf(
+        stderr,
+        "heirlock: clock_gettime(CLOCK_MONOTONIC) failed with '%s', which it never should; is it allowed "
+        "by the sandbox?\n",
+        std::strerror(errno));
+    std::abort();
+  }
+  return time.tv_sec * second + time.tv_nsec;
 }
 
 [[noreturn]] void unsupported(const std::string& found) {
@@ -132,7 +138,8 @@ Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadli
 }
 
 bool LinuxPlatform::asks_before_giving_up(Deadline deadline, Patience& patience) noexcept {
-  constexpr std::uint32_t tries_for_one_question = 64;
+  // A prime number: who tries several locks in turn asks after the owner of each.
+  constexpr std::uint32_t tries_for_one_question = 61;
   if (patience.has_asked) return false;
   patience.has_asked = true;
   return deadline != no_wait || ++this_thread_record.failed_tries % tries_for_one_question == 0;
@@ -141,8 +148,9 @@ bool LinuxPlatform::asks_before_giving_up(Deadline deadline, Patience& patience)
 int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
   const ErrnoKept errno_kept;
   const long woken = syscall(SYS_futex, word.futex(), FUTEX_WAKE, 1, nullptr, nullptr, 0);
-  // The lock is free and may be gone; whatever lies at its address now, nobody waits for the lock there.
-  return woken > 0 ? static_cast<int>(woken) : 0;
+  if (woken >= 0) return static_cast<int>(woken);
+  if (errno == EPERM || errno == ENOSYS) die("futex(FUTEX_WAKE)", errno, &word);
+  return 0;  // the lock is free and may be gone; whatever lies at its address now, nobody waits for it there
 }
 
 void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {

@@ -30,7 +30,7 @@ namespace heirlock {
 ///
 /// The kernel says in the lock that its owner died. What it misses (SPECIFICATION.md, section 7: more than
 /// 2048 locks held, exec from a thread that is not the leader) is found by whoever waits, within a second or
-/// at its deadline, and by one failed try of 64.
+/// at its deadline, and by one of 61 failed tries of a thread.
 ///
 /// The owner is a thread. A child made by fork owns nothing, whatever its parent held.
 ///

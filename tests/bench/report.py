@@ -47,6 +47,14 @@ def results_md(result, samples, rows, targets, charts):
         " slows the machine slows both; shown are the median of these ratios and, after ±, half of their interquartile range. All"
         " locks are used as their documentation says, recursive and in shared memory but `std-recursive`, which is"
         " `std::recursive_mutex` in one process, and `sem`, which does not nest.",
+        "`heirlock` is `ReentrantLock`, `lockable` the same through `Lockable::locked`; `glibc-robust` and `glibc` are glibc's recursive mutex"
+        " with and without robustness, `boost` is `interprocess_recursive_mutex`, `sem` a POSIX semaphore, `python-rlock`"
+        " `multiprocessing.RLock`. Floors: `floor-cas-exchange` is one compare-exchange and one exchange, `floor-reentrant` the same with an"
+        " owner that is written down and looked at, `floor-syscall` the cheapest system call, `floor-switch` a hand-over by bare futex."
+        " Parties are the threads or processes that want the lock; section is how long each holds it, outside how long it does something"
+        " else. Waiting times are of one acquire in 16, the longest of all. A dash: not measured, or the lock cannot do it. A ratio whose"
+        " spread is a third of it or more says nothing certain.",
+        "[TUNING.md](TUNING.md) says what was tried, and why some targets are missed.",
         *(f"**{text}**" for text in warnings(result)),
         "## Targets",
         markdown_of(target_table(targets)),

@@ -29,15 +29,13 @@ using support::Gate;
 
 namespace {
 
-class MissedDeath : public testing::Test {
- protected:
-  MissedDeath() : owner_(Death::by_exec_of_other_thread, [this] { lock->lock(); }) { owner_.die(); }
+struct MissedDeathOf {
+  MissedDeathOf() : dead_owner(Death::by_exec_of_other_thread, [this] { lock->lock(); }) { dead_owner.die(); }
 
   support::SharedLock lock;
-
- private:
-  DyingOwner owner_;
+  DyingOwner dead_owner;
 };
+class MissedDeath : public testing::Test, protected MissedDeathOf {};
 
 // Spec: lock.inherit.missed, lock.inherit.exec
 TEST_F(MissedDeath, is_found_by_an_acquire_that_waits) {
@@ -56,6 +54,30 @@ TEST_F(MissedDeath, is_found_by_trying_again_and_again) {
   for (int i = 0; i < more_than_enough && result == AcquireResult::not_acquired; ++i)
     result = lock->try_acquire();
   EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.missed
+TEST(AMissedDeath, is_found_by_trying_two_locks_in_turn) {
+  constexpr int more_than_enough = 1000;
+  support::SharedLock busy;
+  busy->lock();
+  for (const bool busy_comes_first : {false, true}) {
+    MissedDeathOf missed;
+    std::thread([&] {
+      AcquireResult result = AcquireResult::not_acquired;
+      for (int i = 0; i < more_than_enough && result == AcquireResult::not_acquired; ++i) {
+        if (busy_comes_first) {
+          EXPECT_FALSE(busy->try_lock());
+        }
+        result = missed.lock->try_acquire();
+        if (!busy_comes_first) {
+          EXPECT_FALSE(busy->try_lock());
+        }
+      }
+      EXPECT_EQ(result, AcquireResult::inherited) << "busy comes first: " << busy_comes_first;
+    }).join();
+  }
+  busy->unlock();
 }
 
 // Spec: lock.inherit.missed, lock.acquire.signal

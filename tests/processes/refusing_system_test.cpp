@@ -323,6 +323,18 @@ TEST_F(RefusingSystem, that_lets_nobody_wait_ends_the_program_with_a_message) {
 }
 
 // Spec: lock.error.kernel
+TEST_F(RefusingSystem, that_lets_nobody_wake_ends_the_program_with_a_message) {
+  const std::string text = last_words_of([&] {
+    if (!forbid(SYS_futex, futex_operation(FUTEX_WAKE))) return;
+    support::set_word(*lock, heirlock::detail::waiters_bit);
+    static_cast<void>(lock->acquire());
+    lock->release();
+  });
+  EXPECT_TRUE(says(text, "heirlock: futex(FUTEX_WAKE) on the lock at 0x",
+                   "failed with 'Operation not permitted'", "allowed by the sandbox?"));
+}
+
+// Spec: lock.error.kernel
 TEST_F(RefusingSystem, that_lets_nobody_store_and_wake_ends_the_program_with_a_message) {
   const std::string text = last_words_of([&] {
     if (!forbid(SYS_futex, futex_operation(FUTEX_WAKE_OP))) return;

@@ -1,5 +1,6 @@
-// Where the clock stands still, or is refused: a waiter sleeps all the same, and errno stays.
+// Where the clock stands still a waiter sleeps all the same; where it is refused, the program ends.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,7 +11,9 @@
 #include "support/between_parties.hpp"
 
 using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
 using support::BetweenParties;
+using support::InSharedMemory;
 using support::Party;
 
 namespace {
@@ -44,18 +47,18 @@ TEST_P(WithoutAClock, a_waiter_sleeps) {
   lock->release();
 }
 
-// Spec: lock.error.errno
-TEST_P(WithoutAClock, an_acquire_that_waits_leaves_errno) {
-  static_cast<void>(lock->acquire());
-  Party waiter = other([&] {
-    clock_of_this_thread = Clock::is_refused;
-    errno = 4711;
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(errno, 4711);
-    lock->release();
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  lock->release();
+// Spec: lock.error.kernel
+TEST(ARefusedClock, ends_the_program_of_a_waiter_with_a_message) {
+  InSharedMemory<ReentrantLock> lock;
+  support::set_word(*lock, 1);  // the owner is process 1
+  EXPECT_EXIT(
+      {
+        clock_of_this_thread = Clock::is_refused;
+        static_cast<void>(lock->acquire());
+      },
+      testing::KilledBySignal(SIGABRT),
+      "heirlock: clock_gettime\\(CLOCK_MONOTONIC\\) failed with 'Operation not permitted'.*allowed by the "
+      "sandbox");
 }
 
 }  // namespace
