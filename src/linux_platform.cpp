@@ -243,6 +243,14 @@ robust_list_head* registered_robust_list() {
   return head;
 }
 
+// Not libc's, which may remember a parent's.
+std::uint32_t thread_id() {
+  const long tid = syscall(SYS_gettid);
+  if (tid > 0) return static_cast<std::uint32_t>(tid);
+  unsupported(std::string("gettid failed with '") + std::strerror(errno) +
+              "', expected the calling thread's id; allow it in the sandbox");
+}
+
 std::uint64_t random_id() {
   std::uint64_t id = 0;
   while (id == 0) {
@@ -299,7 +307,7 @@ LinuxThread& LinuxPlatform::identify() {
 #endif
   LinuxThread fresh;
   fresh.generation = current_generation();
-  fresh.tid = static_cast<std::uint32_t>(syscall(SYS_gettid));  // not libc's, which may remember a parent's
+  fresh.tid = thread_id();
   fresh.pid_namespace = pid_namespace_of_caller();
   fresh.id = random_id();
   fresh.robust_list = registered_robust_list();

@@ -107,6 +107,15 @@ TEST_F(RefusingSystem, with_a_robust_list_of_other_distances_no_acquire_is_possi
 }
 
 // Spec: lock.error.unsupported, lock.error.unchanged
+TEST_F(RefusingSystem, without_thread_ids_no_acquire_is_possible) {
+  in_a_new_process([&] {
+    ASSERT_TRUE(forbid(SYS_gettid));
+    EXPECT_TRUE(says(message_of_unsupported(), "gettid failed with 'Operation not permitted'",
+                     "expected the calling thread's id", "allow it"));
+  });
+}
+
+// Spec: lock.error.unsupported, lock.error.unchanged
 TEST_F(RefusingSystem, without_random_numbers_no_acquire_is_possible) {
   in_a_new_process([&] {
     ASSERT_TRUE(forbid(SYS_getrandom, {}, ENOSYS));
