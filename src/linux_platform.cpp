@@ -142,7 +142,7 @@ bool LinuxPlatform::asks_before_giving_up(Deadline deadline, Patience& patience)
   constexpr std::uint32_t tries_for_one_question = 61;
   if (patience.has_asked) return false;
   patience.has_asked = true;
-  return deadline != no_wait || ++this_thread_record.failed_tries % tries_for_one_question == 0;
+  return !is_try(deadline) || ++this_thread_record.failed_tries % tries_for_one_question == 0;
 }
 
 int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
