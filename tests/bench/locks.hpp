@@ -25,6 +25,7 @@
 #include "bench/clock.hpp"
 #include "heirlock/lockable.hpp"
 #include "heirlock/reentrant_lock.hpp"
+#include "support/libc_mutex.hpp"
 #ifdef HEIRLOCK_BENCH_BOOST
 #include <boost/date_time/posix_time/posix_time.hpp>
 #include <boost/interprocess/sync/interprocess_recursive_mutex.hpp>
@@ -94,15 +95,7 @@ struct Glibc {
   static constexpr Abilities can{true, true, true, robust};
   static constexpr bool is_local = false;
 
-  Glibc() {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    if (robust) pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-  }
+  Glibc() { support::make_libc_mutex(mutex, PTHREAD_MUTEX_RECURSIVE, robust); }
   Glibc(const Glibc&) = delete;
   Glibc& operator=(const Glibc&) = delete;
   ~Glibc() { pthread_mutex_destroy(&mutex); }

@@ -6,19 +6,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "support/libc_mutex.hpp"
+
 namespace crash {
 namespace {
 
 using heirlock::AcquireResult;
-
-void make_robust_mutex(pthread_mutex_t& mutex) {
-  pthread_mutexattr_t attributes;
-  pthread_mutexattr_init(&attributes);
-  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-  pthread_mutex_init(&mutex, &attributes);
-  pthread_mutexattr_destroy(&attributes);
-}
 
 void wait_for(sem_t& gate) {
   while (sem_wait(&gate) != 0) continue;
@@ -107,9 +100,9 @@ World::World() {
   for (Desk& desk : desks) {
     for (sem_t* gate : {&desk.owns, &desk.may_release, &desk.has_released, &desk.may_die, &desk.is_dying})
       sem_init(gate, 1, 0);
-    make_robust_mutex(desk.around);
-    make_robust_mutex(desk.before);
-    make_robust_mutex(desk.between);
+    support::make_libc_mutex(desk.around, PTHREAD_MUTEX_DEFAULT, true);
+    support::make_libc_mutex(desk.before, PTHREAD_MUTEX_DEFAULT, true);
+    support::make_libc_mutex(desk.between, PTHREAD_MUTEX_DEFAULT, true);
   }
 }
 

@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "heirlock/reentrant_lock.hpp"
+#include "support/libc_mutex.hpp"
 #ifdef HEIRLOCK_PEERS_BOOST
 #include <boost/date_time/posix_time/posix_time.hpp>
 #include <boost/interprocess/sync/interprocess_recursive_mutex.hpp>
@@ -58,14 +59,7 @@ struct Glibc {
     return std::string("glibc ") + gnu_get_libc_version() + (robust ? " robust" : " not robust");
   }
   pthread_mutex_t mutex;
-  Glibc() {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    if (robust) pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(&mutex, &attributes);
-  }
+  Glibc() { support::make_libc_mutex(mutex, PTHREAD_MUTEX_RECURSIVE, robust); }
   void acquire() { pthread_mutex_lock(&mutex); }
   Take acquire_within_a_second() {
     timespec deadline{};

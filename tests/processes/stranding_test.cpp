@@ -14,6 +14,7 @@
 #include "heirlock/reentrant_lock.hpp"
 #include "support/acquire_result.hpp"
 #include "support/futex_stops.hpp"
+#include "support/libc_mutex.hpp"
 #include "support/lock_probe.hpp"
 #include "support/party.hpp"
 #include "support/shared_lock.hpp"
@@ -54,15 +55,7 @@ struct Heirlock {
 
 // libc's nearest relative.
 struct LibcMutex {
-  LibcMutex() {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    EXPECT_EQ(pthread_mutex_init(&*mutex, &attributes), 0);
-    pthread_mutexattr_destroy(&attributes);
-  }
+  LibcMutex() { EXPECT_EQ(support::make_libc_mutex(*mutex, PTHREAD_MUTEX_RECURSIVE, true), 0); }
   void acquire() { EXPECT_EQ(pthread_mutex_lock(&*mutex), 0); }
   bool try_acquire() { return pthread_mutex_trylock(&*mutex) == 0; }
   void release() { EXPECT_EQ(pthread_mutex_unlock(&*mutex), 0); }

@@ -14,6 +14,7 @@
 #include "heirlock/error.hpp"
 #include "heirlock/shared.hpp"
 #include "stress/clock.hpp"
+#include "support/libc_mutex.hpp"
 
 namespace stress {
 namespace {
@@ -37,14 +38,7 @@ timespec moment_after(std::chrono::nanoseconds duration) {
 class PthreadMutex : public Alternative {
  public:
   explicit PthreadMutex(bool is_robust) : is_robust_(is_robust) {
-    pthread_mutexattr_t attributes;
-    require(pthread_mutexattr_init(&attributes), "pthread_mutexattr_init");
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    if (is_robust_) pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    const int error = pthread_mutex_init(mutex_.get(), &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    require(error, "pthread_mutex_init");
+    require(support::make_libc_mutex(*mutex_, PTHREAD_MUTEX_RECURSIVE, is_robust_), "pthread_mutex_init");
   }
 
   Taken take(Patience patience) override {
