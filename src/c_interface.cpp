@@ -1,12 +1,11 @@
 // The C interface: each call is one of ReentrantLock or of a segment, its exceptions made outcomes.
 #include <pthread.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
+#include <functional>
 #include <new>
 #include <stdexcept>
 #include <system_error>
@@ -134,11 +133,11 @@ heirlock_outcome on(heirlock_lock* lock, Operation operation) noexcept {
   if (HEIRLOCK_UNLIKELY(!is_place_of_lock(lock))) return no_place_of_lock(lock);
   auto& object = const_cast<ReentrantLock&>(lock_at(lock));
   try {
-    if constexpr (std::is_void_v<decltype(operation(object))>) {
-      operation(object);
+    if constexpr (std::is_void_v<std::invoke_result_t<Operation, ReentrantLock&>>) {
+      std::invoke(operation, object);
       return heirlock_done;
     } else {
-      return static_cast<heirlock_outcome>(operation(object));
+      return static_cast<heirlock_outcome>(std::invoke(operation, object));
     }
   } catch (...) {
     return outcome_of_exception();
@@ -238,11 +237,11 @@ heirlock_outcome heirlock_init(heirlock_lock* lock) {
 }
 
 heirlock_outcome heirlock_acquire(heirlock_lock* lock) {
-  return heirlock::on(lock, [](ReentrantLock& object) { return object.acquire(); });
+  return heirlock::on(lock, &ReentrantLock::acquire);
 }
 
 heirlock_outcome heirlock_try_acquire(heirlock_lock* lock) {
-  return heirlock::on(lock, [](ReentrantLock& object) { return object.try_acquire(); });
+  return heirlock::on(lock, &ReentrantLock::try_acquire);
 }
 
 heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) {
@@ -251,19 +250,18 @@ heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) 
 }
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
+  if (nanoseconds == INT64_MAX) return heirlock_acquire(lock);
   using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC
   const Clock::time_point deadline{std::chrono::nanoseconds(nanoseconds)};
-  return heirlock::on(lock, [&](ReentrantLock& object) {
-    return nanoseconds == INT64_MAX ? object.acquire() : object.acquire_until(deadline);
-  });
+  return heirlock::on(lock, [&](ReentrantLock& object) { return object.acquire_until(deadline); });
 }
 
 heirlock_outcome heirlock_release(heirlock_lock* lock) {
-  return heirlock::on(lock, [](ReentrantLock& object) { object.release(); });
+  return heirlock::on(lock, &ReentrantLock::release);
 }
 
 heirlock_outcome heirlock_repaired(heirlock_lock* lock) {
-  return heirlock::on(lock, [](ReentrantLock& object) { object.repaired(); });
+  return heirlock::on(lock, &ReentrantLock::repaired);
 }
 
 int32_t heirlock_owner(const heirlock_lock* lock) {
