@@ -250,7 +250,6 @@ heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) 
 }
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
-  if (nanoseconds == INT64_MAX) return heirlock_acquire(lock);
   using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC
   const Clock::time_point deadline{std::chrono::nanoseconds(nanoseconds)};
   return heirlock::on(lock, [&](ReentrantLock& object) { return object.acquire_until(deadline); });

@@ -9,7 +9,9 @@
 #include "check.h"
 #include "heirlock/heirlock.h"
 
-enum { short_time = 3000000 }; /* nanoseconds */
+/* In nanoseconds. */
+static const int64_t short_time = 3000000;
+static const int64_t very_long = 20000000000;
 
 static heirlock_lock* shared_lock(void) {
   return shared_memory(sizeof(heirlock_lock));
@@ -95,10 +97,11 @@ static void wait_out_a_timeout(void* lock) {
   const int64_t start = now();
   CHECK(heirlock_acquire_for(lock, 10 * short_time) == heirlock_not_acquired);
   CHECK(now() >= start + 10 * short_time);
+  CHECK(now() < start + very_long);
 }
 
 // Spec: c.timeout
-static void a_relative_timeout_does_not_end_early(void) {
+static void a_relative_timeout_ends_in_time_and_not_early(void) {
   heirlock_lock* const lock = shared_lock();
   acquire(lock);
   in_thread(wait_out_a_timeout, lock);
@@ -109,10 +112,11 @@ static void wait_out_a_deadline(void* lock) {
   const int64_t deadline = now() + 10 * short_time;
   CHECK(heirlock_acquire_until(lock, deadline) == heirlock_not_acquired);
   CHECK(now() >= deadline);
+  CHECK(now() < deadline + very_long);
 }
 
 // Spec: c.timeout
-static void an_absolute_deadline_does_not_end_early(void) {
+static void an_absolute_deadline_ends_in_time_and_not_early(void) {
   heirlock_lock* const lock = shared_lock();
   acquire(lock);
   in_thread(wait_out_a_deadline, lock);
@@ -358,8 +362,8 @@ int main(void) {
       TEST_OF(every_acquire_takes_a_free_lock),
       TEST_OF(every_acquire_enters_again),
       TEST_OF(a_lock_of_another_is_not_acquired),
-      TEST_OF(a_relative_timeout_does_not_end_early),
-      TEST_OF(an_absolute_deadline_does_not_end_early),
+      TEST_OF(a_relative_timeout_ends_in_time_and_not_early),
+      TEST_OF(an_absolute_deadline_ends_in_time_and_not_early),
       TEST_OF(an_acquire_waits_for_the_release),
       TEST_OF(the_longest_timeout_waits_for_ever),
       TEST_OF(who_is_not_the_owner_can_neither_release_nor_declare_repaired),
