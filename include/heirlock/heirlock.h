@@ -5,6 +5,9 @@
 // none may be made in a signal handler or in the child of vfork. What is promised of the lock itself stands
 // in SPECIFICATION.md and in heirlock/reentrant_lock.hpp.
 //
+// In heirlock's static library, and in libheirlock_c.so, which shows nothing else. That one is never
+// unloaded. When dlopen has loaded it, libc allocates a thread's storage in it at the thread's first call.
+//
 // All calls on one lock by one process are to be made through one copy of the library. A second copy, linked
 // in or loaded from another file, knows nothing of what a thread holds through the first.
 #ifndef HEIRLOCK_HEIRLOCK_H
