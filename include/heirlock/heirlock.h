@@ -9,7 +9,8 @@
 // unloaded. When dlopen has loaded it, libc allocates a thread's storage in it at the thread's first call.
 //
 // All calls on one lock by one process are to be made through one copy of the library. A second copy, linked
-// in or loaded from another file, knows nothing of what a thread holds through the first.
+// in or loaded from another file, takes a thread that holds the lock for a dead one with the same thread id,
+// and lets that thread inherit what it holds.
 #ifndef HEIRLOCK_HEIRLOCK_H
 #define HEIRLOCK_HEIRLOCK_H
 
