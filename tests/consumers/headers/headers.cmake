@@ -5,7 +5,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/../ways/support.cmake)
 set(compile ${COMPILER} -std=c++${STANDARD} -I${HEIRLOCK}/include
             -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
 
-file(GLOB_RECURSE headers RELATIVE ${HEIRLOCK}/include ${HEIRLOCK}/include/*.hpp)
+file(GLOB_RECURSE headers RELATIVE ${HEIRLOCK}/include ${HEIRLOCK}/include/*.hpp ${HEIRLOCK}/include/*.h)
 if(NOT headers MATCHES "heirlock/lockable.hpp")
   message(FATAL_ERROR "found the headers '${headers}' in ${HEIRLOCK}/include, expected heirlock's")
 endif()
