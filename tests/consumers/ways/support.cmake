@@ -3,6 +3,7 @@
 #   SCRATCH    a folder of the test's own, made anew
 #   COMPILER   the C++ compiler of the build that the test belongs to
 #   GENERATOR, MAKE_PROGRAM   likewise
+#   VERSION    the version of heirlock in CMakeLists.txt
 cmake_minimum_required(VERSION 3.21)
 set(ways ${CMAKE_CURRENT_LIST_DIR})
 set(program ${ways}/../program)
