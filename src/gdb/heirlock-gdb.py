@@ -4,8 +4,9 @@
     (gdb) print lock
     $1 = held by thread 4711, depth 2, to be repaired, perhaps waiters
 
-The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. It works on a live program and
-on a core that holds the lock's memory: of named segments with bit 3 of /proc/PID/coredump_filter set.
+The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields, `print *object.lock_` the lock
+of a Lockable. It reads the lock as it is at that moment (for a `$1` too), in a program or a core. A core holds a
+named lock's memory only if bit 3 of /proc/PID/coredump_filter was set.
 """
 import struct
 

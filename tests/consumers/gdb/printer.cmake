@@ -1,14 +1,15 @@
 # gdb with the installed printer shows each state of a lock.
 # Spec: build.gdb
 set(SHARED OFF)
-include(${CMAKE_CURRENT_LIST_DIR}/../installed.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/../ways/support.cmake)
+install_heirlock(-DCMAKE_INSTALL_LIBDIR=lib)
 find_program(gdb gdb)
 if(NOT gdb)
   message(FATAL_ERROR "found no gdb, expected it to test its printer; ci/setup installs it")
 endif()
 
 run(${COMPILER} -std=c++17 -g -O0 -I${SCRATCH}/prefix/headers ${CMAKE_CURRENT_LIST_DIR}/locks.cpp
-    ${SCRATCH}/prefix/lib/machine/libheirlock.a -o ${SCRATCH}/locks)
+    ${SCRATCH}/prefix/lib/libheirlock.a -o ${SCRATCH}/locks)
 run(${gdb} -nx -batch -ex "source ${SCRATCH}/prefix/share/heirlock/heirlock-gdb.py"
     -x ${CMAKE_CURRENT_LIST_DIR}/print.gdb ${SCRATCH}/locks)
 

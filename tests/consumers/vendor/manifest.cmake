@@ -1,5 +1,5 @@
 # The manifest has the versions and a sum for each file, and verify-manifest names what has changed since.
-# Spec: build.vendor-manifest
+# Spec: build.vendor-manifest, build.versions
 include(${CMAKE_CURRENT_LIST_DIR}/vendored.cmake)
 
 file(STRINGS ${copy}/MANIFEST comments REGEX "^#")

@@ -13,6 +13,7 @@ if(NOT files STREQUAL "${SCRATCH}/used/.mine" OR NOT mine STREQUAL "mine\n")
   message(FATAL_ERROR "found ${files} with '${mine}', expected that a refusal changes nothing")
 endif()
 run_expecting("found 0 arguments, expected one" ${vendor})
+run_expecting("found an empty name, expected a folder's" sh -c "'${vendor}' ''")
 run_expecting("found 2 arguments, expected one" ${vendor} ${SCRATCH}/one ${SCRATCH}/two)
 
 # A relative one lies in the caller's folder.

@@ -1,6 +1,7 @@
-# pkg-config says how to build with what was installed.
+# Installs heirlock, static or (SHARED) shared; pkg-config says how to build with what was installed.
 # Spec: build.consumer, build.versions
-include(${CMAKE_CURRENT_LIST_DIR}/../installed.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/support.cmake)
+install_heirlock(-DCMAKE_INSTALL_LIBDIR=lib/machine)
 set(ENV{PKG_CONFIG_PATH} ${SCRATCH}/prefix/lib/machine/pkgconfig)
 
 # expect_answer(EXPECTED option...)

@@ -53,6 +53,16 @@ function(build_and_run name source)
   run(${SCRATCH}/${name}/consumer)
 endfunction()
 
+# install_heirlock(option...): heirlock, static or (SHARED) shared, at SCRATCH/prefix.
+function(install_heirlock)
+  build(heirlock ${HEIRLOCK} -DBUILD_SHARED_LIBS=${SHARED} -DHEIRLOCK_BUILD_TESTS=OFF -DHEIRLOCK_BUILD_STRESS=OFF
+        -DCMAKE_INSTALL_INCLUDEDIR=headers ${ARGN})
+  run(${CMAKE_COMMAND} --install ${SCRATCH}/heirlock --prefix ${SCRATCH}/first)
+  # A package can be moved, and must not lead back to where it was built.
+  file(RENAME ${SCRATCH}/first ${SCRATCH}/prefix)
+  file(RENAME ${SCRATCH}/heirlock ${SCRATCH}/gone)
+endfunction()
+
 # No flag of heirlock's own development may reach whom it is built with, nor heirlock itself, since a warning
 # of a compiler yet to come would then be a guest's broken build.
 function(expect_no_development_flags name)
