@@ -461,7 +461,7 @@ T read_at(const std::string& bytes, std::size_t offset) {
 }
 
 // As SPECIFICATION.md gives it; the fingerprint was computed by another program.
-// Spec: shared.layout
+// Spec: shared.layout, version.layout
 TEST_F(NamedSegment, the_header_of_a_named_lock_is_as_specified) {
   const auto made = Shared<ReentrantLock>::create(name);
   std::ifstream file(name.path(), std::ios::binary);

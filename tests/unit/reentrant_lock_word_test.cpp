@@ -87,7 +87,7 @@ TEST_P(BetweenParties, a_fresh_page_holds_a_lock_that_excludes) {
   munmap(page, 4096);
 }
 
-// Spec: lock.memory.layout
+// Spec: lock.memory.layout, version.layout
 TEST(LockInMemory, the_word_of_a_held_lock_is_its_owners_tid) {
   ReentrantLock lock;
   static_cast<void>(lock.acquire());
@@ -97,7 +97,7 @@ TEST(LockInMemory, the_word_of_a_held_lock_is_its_owners_tid) {
   lock.release();
 }
 
-// Spec: lock.memory.layout
+// Spec: lock.memory.layout, version.layout
 TEST(LockInMemory, the_depth_lies_behind_the_word) {
   ReentrantLock lock;
   for (int i = 0; i < 3; ++i) static_cast<void>(lock.acquire());
@@ -107,7 +107,7 @@ TEST(LockInMemory, the_depth_lies_behind_the_word) {
   for (int i = 0; i < 3; ++i) lock.release();
 }
 
-// Spec: lock.memory.layout
+// Spec: lock.memory.layout, version.layout
 TEST(LockInMemory, nobody_writes_the_reserved_bytes) {
   ReentrantLock lock;
   static_cast<void>(lock.acquire());

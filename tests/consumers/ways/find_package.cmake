@@ -1,13 +1,7 @@
 # Installs heirlock, static or (SHARED) shared, and uses what was installed.
 # Spec: build.consumer
 include(${CMAKE_CURRENT_LIST_DIR}/support.cmake)
-
-build(heirlock ${HEIRLOCK} -DBUILD_SHARED_LIBS=${SHARED} -DHEIRLOCK_BUILD_TESTS=OFF -DHEIRLOCK_BUILD_STRESS=OFF
-      -DCMAKE_INSTALL_INCLUDEDIR=headers)
-run(${CMAKE_COMMAND} --install ${SCRATCH}/heirlock --prefix ${SCRATCH}/first)
-# A package can be moved, and must not lead back to where it was built.
-file(RENAME ${SCRATCH}/first ${SCRATCH}/prefix)
-file(RENAME ${SCRATCH}/heirlock ${SCRATCH}/gone)
+install_heirlock()
 
 set(options -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix)
 if(SHARED)

@@ -1,0 +1,81 @@
+// Brings locks into each state, and says at each what gdb is to print.
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstdlib>
+#include <heirlock/reentrant_lock.hpp>
+#include <new>
+#include <string>
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+
+// gdb stops here.
+__attribute__((noinline)) void show(const ReentrantLock& lock, const char* expected) {
+  asm volatile("" : : "r"(&lock), "r"(expected) : "memory");
+}
+
+namespace {
+
+void show_held(const ReentrantLock& lock, const std::string& rest) {
+  show(lock, ("held by thread " + std::to_string(gettid()) + ", " + rest).c_str());
+}
+
+void expect(bool condition) {
+  if (!condition) std::abort();
+}
+
+pid_t in_child(void (*act)(ReentrantLock&), ReentrantLock& lock) {
+  const pid_t child = fork();
+  if (child == 0) {
+    act(lock);
+    _exit(0);
+  }
+  return child;
+}
+
+void die_as_the_owner(ReentrantLock& lock) {
+  waitpid(in_child([](ReentrantLock& held) { expect(held.acquire() == AcquireResult::acquired); }, lock),
+          nullptr, 0);
+}
+
+void await_waiters_bit(const ReentrantLock& lock) {
+  const auto& word = reinterpret_cast<const std::atomic<std::uint32_t>&>(lock);
+  while ((word.load() & 0x80000000) == 0) usleep(100);
+}
+
+}  // namespace
+
+int main() {
+  void* const memory = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  expect(memory != MAP_FAILED);
+  ReentrantLock& lock = *new (memory) ReentrantLock;
+  show(lock, "free");
+
+  lock.lock();
+  show_held(lock, "depth 1");
+  lock.lock();
+  lock.lock();
+  show_held(lock, "depth 3");
+  lock.unlock();
+  lock.unlock();
+
+  const pid_t waiter = in_child([](ReentrantLock& wanted) { wanted.lock(), wanted.unlock(); }, lock);
+  await_waiters_bit(lock);
+  show_held(lock, "depth 1, perhaps waiters");
+  lock.unlock();
+  waitpid(waiter, nullptr, 0);
+  show(lock, "free, perhaps waiters");
+
+  ReentrantLock& another = *new (&lock + 1) ReentrantLock;
+  die_as_the_owner(another);
+  show(another, "free, to be inherited");
+  expect(another.acquire() == AcquireResult::inherited);
+  show_held(another, "depth 1, to be repaired");
+  another.repaired();
+  show_held(another, "depth 1");
+  another.release();
+}
