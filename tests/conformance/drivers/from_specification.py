@@ -34,6 +34,22 @@ _libc.syscall.argtypes = [ctypes.c_long] * 7
 _libc.syscall.restype = ctypes.c_long
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 _libc.mmap.restype = ctypes.c_void_p
+_libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+
+def _checked(result):
+    if result in (-1, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def _map(length, protection, flags, descriptor=-1):
+    """The address. (Python's own mmap objects end at exit before the main thread does, when the kernel looks for its locks.)"""
+    return _checked(_libc.mmap(None, length, protection, flags, descriptor, 0))
+
+
+READ_WRITE, ANONYMOUS = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 
 _MACHINES = {
     "x86_64": {
@@ -68,10 +84,8 @@ def _functions(*signatures):
     for name, *_ in signatures:
         places.append(os.lseek(page, 0, os.SEEK_CUR))
         os.write(page, bytes.fromhex(_machine[name]).ljust(32, b"\0"))
-    start = _libc.mmap(None, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, page, 0)
+    start = _map(mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_EXEC, mmap.MAP_PRIVATE, page)
     os.close(page)
-    if start in (None, ctypes.c_void_p(-1).value):
-        raise ImportError("mmap of machine code was refused: allow executable mappings")
     # A PYFUNCTYPE keeps Python's global lock: these calls are shorter than letting it go.
     return [ctypes.PYFUNCTYPE(*types)(start + place) for place, (_, *types) in zip(places, signatures)]
 
@@ -156,13 +170,12 @@ class NotOwner(AssertionError):
     pass
 
 
-_MADV_WIPEONFORK = 18
-_identity_page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-_identity_page.madvise(_MADV_WIPEONFORK)
-_page_generation = ctypes.c_uint32.from_buffer(_identity_page)  # 0 in a child, until it draws one
+MADV_WIPEONFORK = 18
+_identity_page = _map(mmap.PAGESIZE, READ_WRITE, ANONYMOUS)
+_checked(_libc.madvise(_identity_page, mmap.PAGESIZE, MADV_WIPEONFORK))
+_page_generation = _u32(_identity_page)  # 0 in a child, until it draws one
 _generations = itertools.count(1)  # a child has its parent's count, and goes on: so none of its ancestors had its generation
 _records = threading.local()
-_own_heads = []  # never freed: the kernel reads them at their threads' ends
 
 
 class _Thread:
@@ -216,7 +229,7 @@ def _known_thread():
 
 def _current_generation():
     if _page_generation.value == 0:
-        _compare_exchange(ctypes.addressof(_page_generation), 0, next(_generations))
+        _compare_exchange(_identity_page, 0, next(_generations))
     return _page_generation.value
 
 
@@ -238,11 +251,10 @@ def _robust_list_head():
     head, length = ctypes.c_uint64(), ctypes.c_uint64()
     result = _system_call("get_robust_list", 0, ctypes.addressof(head), ctypes.addressof(length))
     if result == 0 and head.value == 0:
-        own = (ctypes.c_uint64 * 3)()  # next, distance from node to word, pending
-        own[0], own[1] = ctypes.addressof(own), 2**64 - Lock.NEXT
-        _own_heads.append(own)
-        head.value = ctypes.addressof(own)
-        result = _system_call("set_robust_list", head.value, ctypes.sizeof(own))
+        head.value = _map(mmap.PAGESIZE, READ_WRITE, ANONYMOUS)  # for good: the kernel reads it when the thread ends
+        _u64(head.value).value = head.value
+        _u64(head.value + 8).value = 2**64 - Lock.NEXT  # the distance from a node to its word; then follows the pending mark
+        result = _system_call("set_robust_list", head.value, 24)
     if result < 0:
         raise UnsupportedPlatform(f"found no robust list: {os.strerror(-result)}; expected get_robust_list to be allowed")
     if _u64(head.value + 8).value != 2**64 - Lock.NEXT:
@@ -261,11 +273,13 @@ FOR_EVER, ALREADY_PASSED = 2**63 - 1, 0  # deadlines, in nanoseconds on CLOCK_MO
 class _Patience:
     """What one acquire has waited so far."""
 
+    FIRST_SLICE, LONGEST_SLICE = 50 * 10**6, 10**9  # nanoseconds
+
     def __init__(self, deadline):
         self.deadline = deadline
         self.has_slept = False
         self.has_asked = False
-        self.slice = 50 * 10**6
+        self.slice = _Patience.FIRST_SLICE
         self.slice_end = None
 
     def deadline_has_passed(self):
@@ -279,7 +293,7 @@ class _Patience:
         result = _wait_until(word, seen, min(self.slice_end, self.deadline))
         if result != -errno.ETIMEDOUT or self.deadline < self.slice_end:
             return False
-        self.slice = min(2 * self.slice, 10**9)
+        self.slice = min(2 * self.slice, _Patience.LONGEST_SLICE)
         self.slice_end = time.monotonic_ns() + self.slice
         return True
 
@@ -461,14 +475,12 @@ class Segment:
                          _fnv_1a(b"N8heirlock13ReentrantLockE"), FILE_SIZE)
 
     def __init__(self, descriptor):
-        self._map = mmap.mmap(descriptor, Segment.FILE_SIZE)
-        self._bytes = (ctypes.c_char * Segment.FILE_SIZE).from_buffer(self._map)
-        self.lock = Lock(ctypes.addressof(self._bytes) + Segment.OBJECT_OFFSET)
+        self._address = _map(Segment.FILE_SIZE, READ_WRITE, mmap.MAP_SHARED, descriptor)
+        self.lock = Lock(self._address + Segment.OBJECT_OFFSET)
 
     def close(self):
         """The lock is not to be touched after it."""
-        del self._bytes
-        self._map.close()
+        _checked(_libc.munmap(self._address, Segment.FILE_SIZE))
 
     @classmethod
     def create(cls, name):
@@ -487,11 +499,11 @@ class Segment:
     @classmethod
     def open(cls, name):
         path = cls._path(name)
-        if not stat.S_ISREG(os.lstat(path).st_mode):  # before it is opened, which may do something to it
-            raise NotTrusted(f"found {path} to be no file, expected a segment")
+        cls._require_trust(os.lstat(path), path)  # before it is opened, which may be refused, or do something to it
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         try:
-            cls._require_segment(descriptor, path)
+            cls._require_trust(os.fstat(descriptor), path)
+            cls._require_layout(descriptor, path)
             return cls(descriptor)
         finally:
             os.close(descriptor)
@@ -523,13 +535,15 @@ class Segment:
             raise ValueError(f"found the name {name!r}, expected 1 to 200 letters, digits, '.', '-' and '_'")
         return f"{cls.FOLDER}/heirlock.{name}"
 
-    @classmethod
-    def _require_segment(cls, descriptor, path):
-        found = os.fstat(descriptor)
+    @staticmethod
+    def _require_trust(found, path):
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 or found.st_nlink > 1:
             raise NotTrusted(f"found {path} with mode {found.st_mode:o}, owner {found.st_uid} and {found.st_nlink} names; "
                              "expected a file of the caller's or root's that nobody else may write, with one name")
-        if found.st_size != cls.FILE_SIZE or os.pread(descriptor, len(cls.HEADER), 0) != cls.HEADER:
+
+    @classmethod
+    def _require_layout(cls, descriptor, path):
+        if os.fstat(descriptor).st_size != cls.FILE_SIZE or os.pread(descriptor, len(cls.HEADER), 0) != cls.HEADER:
             raise LayoutMismatch(f"found {path} to hold something else, expected a lock of layout version 1: remove it")
 
 
@@ -572,12 +586,11 @@ class _Port:
 
     def __init__(self, memory):
         with open(memory, "r+b") as file:
-            self._map = mmap.mmap(file.fileno(), 0)
-        self._bytes = ctypes.c_char.from_buffer(self._map)
+            self._memory = _map(64 * 64, READ_WRITE, mmap.MAP_SHARED, file.fileno())
         self._segments = {}
 
     def lock(self, number):
-        return _DriverLock(Lock(ctypes.addressof(self._bytes) + 64 * number))
+        return _DriverLock(Lock(self._memory + 64 * number))
 
     def named(self, name):
         return _DriverLock(self._segments[name].lock)
