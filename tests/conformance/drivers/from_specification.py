@@ -15,6 +15,7 @@ lock orders nothing between processes, and is given up between any two lines, or
 """
 import ctypes
 import errno
+import fcntl
 import itertools
 import math
 import mmap
@@ -170,7 +171,7 @@ class NotOwner(AssertionError):
     pass
 
 
-MADV_WIPEONFORK = 18
+MADV_WIPEONFORK, PIDFD_GET_PID_NAMESPACE = 18, 0xFF05
 _identity_page = _map(mmap.PAGESIZE, READ_WRITE, ANONYMOUS)
 _checked(_libc.madvise(_identity_page, mmap.PAGESIZE, MADV_WIPEONFORK))
 _page_generation = _u32(_identity_page)  # 0 in a child, until it draws one
@@ -243,8 +244,21 @@ def _random_id():
 def _pid_namespace():
     try:
         return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return _pid_namespace_without_proc()
+
+
+def _pid_namespace_without_proc():
+    opened = []
+    try:
+        opened.append(os.pidfd_open(os.getpid()))
+        opened.append(fcntl.ioctl(opened[0], PIDFD_GET_PID_NAMESPACE))
+        return os.fstat(opened[1]).st_ino
     except OSError as error:
-        raise UnsupportedPlatform(f"found no PID namespace: {error}; expected /proc, of this or an outer PID namespace") from error
+        raise UnsupportedPlatform(f"found no PID namespace: {error}; expected /proc, or Linux 6.11 and pidfd_open allowed") from error
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
 
 
 def _robust_list_head():
@@ -294,7 +308,7 @@ class _Patience:
         if result != -errno.ETIMEDOUT or self.deadline < self.slice_end:
             return False
         self.slice = min(2 * self.slice, _Patience.LONGEST_SLICE)
-        self.slice_end = time.monotonic_ns() + self.slice
+        self.slice_end += self.slice
         return True
 
 
@@ -376,10 +390,9 @@ class Lock:
                 self._ask_whether_the_owner_exists(word)
             # Of the bounded times to spin, none: Python is too slow for it.
             elif word & WAITERS or self._exchange(word, word | WAITERS):
-                if patience.sleep(self._address, word | WAITERS):  # 6
-                    word = self._word.value
-                    if word & OWNER not in (0, me.tid):
-                        self._ask_whether_the_owner_exists(word)
+                seen = word | WAITERS
+                if patience.sleep(self._address, seen):  # 6
+                    self._ask_whether_the_owner_exists(seen)
 
     def _ask_whether_the_owner_exists(self, word):
         owner_id = self._owner_id.value
