@@ -511,7 +511,7 @@ TEST_P(NamedSegment, a_large_object_is_shared_to_its_last_byte) {
 // --- Handles
 // --------------------------------------------------------------------------------------------------
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST_F(NamedSegment, a_mapping_ends_with_its_handle) {
   std::optional<Shared<int>> made(Shared<int>::create(name));
   std::optional<Shared<int>> opened(Shared<int>::open(name));
@@ -532,7 +532,7 @@ TEST_F(NamedSegment, a_moved_handle_keeps_the_mapping) {
   EXPECT_EQ(*Shared<int>::open(name), 2);
 }
 
-// Spec: shared.handle
+// Spec: shared.descriptors
 TEST_F(NamedSegment, no_file_descriptor_stays_open) {
   const auto before = open_descriptors();
   const auto made = Shared<int>::create(name);
@@ -564,7 +564,7 @@ bool would_hand_on_a_descriptor(pid_t process) {
 }
 
 // Another thread may run a program at any moment.
-// Spec: shared.handle
+// Spec: shared.descriptors
 TEST_F(NamedSegment, no_file_descriptor_is_handed_on_to_a_program) {
   if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
   Traced user([&] {

@@ -319,7 +319,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_parent_held_
 }
 
 // A name in use must not cost the process a mapping for each object that comes and goes.
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(DestroyingOneOfMany, ends_its_mapping_though_another_object_holds_the_lock) {
   const SegmentName name;
   const auto mappings = [&name] {
@@ -441,7 +441,7 @@ TEST(DestroyingANamedObject, leaves_the_lock_that_another_thread_took_through_it
   EXPECT_TRUE(two.mutex().needs_repair());
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(DestroyingANamedObject, ends_its_mapping_when_no_thread_of_the_process_holds_the_lock) {
   const SegmentName name;
   Guarded two(name);

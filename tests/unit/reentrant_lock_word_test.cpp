@@ -252,7 +252,7 @@ TEST_P(BetweenParties, that_one_lock_is_quiet_says_nothing_of_another) {
   }).join();
 }
 
-// Spec: lock.owner.query
+// Spec: lock.owner.query, lock.owner.tid
 TEST_P(BetweenParties, the_mark_is_no_part_of_the_owner) {
   static_cast<void>(lock->acquire());
   leave_a_mark(*lock, GetParam());
@@ -366,7 +366,7 @@ TEST_P(ToBeInherited, the_heir_starts_at_depth_1) {
   }).join();
 }
 
-// Spec: lock.inherit.flag
+// Spec: lock.inherit.flag, lock.inherit.needs-repair
 TEST_P(ToBeInherited, needs_repair_is_true_for_everybody_until_the_repair) {
   EXPECT_TRUE(lock->needs_repair());
   static_cast<void>(lock->acquire());

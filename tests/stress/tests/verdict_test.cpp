@@ -81,7 +81,7 @@ TEST(Verdict, a_lock_that_nobody_can_have_any_more_fails) {
   expect_failed(result, "locks never free again");
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, nothing_is_said_to_have_been_seen_where_nothing_was) {
   EXPECT_TRUE(what_was_seen(Result{}).empty());
 }
@@ -91,7 +91,7 @@ std::string last_line_of(const Result& result) {
   return text.substr(text.rfind('\n', text.size() - 2) + 1);
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
@@ -106,7 +106,7 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   }
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, it_says_how_much_was_lost) {
   Result result;
   result.money_lost = 1224;
@@ -162,7 +162,7 @@ TEST(Verdict, an_interrupted_run_does_not_say_that_it_passed) {
   EXPECT_NE(text.find("\nINTERRUPTED after 1.6 s of 20\nFAILED"), std::string::npos) << text;
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, a_run_that_ended_by_itself_says_when_and_why) {
   Result result;
   result.elapsed = 3300 * millisecond;
