@@ -17,7 +17,7 @@
 //
 // Spec: lock.inherit.death, lock.inherit.sleeper, lock.inherit.depth, lock.inherit.flag
 // Spec: lock.inherit.repaired, lock.acquire.progress, lock.memory.node, lockable.recover
-// Spec: shared.killed-creator, shared.atomic-creation
+// Spec: shared.killed-creator, shared.atomic-creation, protocol.linking, protocol.inv-list
 #include <dlfcn.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>

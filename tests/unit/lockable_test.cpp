@@ -450,7 +450,7 @@ TEST(Lockable, an_exception_out_of_a_locked_method_is_no_death) {
   object.release();
 }
 
-// Spec: lockable.locked
+// Spec: lockable.release
 TEST(Lockable, locked_reports_that_the_function_gave_up_the_lock_itself) {
   Guarded object;
   EXPECT_THROW(object.locked([&] { object.release(); }), AssertionError);
@@ -866,13 +866,13 @@ TEST(LockableConstruction, mutex_shows_the_owner_the_depth_and_the_need_of_repai
 }
 
 // A copy would be a second owner of one lock, or a second lock for one state.
-// Spec: lockable.anonymous
+// Spec: lockable.base
 TEST(LockableConstruction, an_object_can_be_neither_copied_nor_moved) {
   static_assert(!std::is_copy_constructible_v<Guarded> && !std::is_copy_assignable_v<Guarded>);
   static_assert(!std::is_move_constructible_v<Guarded> && !std::is_move_assignable_v<Guarded>);
 }
 
-// Spec: lockable.anonymous
+// Spec: lockable.base
 TEST(LockableConstruction, an_object_can_be_destroyed_through_its_base) {
   std::unique_ptr<Lockable> object = std::make_unique<Guarded>();
   object->acquire();

@@ -40,6 +40,7 @@ INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, suppor
 // --- Layout ---
 
 // What the compiler can see it shall see.
+// Spec: lock.memory.layout, lock.memory.node, version.layout
 static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
 static_assert(offsetof(LinuxLock, word) == 0 && sizeof(LinuxLock::word) == 4);
 static_assert(offsetof(LinuxLock, depth) == 4 && sizeof(LinuxLock::depth) == 4);
@@ -116,7 +117,7 @@ TEST(LockInMemory, nobody_writes_the_reserved_bytes) {
   EXPECT_EQ(fields_of(lock).reserved, 0U);
 }
 
-// Spec: lock.memory.layout
+// Spec: protocol.inv-id
 TEST(LockInMemory, a_thread_has_one_random_id_for_all_locks) {
   ReentrantLock one, two;
   static_cast<void>(one.acquire());

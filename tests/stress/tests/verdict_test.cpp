@@ -231,19 +231,19 @@ class Watching : public testing::Test {
   FreeLockWatch watch;
 };
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_on_a_lock_that_stays_free_is_stranded) {
   look(10 * second, 13 * second, true, 5);
   EXPECT_GT(watch.waited_while_free(9 * second), 2 * second);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_is_not_stranded_by_the_time_before_it_waited) {
   look(10 * second, 13 * second, true, 5);
   EXPECT_EQ(watch.waited_while_free(12 * second), second);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_that_others_overtake_is_not_stranded) {
   for (std::uint64_t visit = 0; visit < 100; ++visit)
     look(static_cast<Nanoseconds>(visit) * second / 10, static_cast<Nanoseconds>(visit) * second / 10, true,
@@ -251,7 +251,7 @@ TEST_F(Watching, a_waiter_that_others_overtake_is_not_stranded) {
   EXPECT_EQ(watch.waited_while_free(1), 0);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_behind_an_owner_is_not_stranded) {
   look(10 * second, 13 * second, false, 5);
   EXPECT_EQ(watch.waited_while_free(9 * second), 0);
@@ -264,7 +264,7 @@ TEST(Stranded, a_wait_may_be_a_second_longer_where_only_waiters_notice_a_death) 
   EXPECT_EQ(stress::stranded_after(only(stress::Fault::exec_thread)), 3 * second);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, nothing_is_concluded_from_a_time_without_looking) {
   watch.look(10 * second, true, 5);
   watch.look(20 * second, true, 5);
