@@ -119,6 +119,7 @@ class Table(TraceOf):
     def test_evidence_stands_with_its_name_place_and_kind(self):
         self.write("tests/unit/lock_test.py", "class A:\n    # Spec: lock.free\n    def test_free(self):\n        pass\n")
         self.write("tests/c/lock_test.c", "/* Spec: lock.free */\nstatic void is_free_in_c(void) {\n")
+        self.write("tests/crash/scenarios.cpp", "  // Spec: lock.free\n  add(\"freed.by_a_kill\", use);\n")
         self.write("tests/consumers/CMakeLists.txt", "# Spec: lock.free\nadd_test(NAME free_in_cmake COMMAND a)\n")
         self.write("verify/holds/is_always_free.cpp", "// Spec: lock.free\n// Claim: so.\nint main() {}\n")
         self.write("verify/breaks/it_is_never_free.mutant", "# Spec: lock.free\n")
@@ -127,6 +128,7 @@ class Table(TraceOf):
             for kind, name, place in (("unit", "Lock.is_free_at_first", "tests/unit/lock_test.cpp:1"),
                                       ("unit", "test_free", "tests/unit/lock_test.py:2"),
                                       ("c", "is_free_in_c", "tests/c/lock_test.c:1"),
+                                      ("crash", "freed.by_a_kill", "tests/crash/scenarios.cpp:1"),
                                       ("consumers", "free_in_cmake", "tests/consumers/CMakeLists.txt:1"),
                                       ("model check", "is_always_free", "verify/holds/is_always_free.cpp:1"),
                                       ("mutant", "it_is_never_free", "verify/breaks/it_is_never_free.mutant:1"),
