@@ -208,6 +208,16 @@ class _Thread:
             _u64((first & ~1) - 8).value = node
         self.first.value = node
 
+    def has_listed_a_lock_of(self, owner_id):
+        """So this id is the thread's, in some copy of the library. By the lock's own address it would not be found where
+        each copy has mapped the lock. From the head on: another's lock has links that lead anywhere."""
+        node = self.first.value & ~1
+        while node != self.head:
+            if _u64(node - 16).value == owner_id:
+                return True
+            node = _u64(node).value & ~1
+        return False
+
     def unlink(self, node):
         following, previous = _u64(node).value, _u64(node - 8).value
         _u64(previous & ~1).value = following
@@ -347,9 +357,9 @@ class Lock:
         self._require_same_pid_namespace(me)  # 2
         me.pending.value = self._node  # 3
         taken = self._take(me, deadline)  # 4 to 6
-        if taken is None:
+        if taken in (NOT_ACQUIRED, REENTERED):
             me.pending.value = 0
-            return NOT_ACQUIRED
+            return self._reenter() if taken == REENTERED else NOT_ACQUIRED
         me.link(self._node)  # 7
         me.pending.value = 0
         self._owner_id.value = me.id
@@ -369,7 +379,7 @@ class Lock:
             raise ForeignPidNamespace(f"found the lock of PID namespace {self._pid_namespace.value}, expected {me.pid_namespace}")
 
     def _take(self, me, deadline):
-        """The word that the caller took the lock from, or None."""
+        """The word that the caller took the lock from, or why it did not."""
         if deadline != ALREADY_PASSED or self._word.value == 0:  # 4
             if self._exchange(0, me.tid):
                 return 0
@@ -380,12 +390,14 @@ class Lock:
                 if self._exchange(word, word | me.tid):
                     return word
             elif word & OWNER == me.tid:
+                if me.has_listed_a_lock_of(self._owner_id.value):
+                    return REENTERED
                 self._bury(word)
             elif patience.deadline_has_passed():
                 if patience.has_slept and not self._exchange(word, word):
                     continue
                 if patience.has_asked or not me.asks_before_giving_up(deadline == ALREADY_PASSED):
-                    return None
+                    return NOT_ACQUIRED
                 patience.has_asked = True
                 self._ask_whether_the_owner_exists(word)
             # Of the bounded times to spin, none: Python is too slow for it.
@@ -448,8 +460,12 @@ class Lock:
         return bool(self._word.value & OWNER_DIED)
 
     def _mine(self):
+        """The caller's record if it owns the lock, perhaps through another copy of the library, to which it has another id."""
         me = _known_thread()
-        return me if me is not None and self._owner_id.value == me.id else None
+        if me is None:
+            return None
+        owner_id = self._owner_id.value
+        return me if owner_id == me.id or self.owner() == me.tid and me.has_listed_a_lock_of(owner_id) else None
 
     def _require_owner(self, operation):
         me = self._mine()

@@ -3,6 +3,7 @@
 
 PARTNER is from_specification_partner.cpp, built."""
 import ctypes
+import importlib.util
 import mmap
 import os
 import pathlib
@@ -210,6 +211,38 @@ def kill_before(line, operation):
     sys.settrace(trace)
     operation()
     sys.settrace(None)
+
+
+class TwoCopies(unittest.TestCase):
+    """Of the second implementation, in this process: each draws an id of its own for the thread."""
+
+    def setUp(self):
+        specification = importlib.util.spec_from_file_location("second_copy", port.__file__)
+        self.second = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(self.second)
+        file = tempfile.TemporaryFile(dir="/dev/shm")
+        self.addCleanup(file.close)
+        file.truncate(mmap.PAGESIZE)
+        self.addresses = [port._map(mmap.PAGESIZE, port.READ_WRITE, mmap.MAP_SHARED, file.fileno()) for _ in range(2)]
+        other = self.second.Lock(self.addresses[0] + 64)
+        other.acquire()  # a copy that has acquired nothing knows of nothing
+        other.release()
+
+    def expect_one_owner(self, one, other):
+        self.assertEqual(one.acquire(), "acquired")
+        self.assertEqual((other.acquire(), other.try_acquire(), other.acquire(timeout=1)), ("reentered",) * 3)
+        self.assertEqual((one.depth(), other.depth()), (4, 4))
+        for lock in one, other, one, other:
+            lock.release()
+        self.assertEqual((one.owner(), one.needs_repair()), (0, False))
+
+    # Spec: lock.owner.copies
+    def test_each_knows_what_the_thread_took_through_the_other(self):
+        self.expect_one_owner(port.Lock(self.addresses[0]), self.second.Lock(self.addresses[0]))
+
+    # Spec: lock.owner.copies
+    def test_each_knows_it_where_each_has_mapped_the_lock(self):
+        self.expect_one_owner(port.Lock(self.addresses[0]), self.second.Lock(self.addresses[1]))
 
 
 class NamedSegment(unittest.TestCase):
