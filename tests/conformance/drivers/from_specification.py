@@ -386,22 +386,22 @@ class Lock:
         patience = _Patience(deadline)
         while True:  # 5
             word = self._word.value
-            if word & OWNER == 0:
+            if word & OWNER == 0:  # 5a
                 if self._exchange(word, word | me.tid):
                     return word
             elif word & OWNER == me.tid:
-                if me.has_listed_a_lock_of(self._owner_id.value):
+                if me.has_listed_a_lock_of(self._owner_id.value):  # 5b
                     return REENTERED
-                self._bury(word)
-            elif patience.deadline_has_passed():
+                self._bury(word)  # 5c
+            elif patience.deadline_has_passed():  # 5d
                 if patience.has_slept and not self._exchange(word, word):
                     continue
                 if patience.has_asked or not me.asks_before_giving_up(deadline == ALREADY_PASSED):
                     return NOT_ACQUIRED
                 patience.has_asked = True
                 self._ask_whether_the_owner_exists(word)
-            # Of the bounded times to spin, none: Python is too slow for it.
-            elif word & WAITERS or self._exchange(word, word | WAITERS):
+            # 5e: never, Python is too slow to gain by it.
+            elif word & WAITERS or self._exchange(word, word | WAITERS):  # 5g, 5f
                 seen = word | WAITERS
                 if patience.sleep(self._address, seen):  # 6
                     self._ask_whether_the_owner_exists(seen)
