@@ -27,7 +27,7 @@ class Books:
 
     def __init__(self, memory):
         with open(memory, "r+b") as file:
-            address = port._map(128, port.READ_WRITE, mmap.MAP_SHARED, file.fileno())
+            address = port._map(mmap.PAGESIZE, port.READ_WRITE, mmap.MAP_SHARED, file.fileno())
         self.lock = port.Lock(address)
         self.first = ctypes.c_long.from_address(address + 64)
         self.second = ctypes.c_long.from_address(address + 72)
@@ -48,7 +48,7 @@ class OverSharedMemory(unittest.TestCase):
     def setUp(self):
         self.memory = tempfile.NamedTemporaryFile(dir="/dev/shm")
         self.addCleanup(self.memory.close)
-        self.memory.truncate(4096)
+        self.memory.truncate(mmap.PAGESIZE)
         self.books = Books(self.memory.name)
         self.running = []
         self.addCleanup(self.kill_all)
@@ -125,14 +125,14 @@ class Sharing(OverSharedMemory):
 
 
 class KilledAtEachLine(OverSharedMemory):
-    def each_victim(self, operation):
-        """Processes that do it, each killed before another line of the second implementation, in turn."""
+    def kill_at_each_line(self, operation, expectation):
+        """Processes do the operation, each killed before another line of the second implementation, until one comes through."""
         line, killed = 0, True
         while killed:
-            line += 1
+            line, killed = line + 1, False
             with self.subTest(line=line):
                 victim = self.start_python(kill_before, line, operation)
-                yield victim
+                expectation(victim)
                 killed = self.status_of(victim) == signal.SIGKILL
         self.assertGreater(line, 20, "found hardly any lines, expected those of the operation")
 
@@ -149,7 +149,7 @@ class KilledAtEachLine(OverSharedMemory):
             time.sleep(0.001)
 
     def acquire(self):
-        self.assertIn(self.books.lock.acquire(), (port.ACQUIRED, port.INHERITED))
+        self.assertIn(self.books.lock.acquire(timeout=LIMIT), (port.ACQUIRED, port.INHERITED))
 
     # Spec: lock.inherit.death, lock.inherit.many
     def test_no_lock_is_lost_that_it_was_taking_holding_or_releasing(self):
@@ -159,9 +159,11 @@ class KilledAtEachLine(OverSharedMemory):
             for operation in (a.acquire, b.acquire, c.acquire, c.release, b.release, b.acquire, c.acquire, b.release, a.release):
                 operation()
 
-        for victim in self.each_victim(some_in_and_out):
+        def all_can_be_acquired(victim):
             os.waitid(os.P_PID, victim, os.WEXITED | os.WNOWAIT)
             self.expect_to_be_acquirable(*locks)
+
+        self.kill_at_each_line(some_in_and_out, all_can_be_acquired)
 
     # Spec: lock.inherit.death, lock.inherit.sleeper, lock.acquire.progress
     def test_no_waiter_is_forgotten_by_the_one_that_was_releasing(self):
@@ -174,17 +176,18 @@ class KilledAtEachLine(OverSharedMemory):
             self.books.lock.acquire()
             release_when_one_waits()
 
-        for victim in self.each_victim(acquire_and_release):
+        def a_waiter_gets_it(victim):
             while self.books.lock.owner() != victim and os.waitid(os.P_PID, victim, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 time.sleep(0.001)
             waiter = self.start_python(self.acquire)
             self.assertEqual(self.status_of(waiter), 0)
             self.expect_to_be_acquirable(self.books.lock)
 
+        self.kill_at_each_line(acquire_and_release, a_waiter_gets_it)
+
     # Spec: lock.acquire.progress
     def test_no_waiter_is_forgotten_when_another_dies_that_was_woken(self):
-        self.books.lock.acquire()
-        for victim in self.each_victim(self.acquire):
+        def another_waiter_gets_it(victim):
             self.wait_until_asleep(victim)
             waiter = self.start_python(self.acquire)
             self.wait_until_asleep(waiter)
@@ -192,6 +195,9 @@ class KilledAtEachLine(OverSharedMemory):
             self.assertEqual(self.status_of(waiter), 0)
             self.acquire()
             self.books.lock.repaired()
+
+        self.books.lock.acquire()
+        self.kill_at_each_line(self.acquire, another_waiter_gets_it)
 
 
 def kill_before(line, operation):
