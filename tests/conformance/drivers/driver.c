@@ -49,6 +49,12 @@ static worker workers[max_thread + 1];  // the reader's alone, once it runs
 static named* names;                    // what was opened last comes first
 static pthread_mutex_t names_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+// What ThreadSanitizer would refuse or report is what vectors ask for: threads in a child, misused mutexes.
+const char* __tsan_default_options(void);
+const char* __tsan_default_options(void) {
+  return "die_after_fork=0 report_mutex_bugs=0 detect_deadlocks=0";
+}
+
 static bool is(const char* text, const char* other) {
   return strcmp(text, other) == 0;
 }
