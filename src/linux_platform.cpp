@@ -65,8 +65,7 @@ std::int64_t now() noexcept {
 
 }  // namespace
 
-// --- Time
-// ---------------------------------------------------------------------------------------------------
+// --- Time --------------------------------------------------------------------------------------------------
 
 LinuxPlatform::Deadline deadline_after(std::int64_t nanoseconds) noexcept {
   const std::int64_t start = now();
@@ -77,8 +76,7 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
   return is_try(deadline) || (deadline != for_ever && now() >= deadline);
 }
 
-// --- Waiting
-// ------------------------------------------------------------------------------------------------
+// --- Waiting -----------------------------------------------------------------------------------------------
 
 // Looks less and less often: each look takes the lock's cache line from the owner. How long is worth it the
 // thread learns: half as long after a sleep that followed, twice as long after none. Once it has slept it
@@ -174,8 +172,7 @@ bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   return head == nullptr;
 }
 
-// --- Who I am
-// -----------------------------------------------------------------------------------------------
+// --- Who I am ----------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -82,8 +82,7 @@ class Run {
   /// Steps to the point, kills there, and judges what follows.
   Outcome kill_at(const Point& point, Newcomer newcomer);
 
-  // --- For scenarios
-  // ------------------------------------------------------------------------------------------
+  // --- For scenarios ---------------------------------------------------------------------------------------
   World& world;
   Party& victim() { return *victim_; }
   Site& site(std::size_t i = 0) { return world.sites[i]; }

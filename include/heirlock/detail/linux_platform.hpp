@@ -123,8 +123,7 @@ struct LinuxPlatform {
   /// Throws what the refusal calls for, with a message that names both sides. Changes nothing.
   [[noreturn]] static void refuse(Refusal why, const LockMemory<LinuxPlatform>& lock);
 
-  // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst)
-  // ---------------------------------
+  // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst) --------------------------------
   //
   // One per thread, registered by libc and shared with its robust mutexes, so its conventions hold: a link
   // points at a node's `next`, `prev` lies one word before it, bit 0 marks libc's priority-inheriting
@@ -157,8 +156,7 @@ struct LinuxPlatform {
     if ((at & ~pi_mark) != head(me)) *reinterpret_cast<Link*>((at & ~pi_mark) - sizeof(Link)) = to;
   }
 
-  // --- Waiting (futex(2); shared, so keyed by the memory and not by its address)
-  // ----------------------------
+  // --- Waiting (futex(2); shared, so keyed by the memory and not by its address) ---------------------------
 
   // A moment on CLOCK_MONOTONIC, in nanoseconds.
   using Deadline = std::int64_t;

@@ -11,8 +11,7 @@ using heirlock::AcquireResult;
 using heirlock::ReentrantLock;
 using namespace std::chrono_literals;
 
-// --- A lock beside what it guards
-// ---------------------------------------------------------------------------
+// --- A lock beside what it guards --------------------------------------------------------------------------
 
 struct Tally {
   ReentrantLock lock;
@@ -95,8 +94,7 @@ void under_a_guard_with_annotations(Tally& tally) {
   ++tally.count;
 }
 
-// --- An object that is its own lock
-// -------------------------------------------------------------------------
+// --- An object that is its own lock ------------------------------------------------------------------------
 
 class Counter : public heirlock::Lockable {
  public:
