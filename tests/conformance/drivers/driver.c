@@ -318,8 +318,9 @@ static bool map_memory(const char* path) {
   if (the_port->prepare) {
     if (flock(file, LOCK_EX) != 0) give_up("flock");
     the_port->prepare(memory);
+    if (flock(file, LOCK_UN) != 0) give_up("flock");  // the mapping would keep it beyond the close
   }
-  close(file);  // and with it the flock
+  close(file);
   return true;
 }
 

@@ -70,6 +70,7 @@ class DriverTest(unittest.TestCase):
             file.truncate(64 * 64)
 
     def start(self):
+        """Starts one more driver of the same memory; self.popen is the last one."""
         popen = subprocess.Popen(self.command + [self.memory], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(popen.stdin.close)
         self.addCleanup(popen.stdout.close)
@@ -102,6 +103,14 @@ class DriverTest(unittest.TestCase):
         driver = self.start()
         self.assertLessEqual(set(driver.capabilities),
                              {"threads", "fork", "exec", "death", "query", "names", "layout"})
+
+    # Spec: conformance.driver
+    def test_several_processes_share_their_memory(self):
+        one, other = self.start(), self.start()
+        self.assertEqual(one.ask("1 acquire 63 -"), "1 acquired")
+        self.assertEqual(other.ask("1 try 63 -"), "1 busy")
+        self.assertEqual(one.ask("1 release 63 -"), "1 done")
+        self.assertEqual(other.ask("1 try 63 -"), "1 acquired")
 
     # Spec: conformance.driver
     def test_ends_when_its_input_does(self):
