@@ -1,8 +1,7 @@
-// heirlock-driver-pthread-robust: the port is glibc's pthread_mutex_t, robust, recursive and shared by
-// processes.
+// heirlock-driver-pthread-robust: the port is a pthread_mutex_t of glibc, robust, recursive and shared.
 //
-// It says no more than the mutex does, so its answers show where that differs from heirlock's lock. From
-// outside the standard comes only what the protocol asks and no function tells: glibc's own count and owner.
+// It mends nothing, so its answers show where that mutex differs from heirlock's lock. What the protocol asks
+// and no function of the mutex tells, it reads from glibc's own fields: __count and __owner.
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -35,10 +34,10 @@ static void prepare(void* memory) {
   pthread_mutexattr_destroy(&attributes);
 }
 
-static const char* word_of(int error, const pthread_mutex_t* mutex) {
+static const char* word_of(int error) {
   switch (error) {
     case 0:
-      return mutex->__data.__count > 1 ? "reentered" : "acquired";
+      return "done";
     case EOWNERDEAD:
       return "inherited";
     case EBUSY:
@@ -49,12 +48,19 @@ static const char* word_of(int error, const pthread_mutex_t* mutex) {
       return "recursion_too_deep";
     case ENOTRECOVERABLE:
       return "unrecoverable";
+    case EPERM:
+      return "not_owner";
   }
   return result("error %s", strerror(error));
 }
 
+static const char* acquire_word_of(int error, const pthread_mutex_t* mutex) {
+  if (error != 0) return word_of(error);
+  return mutex->__data.__count > 1 ? "reentered" : "acquired";
+}
+
 static const char* acquire(void* lock) {
-  return word_of(pthread_mutex_lock(lock), lock);
+  return acquire_word_of(pthread_mutex_lock(lock), lock);
 }
 
 static const char* acquire_for(void* lock, int64_t milliseconds) {
@@ -65,23 +71,21 @@ static const char* acquire_for(void* lock, int64_t milliseconds) {
   const int64_t nanoseconds = deadline.tv_nsec + left % 1000 * 1000000;
   deadline.tv_sec += left / 1000 + nanoseconds / 1000000000;
   deadline.tv_nsec = nanoseconds % 1000000000;
-  return word_of(pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &deadline), lock);
+  return acquire_word_of(pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &deadline), lock);
 }
 
 static const char* try_acquire(void* lock) {
-  return word_of(pthread_mutex_trylock(lock), lock);
+  return acquire_word_of(pthread_mutex_trylock(lock), lock);
 }
 
 static const char* release(void* lock) {
-  const int error = pthread_mutex_unlock(lock);
-  if (error == EPERM) return "not_owner";
-  return error == 0 ? "done" : result("error %s", strerror(error));
+  return word_of(pthread_mutex_unlock(lock));
 }
 
-// glibc asks neither whether the caller owns the mutex, nor is a mutex to be made consistent that is.
+// glibc does not ask who calls. EINVAL is for a mutex that nobody inherited, of which its owner may say so.
 static const char* repaired(void* lock) {
   const int error = pthread_mutex_consistent(lock);
-  if (error != EINVAL) return error == 0 ? "done" : result("error %s", strerror(error));
+  if (error != EINVAL) return word_of(error);
   const pthread_mutex_t* const mutex = lock;
   return mutex->__data.__owner == gettid() ? "done" : "not_owner";
 }
