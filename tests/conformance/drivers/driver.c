@@ -50,9 +50,10 @@ static named* names;                    // what was opened last comes first
 static pthread_mutex_t names_mutex = PTHREAD_MUTEX_INITIALIZER;
 
 // What ThreadSanitizer would refuse or report is what vectors ask for: threads in a child, misused mutexes.
+// Nor is it to sleep for a second at each exit.
 const char* __tsan_default_options(void);
 const char* __tsan_default_options(void) {
-  return "die_after_fork=0 report_mutex_bugs=0 detect_deadlocks=0";
+  return "die_after_fork=0 report_mutex_bugs=0 detect_deadlocks=0 atexit_sleep_ms=0";
 }
 
 static bool is(const char* text, const char* other) {
