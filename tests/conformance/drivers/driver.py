@@ -32,7 +32,8 @@ import time
 import traceback
 
 OF_THE_PORT = {"create", "open", "open_or_create", "remove", "close"}
-OF_A_LOCK = {"acquire", "release", "repaired", "depth", "owner", "flag"}
+OF_A_LOCK = {"acquire": "acquire", "try": "try_acquire", "release": "release", "repaired": "repaired", "depth": "depth",
+             "owner": "owner", "flag": "flag"}
 
 
 def main(port_class):
@@ -113,13 +114,12 @@ class Process:
             os._exit(0)
         if command in OF_THE_PORT and hasattr(self.port, command):
             return getattr(self.port, command)(lock[1:])
-        target = self.port.named(lock[1:]) if lock.startswith("@") else self.port.lock(int(lock)) if lock != "-" else None
-        if command == "acquire":
-            return target.acquire(None if argument == "-" else int(argument))
-        if command == "try":
-            return target.try_acquire()
-        if command in OF_A_LOCK and hasattr(target, command):
-            return getattr(target, command)()
+        if command in OF_A_LOCK:
+            target = self.port.named(lock[1:]) if lock.startswith("@") else self.port.lock(int(lock))
+            if command == "acquire":
+                return target.acquire(None if argument == "-" else int(argument))
+            if hasattr(target, OF_A_LOCK[command]):
+                return getattr(target, OF_A_LOCK[command])()
         return "error unknown"
 
     def fork(self, path):
