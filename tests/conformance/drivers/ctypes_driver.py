@@ -70,7 +70,7 @@ class Port:
         return word(self.use, heirlock.Lock, name)
 
     def remove(self, name):
-        return "done" if heirlock.remove(name) else "file_missing"
+        return word(lambda: heirlock.Outcome.done if heirlock.remove(name) else heirlock.Outcome.file_missing)
 
     def close(self, name):
         del self.names[name]
