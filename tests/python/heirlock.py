@@ -194,7 +194,10 @@ class Lock:
         Outcome.acquired, reentered, inherited or not_acquired. A signal's handler runs meanwhile, and what it raises ends the
         wait."""
         deadline = _FOR_EVER if timeout is None else _deadline(timeout)
-        return _checked(_try_acquire(self._address) or _wait(self._address, deadline))
+        outcome = _try_acquire(self._address) or _wait(self._address, deadline)
+        if outcome < 0:
+            raise _refusal(outcome)
+        return _OUTCOMES[outcome]
 
     def try_acquire(self):
         """Takes the lock if that needs no waiting. Returns as acquire()."""
@@ -202,7 +205,9 @@ class Lock:
 
     def release(self):
         """Gives back one acquire; the last one frees the lock. AssertionError unless the caller owns it."""
-        _checked(_release(self._address))
+        outcome = _release(self._address)
+        if outcome < 0:
+            raise _refusal(outcome)
 
     def repaired(self):
         """Declares whole what the lock guards: the next owner does not inherit. AssertionError unless the caller owns it."""

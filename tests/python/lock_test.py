@@ -135,6 +135,13 @@ class Places(unittest.TestCase):
         del lock
         memory.close()
 
+    # Spec: python.collected
+    def test_the_callers_memory_stays_mapped_while_a_collected_lock_in_it_is_held(self):
+        memory = mmap.mmap(-1, 4096)
+        Lock.at(memory).acquire()
+        self.assertRaises(BufferError, memory.close)
+        Lock.at(memory).release()
+
     # Spec: python.place
     def test_memory_that_is_too_small_or_read_only_is_refused(self):
         for memory in (bytearray(39), bytes(40)):

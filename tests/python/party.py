@@ -1,4 +1,5 @@
 """A party: a thread or a process that calls methods of an object when it is told, and answers."""
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -8,7 +9,16 @@ PROCESSES = ("fork", "spawn", "forkserver")
 LIMIT = 60  # seconds within which what must come comes
 
 
+def watch():
+    """Ends a process that hangs, and says where."""
+    faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
+
+
+watch()
+
+
 def serve(connection, subject):
+    watch()  # in a forked child too
     while True:
         name, arguments = connection.recv()
         if name is None:
