@@ -1,5 +1,4 @@
 """A party: a thread or a process that calls methods of an object when it is told, and answers."""
-import faulthandler
 import multiprocessing
 import os
 import signal
@@ -8,17 +7,11 @@ import threading
 PROCESSES = ("fork", "spawn", "forkserver")
 LIMIT = 60  # seconds within which what must come comes
 
-
-def watch():
-    """Ends a process that hangs, and says where."""
-    faulthandler.dump_traceback_later(2 * LIMIT, exit=True)
-
-
-watch()
+signal.alarm(2 * LIMIT)  # which ends what hangs
 
 
 def serve(connection, subject):
-    watch()  # in a forked child too
+    signal.alarm(2 * LIMIT)  # a forked child has none
     while True:
         name, arguments = connection.recv()
         if name is None:
