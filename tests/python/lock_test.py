@@ -127,7 +127,7 @@ class Places(unittest.TestCase):
         lock.release()
         self.assertIs(other.call("try_acquire"), Outcome.acquired)
 
-    # Spec: python.place
+    # Spec: python.place-kept
     def test_the_callers_memory_cannot_be_unmapped_under_a_lock(self):
         memory = mmap.mmap(-1, 4096)
         lock = Lock.at(memory)
@@ -211,14 +211,14 @@ class Signals(unittest.TestCase):
         thread.start()
         self.addCleanup(thread.join)
 
-    # Spec: python.signal
+    # Spec: python.signal-raises
     def test_ctrl_c_ends_a_wait_and_leaves_nothing_acquired(self):
         self.when_somebody_sleeps(lambda: os.kill(os.getpid(), signal.SIGINT))
         self.assertRaises(KeyboardInterrupt, self.lock.acquire)
         self.holder.call("release")
         self.assertIs(self.lock.try_acquire(), Outcome.acquired)
 
-    # Spec: python.signal
+    # Spec: python.signal-raises
     def test_ctrl_c_ends_a_timed_wait_before_its_time(self):
         self.when_somebody_sleeps(lambda: os.kill(os.getpid(), signal.SIGINT))
         self.assertRaises(KeyboardInterrupt, self.lock.acquire, 3600)
@@ -238,7 +238,7 @@ class Signals(unittest.TestCase):
         self.assertIs(self.lock.acquire(), Outcome.acquired)
         self.assertEqual(handled, [0])
 
-    # Spec: python.signal
+    # Spec: python.signal-raises
     def test_a_lock_that_comes_with_the_signal_is_given_back(self):
         def handler(*_):
             self.holder.call("release")

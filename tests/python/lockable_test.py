@@ -67,7 +67,7 @@ class OfEachKind(unittest.TestCase):
                 counter.during(lambda: 1 / 0)
             self.assertIsFreeFor(other)
 
-    # Spec: python.locked
+    # Spec: python.locked.nested
     def test_a_locked_method_may_call_another(self):
         for counter, other in self.parties():
             self.assertEqual((counter.increment_twice(), other.call("increment_twice")), (2, 4))
@@ -123,7 +123,7 @@ class OfEachKind(unittest.TestCase):
             self.assertFalse(other.call("acquire", False, 3600))
             self.assertFalse(other.call("acquire", False, float("nan")))
 
-    # Spec: python.release
+    # Spec: python.depth
     def test_as_many_releases_are_needed_as_acquires(self):
         for counter, other in self.parties():
             for _ in range(3):
