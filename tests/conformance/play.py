@@ -109,7 +109,7 @@ class Play:
 
     def __enter__(self):
         self.remove_segments()
-        self.folder = tempfile.mkdtemp(prefix="heirlock-conformance-", dir="/dev/shm")
+        self.folder = tempfile.mkdtemp(prefix=f"heirlock-{self.prefix}", dir="/dev/shm")
         self.memory = os.open(f"{self.folder}/memory", os.O_RDWR | os.O_CREAT, 0o600)
         self.errors = os.open(f"{self.folder}/errors", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         os.ftruncate(self.memory, 4096)

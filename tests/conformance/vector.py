@@ -28,7 +28,7 @@ STEPS = [re.compile(text) for text in (
     rf"(?P<who>{THREAD})(?:\|(?P<rival>{THREAD}))? (?P<verb>unblocks) -> (?P<expected>\S+)",
     rf"(?P<who>{THREAD}) (?P<verb>{'|'.join(RESULTS)})(?: @(?P<lock>\S+))?(?: (?P<argument>-?\d+)ms)? -> (?P<expected>\S+)")]
 
-HEAD = {"Spec": "# Spec: the rules that it proves, with commas between", "Claim": "# Claim: what it claims"}
+HEAD = {"Spec": "the rules that it proves", "Claim": "what it claims"}
 
 
 class Bad(Exception):
@@ -72,7 +72,7 @@ class Vector:
         self.claim, self.needs = head["Claim"], set(re.findall(r"[^\s,]+", head["Needs"]))
         for key in ("Spec", "Claim"):
             if not head[key] or key == "Spec" and not re.fullmatch(r"[a-z-]+(\.[a-z-]+)+(, *[a-z-]+(\.[a-z-]+)+)*", head[key]):
-                raise Bad(f"{path}:1: found '# {key}: {head[key]}', expected {HEAD[key]} at the head")
+                raise Bad(f"{path}:1: found '{head[key]}' behind {key} in its head, expected {HEAD[key]}")
         if not self.needs <= CAPABILITIES:
             raise Bad(f"{path}:1: found '# Needs: {head['Needs']}', expected of: {', '.join(sorted(CAPABILITIES))}")
         if not self.steps:
