@@ -162,6 +162,12 @@ void Platform::clear_pending(Thread& me) {
   me.pending = 0;
 }
 
+bool Platform::is_listed(const Thread& me, const Lock& lock) {
+  Link at = me.first;
+  while (at != link_to(lock) && at != head(me)) at = lock_at(at).next.now();
+  return at == link_to(lock);
+}
+
 void Platform::set_next(Link at, Link to) {
   Thread& me = Machine::running().me().thread;
   if (at != head(me)) return lock_at(at).next.store(to);

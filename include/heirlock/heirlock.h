@@ -8,9 +8,8 @@
 // In heirlock's static library, and in libheirlock_c.so, which shows nothing else. That one is never
 // unloaded. When dlopen has loaded it, libc allocates a thread's storage in it at the thread's first call.
 //
-// All calls on one lock by one process are to be made through one copy of the library. A second copy, linked
-// in or loaded from another file, takes a thread that holds the lock for a dead one with the same thread id,
-// and lets that thread inherit what it holds.
+// Several copies of the library in one process, linked in or loaded, know the same owners; but a copy in
+// which a thread has acquired no lock yet refuses its release.
 #ifndef HEIRLOCK_HEIRLOCK_H
 #define HEIRLOCK_HEIRLOCK_H
 

@@ -54,7 +54,7 @@ struct Written {
   static inline Thread me{7, 77};
   static inline const void* note = nullptr;
   static inline Wait ended_by = Wait::look_again;
-  static inline bool gone = false;
+  static inline bool gone = false, listed = false;
   static inline int woken = 0, looks = 0;
 
   static Thread& this_thread() { return me; }
@@ -66,6 +66,7 @@ struct Written {
   static Link link_to(const Lock&) { return 1; }
   static Link head(const Thread&) { return 2; }
   static Link first(const Thread&) { return 2; }
+  static bool is_listed(const Thread&, const Lock&) { return step("listed?"), listed; }
   static void set_next(Link, Link) { step("next!"); }
   static void set_prev(const Thread&, Link, Link) { step("prev!"); }
   static bool is_try(Deadline deadline) { return deadline == 0; }
@@ -94,7 +95,7 @@ class Steps : public testing::Test {
     before = nullptr;
     Written::note = nullptr;
     Written::ended_by = Wait::look_again;
-    Written::gone = false;
+    Written::gone = Written::listed = false;
     Written::woken = Written::looks = 0;
   }
   ~Steps() override { before = nullptr; }
@@ -185,6 +186,32 @@ TEST_F(Steps, of_an_acquire_that_buries_a_dead_owner) {
             "read deadline? spin exchange wait id? gone? id? exchange "
             "read exchange prev! next! clear id! depth! ");
   EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: protocol.steps, lock.owner.copies
+TEST_F(Steps, of_an_owner_with_another_id) {
+  acquire();
+  lock.owner_id.value = 78;
+  Written::listed = true;
+  EXPECT_EQ(acquire(), "id? namespace pending exchange read listed? clear depth! ");
+  EXPECT_EQ(result, AcquireResult::reentered);
+  EXPECT_EQ(release(), "id? read listed? depth! ");
+  EXPECT_EQ(release(), "id? read listed? pending next! prev! id! exchange clear ");
+}
+
+// Spec: protocol.steps, lock.owner.thread-id-reuse
+TEST_F(Steps, of_a_namesake_of_a_dead_owner) {
+  lock.word.value = 7;
+  EXPECT_EQ(acquire(),
+            "id? namespace pending exchange read listed? exchange "
+            "read exchange prev! next! clear id! depth! ");
+  EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_a_query_by_a_stranger) {
+  lock.word.value = 8;
+  EXPECT_EQ(of([&] { EXPECT_FALSE(Algorithm::is_owned(lock)); }), "id? read ");
 }
 
 // Spec: protocol.steps

@@ -151,6 +151,13 @@ struct LinuxPlatform {
   static void set_next(Link at, Link to) noexcept {
     store_for_kernel(reinterpret_cast<void*>(at & ~pi_mark), to);
   }
+  /// Whether the lock is on the calling thread's list.
+  template <class Lock>
+  static bool is_listed(const Thread& me, const Lock& lock) noexcept {
+    Link at = first(me);
+    while (at != link_to(lock) && (at & ~pi_mark) != head(me)) at = next(at);
+    return at == link_to(lock);
+  }
   /// Does nothing at the head: glibc has a word for it there, other libcs have not.
   static void set_prev(const Thread& me, Link at, Link to) noexcept {
     if ((at & ~pi_mark) != head(me)) *reinterpret_cast<Link*>((at & ~pi_mark) - sizeof(Link)) = to;

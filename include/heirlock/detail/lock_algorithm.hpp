@@ -96,7 +96,7 @@ class LockAlgorithm {
   /// Takes the lock, waiting for it until the deadline.
   static AcquireResult acquire(Lock& lock, Deadline deadline) {
     Thread& me = Platform::this_thread();
-    if (is_mine(lock, me)) return reenter(lock);
+    if (has_my_id(lock, me)) return reenter(lock);
     Platform::require_same_pid_namespace(lock.pid_namespace, me);  // two namespaces share thread ids
     Platform::set_pending(me, lock);                               // INV-PENDING
     // A try looks first: to fail, it need not take the cache line from the owner.
@@ -146,8 +146,18 @@ class LockAlgorithm {
   // Relaxed is enough. Nobody else writes my id. If I own the lock, it is the last that was written. If I do
   // not, I have never written it, or its complement after it: no read of mine finds what is older (INV-ID).
   // The word is not asked: to read it between two read-modify-writes of it costs as much as half of one.
-  static bool is_mine(const Lock& lock, const Thread& me) {
+  static bool has_my_id(const Lock& lock, const Thread& me) {
     return lock.owner_id.load(Order::relaxed) == me.id;
+  }
+
+  // To another copy of the library in the process I have another id, but the same thread id and list.
+  static bool is_mine(const Lock& lock, const Thread& me) {
+    return has_my_id(lock, me) || is_mine_by_list(lock, me, lock.word.load(Order::relaxed));
+  }
+
+  // A dead owner's lock, whose thread id has come to me, is not on my list.
+  static bool is_mine_by_list(const Lock& lock, const Thread& me, std::uint32_t word) {
+    return owner_of(word) == me.tid && Platform::is_listed(me, lock);
   }
 
   static AcquireResult reenter(Lock& lock) {
@@ -175,6 +185,10 @@ class LockAlgorithm {
         if (lock.word.compare_exchange(word, word | me.tid, take))
           return taken(lock, me, word & owner_died_bit);
         continue;
+      }
+      if (is_mine_by_list(lock, me, word)) {
+        Platform::clear_pending(me);
+        return reenter(lock);
       }
       if (owner_of(word) == me.tid) {  // not mine: a dead owner's thread id has come to me
         bury(lock, word);
