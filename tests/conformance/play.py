@@ -101,7 +101,7 @@ class Play:
     """What takes part in a run of a vector. Nothing of it outlives the with statement."""
 
     def __init__(self, drivers, capabilities, options):
-        self.drivers, self.capabilities, self.options, self.patience = drivers, capabilities, options, options.timeout
+        self.drivers, self.capabilities, self.options = drivers, capabilities, options
         self.processes, self.tids, self.aliases = {}, {}, {}
         self.poll, self.actions = select.poll(), {}
         self.prefix = f"conformance-{os.getpid()}-"
@@ -162,9 +162,10 @@ class Play:
                 return until()
         return True
 
-    def wait(self, until, expected, seen="blocks"):
-        if not self.listen(until, self.patience):
-            raise Failure(expected, seen, f"within {self.patience:g} s")
+    def wait(self, until, expected, seen="blocks", seconds=None):
+        seconds = seconds or self.options.timeout
+        if not self.listen(until, seconds):
+            raise Failure(expected, seen, f"within {seconds:g} s")
 
     def watch(self, fd, action):
         self.actions[fd] = action
@@ -286,11 +287,9 @@ class Play:
     # -- The steps, a method a verb
 
     def play(self, vector, listed):
-        self.step = None
         for self.step in vector.steps:
             self.note(self.step.text)
-            is_listed = listed and (listed.step, listed.seen) == (self.step.text, "blocks")
-            self.patience = 10 * self.options.window if is_listed else self.options.timeout
+            self.is_silence_listed = listed and (listed.step, listed.seen) == (self.step.text, "blocks")
             getattr(self, self.step.verb, self.command)(self.step)
         self.step = Step(vector.steps[-1].line, "the end of its input", "end")
         self.finish()
@@ -302,7 +301,9 @@ class Play:
             one.may_end = True
             os.close(one.requests)
             one.requests = None
-        self.wait(lambda: all(one.is_gone for one in ending), "that every process which answered all ends", "one goes on")
+        if not self.listen(lambda: all(one.is_gone for one in ending), self.options.timeout):
+            left = ", ".join(one.name for one in ending if not one.is_gone)
+            raise Failure(f"that {left} ends", f"{left} goes on", f"for {self.options.timeout:g} s")
 
     def tid_of(self, name):
         return 0 if name == "nobody" else self.tids[self.resolve(thread(name))]
@@ -336,9 +337,10 @@ class Play:
             one.threads.discard(number)
 
     def wait_for_answer(self, requests, step):
-        if step.expected == "timeout":
-            self.patience += max(0, requests[0].milliseconds) / 1000
-        self.wait(lambda: any(request.answer for request in requests), step.expected)
+        seconds = self.options.timeout + (max(0, requests[0].milliseconds) / 1000 if step.expected == "timeout" else 0)
+        if self.is_silence_listed:
+            seconds = 10 * self.options.window  # no need to be patient with what does not come
+        self.wait(lambda: any(request.answer for request in requests), step.expected, seconds=seconds)
 
     def unblocks(self, step):
         names = [self.resolve(name) for name in (step.who, step.rival) if name]
@@ -400,7 +402,7 @@ class Play:
 
     def look_until(self, holds, failure):
         """For what tells nobody that it has changed."""
-        end = time.monotonic() + self.patience
+        end = time.monotonic() + self.options.timeout
         while not holds():
             if time.monotonic() > end:
                 raise failure()

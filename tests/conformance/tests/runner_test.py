@@ -129,6 +129,9 @@ class Verdict(Case):
     def test_another_process_id_than_its_own_fails(self):
         self.fails("pid", "expected: ready with its process id\n  seen:     A wrote 'ready 1 ")
 
+    def test_a_new_process_instead_of_a_new_program_fails(self):
+        self.fails("spawns", "A exec\n  expected: ready with its process id", steps="A exec\n")
+
     def test_an_answer_to_nothing_fails(self):
         self.fails("unasked", "expected: nothing from thread 9 of A", "seen:     A wrote '9 done'")
 
@@ -139,7 +142,11 @@ class Verdict(Case):
         self.fails("afterthought", "the end of its input\n  expected: nothing from thread 1 of A", steps="A acquire -> acquired\n")
 
     def test_a_driver_that_does_not_end_with_its_input_fails(self):
-        self.fails("stays", "the end of its input\n  expected: that every process which answered all ends", arguments=["--timeout", 0.3])
+        self.fails("stays", "the end of its input\n  expected: that B ends\n  seen:     B goes on", arguments=["--timeout", 0.3])
+
+    def test_a_driver_that_waits_for_ever_need_not_end_with_its_input(self):
+        text, status = play("--timeout", 0.3, wrong="stays", vectors=self.vector("A acquire -> acquired\nB acquire -> blocks\nstop A\n"))
+        self.assertEqual(status, 0, text)
 
     def test_a_tid_that_is_no_thread_of_the_process_fails(self):
         self.fails("tid", "expected: the tid of the thread\n  seen:     1 ", steps="A.2 try -> acquired\n")
@@ -344,6 +351,12 @@ class JUnit(Case):
         self.assertRegex(suite.find("testcase/failure").get("message"), "family.vector:11: .*expected: inherited; seen:     acquired")
         self.assertEqual(suite.find("testcase/skipped").get("message"), "lacks names")
         self.assertGreater(float(suite.find("testcase").get("time")), 0)
+
+    def test_an_older_one_does_not_outlive_the_start_of_a_run(self):
+        file = self.file("junit.xml", "<testsuite name='of another run'/>")
+        play("--junit", file, drivers=["no-such-program"])
+        suite = xml.parse(file).getroot()
+        self.assertEqual((suite.get("tests"), suite.get("skipped")), (str(COUNT), str(COUNT)))
 
     def test_what_cannot_stand_in_xml_is_written_otherwise(self):
         file = self.folder / "junit.xml"
