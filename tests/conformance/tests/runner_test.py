@@ -387,7 +387,7 @@ class Cleanup(Case):
         self.assertEqual((run.returncode, self.left(run.pid)), (0, []), text)
 
     def test_nothing_is_left_of_what_is_stopped_or_blocked_or_failed(self):
-        run = self.start(vectors=self.vector("A acquire -> acquired\nB acquire -> blocks\nfork A C\nstop A\nC acquire -> acquired\n"), wrong="leaves")
+        run = self.start("--timeout", 0.3, vectors=self.vector("A acquire -> acquired\nB acquire -> blocks\nfork A C\nstop A\nC acquire -> acquired\n"), wrong="leaves")
         text, _ = run.communicate(timeout=60)
         self.assertEqual((run.returncode, self.left(run.pid)), (1, []), text)
 
