@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import xml.etree.ElementTree as xml
 
@@ -369,7 +370,7 @@ class JUnit(Case):
 
 class Cleanup(Case):
     def left(self, pid):
-        """What a run left behind: its files, and processes of its drivers."""
+        """What a run left behind: its files, and processes of its drivers, which are ended now."""
         files = [path for path in os.listdir("/dev/shm") if path.startswith((f"heirlock.conformance-{pid}-", f"heirlock-conformance-{pid}-"))]
         processes = []
         for name in filter(str.isdecimal, os.listdir("/proc")):
@@ -377,12 +378,19 @@ class Cleanup(Case):
                 words = pathlib.Path(f"/proc/{name}/cmdline").read_bytes().decode().split("\0")
             except OSError:
                 continue
-            processes += [words for word in words if word.startswith(f"/dev/shm/heirlock-conformance-{pid}-")]
+            if any(word.startswith(f"/dev/shm/heirlock-conformance-{pid}-") for word in words):
+                processes.append(words)
+                os.kill(int(name), signal.SIGKILL)
         return files + processes
 
     def start(self, *arguments, wrong="", **others):
         environment = {key: value for key, value in {**os.environ, "WRONG": wrong}.items() if key != "RUNNER"}
-        return subprocess.Popen(command(*arguments, **others), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        run = subprocess.Popen(command(*arguments, **others), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        watchdog = threading.Timer(60, run.kill)
+        watchdog.start()
+        self.addCleanup(watchdog.cancel)
+        self.addCleanup(run.stdout.close)
+        return run
 
     def test_neither_processes_nor_files_are_left(self):
         run = self.start(wrong="leaves")
@@ -412,7 +420,6 @@ class Cleanup(Case):
                 self.assertEqual(lines[-2:], ["INTERRUPTED\n", "1 passed, 2 not run\n"])
                 self.assertEqual(self.left(run.pid), [])
                 self.assertEqual([[part.tag for part in case] for case in xml.parse(file).getroot()], [[], ["skipped"], ["skipped"]])
-                run.stdout.close()
 
 
 if __name__ == "__main__":
