@@ -1,3 +1,7 @@
+// Spec: lock.acquire.exclusion, lock.acquire.progress, lock.inherit.death, lock.inherit.flag
+// Spec: lock.inherit.missed
+// Spec: protocol.inv-owner, protocol.inv-waiters, protocol.inv-pending, protocol.inv-list
+// Spec: protocol.inv-depth
 // Any interleaving of 2 to 4 threads, step by step and with deaths between the steps, keeps exclusion and the
 // invariants; nobody is stranded, and no death of an owner is forgotten.
 //

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """What ci/bench makes of the measurements: stand-ins take the place of the programs that measure."""
-# Spec: bench.ratios, bench.check, bench.complete
 import json
 import os
 import pathlib
@@ -77,6 +76,7 @@ def samples_of(values):
     return samples
 
 
+# Spec: bench.ratios
 class Estimates(unittest.TestCase):
     def test_the_median_and_the_quartiles_are_those_of_the_values(self):
         self.assertEqual(made.estimate([5, 1, 4, 2, 3]), made.Estimate(3, 2, 4, 5))
@@ -110,6 +110,7 @@ class Estimates(unittest.TestCase):
         self.assertIsNone(samples.estimate("contended", "a", "x"))
 
 
+# Spec: bench.ratios
 class Targets(unittest.TestCase):
     def verdicts(self, **nanoseconds):
         names = {lock.replace("_", "-"): [value] * 3 for lock, value in nanoseconds.items()}
@@ -135,6 +136,7 @@ class Targets(unittest.TestCase):
         self.assertIn("64 processes", target.remark)
 
 
+# Spec: bench.check
 class Bounds(unittest.TestCase):
     def judged(self, ours, bound, noise, sense=targets.AT_MOST):
         quotient = targets.Quotient("pair", sense, dict(enumerate(ours)))
@@ -161,6 +163,7 @@ class Bounds(unittest.TestCase):
         self.assertEqual(targets.judge([targets.Quotient("new", targets.AT_MOST, {0: 9})], {"bounds": {}}), [])
 
 
+# Spec: bench.ratios
 class Rounds(unittest.TestCase):
     def groups(self):
         def measurement(name):
@@ -195,12 +198,14 @@ class Rounds(unittest.TestCase):
             rounds.run(["sh", "-c", "sleep 90 & exec sleep 90"], limit=0.2)
         self.assertLess(time.monotonic() - began, 60)
 
+    # Spec: bench.complete
     def test_a_run_that_fails_is_recorded_with_its_message(self):
         failing = plan.Measurement((plan.Row("pair"),), ("sh", "-c", "echo no room >&2; exit 3"), lambda text: [], "sem")
         measured = rounds.Rounds([[failing]], made.Samples(), 1)
         measured.measure(0, rounds=1)
         self.assertIn("exit status 3, expected 0: no room", measured.failures[0]["message"])
 
+    # Spec: bench.complete
     def test_output_that_is_no_json_is_a_failure(self):
         failing = plan.Measurement((plan.Row("pair"),), ("echo", "hello"), lambda text: plan.read_objects(text, plan.Row("pair")), "sem")
         measured = rounds.Rounds([[failing]], made.Samples(), 1)
@@ -208,6 +213,7 @@ class Rounds(unittest.TestCase):
         self.assertIn("cannot read", measured.failures[0]["message"])
 
 
+# Spec: bench.ratios
 class Plan(unittest.TestCase):
     def rows(self, effort):
         return {row: {one.what for one in group} for group in plan.groups_of(effort, PROGRAMS) for one in group for row in one.rows}
@@ -238,6 +244,7 @@ class Plan(unittest.TestCase):
         self.assertEqual(len({row.name for row in rows}), len(rows))
 
 
+# Spec: bench.ratios
 class Outputs(unittest.TestCase):
     def test_what_google_benchmark_measured_is_read_in_nanoseconds_whatever_its_unit(self):
         results = [{"run_name": "pair/sem", "time_unit": unit, "real_time": 2} for unit in ("ns", "us", "ms")]
@@ -256,6 +263,7 @@ class Outputs(unittest.TestCase):
             list(plan.read_operations(json.dumps({"benchmarks": [result]}), [plan.Row("pair")]))
 
 
+# Spec: bench.ratios
 class Texts(unittest.TestCase):
     def test_times_have_the_unit_that_fits(self):
         self.assertEqual([time_of(value) for value in (None, 1.234, 12.34, 999.4, 999.7, 1.5e6, 2e9)],
@@ -313,9 +321,11 @@ class Bench(unittest.TestCase):
                               check=False)
         return done.returncode, done.stdout + done.stderr
 
+    # Spec: bench.complete
     def test_a_run_in_which_all_was_measured_ends_with_status_0(self):
         self.assertEqual(self.status, 0, self.text)
 
+    # Spec: bench.ratios
     def test_targets_and_what_was_reached_stand_side_by_side(self):
         self.assertRegex(self.text, r"uncontended pair / glibc recursive robust shared +at most 0.6 +0.50 ±0.00 +reached")
         self.assertRegex(self.text, r"nested pair / glibc recursive robust shared +at most 0.15 +0.50 ±0.00 +MISSED")
@@ -357,11 +367,13 @@ class Bench(unittest.TestCase):
         self.assertEqual(again.split("\nresults:")[0].strip().splitlines()[0], "Operations nobody waits for: time")
         self.assertIn(again.split("\nresults:")[0].strip(), self.text)
 
+    # Spec: bench.check
     def test_a_run_that_is_as_good_as_its_bounds_passes_the_check(self):
         status, text = self.run_it("--check", "--from", self.results, output=self.folder / "again")
         self.assertEqual(status, 0, text)
         self.assertRegex(text, r"PASSED: \d\d ratios are no worse")
 
+    # Spec: bench.check
     def test_a_lock_that_became_slow_fails_the_check_after_a_second_look(self):
         status, text = self.run_it("--check", "--rounds", "1", "--programs", self.folder, output=self.folder / "slow", SLOW="heirlock")
         self.assertEqual(status, 1, text)
@@ -369,10 +381,12 @@ class Bench(unittest.TestCase):
         self.assertRegex(" ".join(text.split()), r"WORSE: pair: heirlock / glibc-robust: found 1\.\d+, expected at most 0\.\d+, and noise explains")
         self.assertRegex(text, r"FAILED: \d+ of \d+ ratios are worse than their bounds")
 
+    # Spec: bench.check
     def test_a_rival_that_became_slow_does_not_fail_the_check(self):
         status, text = self.run_it("--check", "--rounds", "1", "--programs", self.folder, output=self.folder / "rival", SLOW="glibc-robust")
         self.assertEqual(status, 0, text)
 
+    # Spec: bench.complete
     def test_a_measurement_that_fails_is_reported_and_the_rest_is_measured(self):
         status, text = self.run_it("--quick", "--rounds", "1", "--programs", self.folder, output=self.folder / "failed", FAIL="boost")
         self.assertEqual(status, 1, text)

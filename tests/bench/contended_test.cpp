@@ -66,5 +66,21 @@ TEST(Sample, one_of_16_is_taken) {
   EXPECT_NEAR(taken, 10'000, 500);
 }
 
+// Lets everybody in.
+struct NoLock {
+  static constexpr bool is_local = false;
+
+  void acquire() {}
+  void release() {}
+};
+
+// Spec: bench.exclusion
+TEST(Contended, a_run_whose_lock_lets_in_several_at_once_fails) {
+  Options options;
+  options.parties = 8;
+  options.steps_per_microsecond = 1;
+  EXPECT_EXIT(contended<NoLock>(options), testing::ExitedWithCode(1), "found increments lost");
+}
+
 }  // namespace
 }  // namespace bench

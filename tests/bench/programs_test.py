@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """The measuring programs, each case for a moment: programs_test.py OPERATIONS PARTIES."""
-# Spec: bench.json, bench.refused, bench.exclusion
 import json
 import pathlib
 import subprocess
@@ -20,6 +19,7 @@ def parties(*arguments):
     return json.loads(result.stdout)
 
 
+# Spec: bench.json
 class Contended(unittest.TestCase):
     def check(self, result):
         values = result["values"]
@@ -73,6 +73,7 @@ class Contended(unittest.TestCase):
                     self.assertGreater(values["syscalls_per_operation"], 0.01)
 
 
+# Spec: bench.json
 class TwoParties(unittest.TestCase):
     def test_every_lock_is_handed_over(self):
         for pinned in [[], ["--pinned", "same"], ["--pinned", "apart"]]:
@@ -95,6 +96,7 @@ class TwoParties(unittest.TestCase):
                                 <= values["heir_max_ns"] < 60e9, values)
 
 
+# Spec: bench.json
 class Memory(unittest.TestCase):
     def test_a_lock_in_a_row_takes_its_size(self):
         for lock in ["heirlock", "glibc-robust", "glibc", "std-recursive", "sem"]:
@@ -119,6 +121,7 @@ class Refused(unittest.TestCase):
             for word in [*words, "found", "expected"]:
                 self.assertIn(word, result.stderr)
 
+    # Spec: bench.refused
     def test_a_case_that_a_lock_has_no_part_in(self):
         self.check("contended --lock std-recursive --processes 2", "std-recursive", "--threads")
         self.check("kill --lock sem", "sem", "robust")
@@ -135,6 +138,7 @@ class Refused(unittest.TestCase):
         self.check("ping-pong --lock heirlock --processes 3", "2")
 
 
+# Spec: bench.json
 class Operations(unittest.TestCase):
     def run_all(self, *arguments):
         text = subprocess.run([OPERATIONS, "--benchmark_format=json", "--benchmark_min_time=0.001", *arguments],
@@ -166,6 +170,7 @@ class Operations(unittest.TestCase):
         self.assertEqual(set(pathlib.Path("/dev/shm").glob("*bench*")) - before, set())
 
 
+# Spec: bench.json
 class Python(unittest.TestCase):
     def test_each_repetition_is_a_line_of_json(self):
         for case in "pair", "nested":

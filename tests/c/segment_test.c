@@ -148,7 +148,7 @@ static void who_has_a_removed_segment_keeps_it(void) {
   close_and_remove(&new);
 }
 
-// Spec: c.segment
+// Spec: c.segment-close
 static void a_closed_segment_is_mapped_no_more(void) {
   heirlock_segment segment;
   CHECK(create(&segment) == heirlock_done);

@@ -248,7 +248,9 @@ std::vector<Scenario> all_scenarios() {
     return all.back();
   };
 
+  // Spec: lock.inherit.death
   add("uncontended", use);
+  // Spec: lock.inherit.depth
   add("nested", nest);
 
   const auto add_release = [&](const char* name, void (*prepared)(World&), int count) {
@@ -256,25 +258,33 @@ std::vector<Scenario> all_scenarios() {
     made.prepared = prepared;
     made.around = sleepers(count);
   };
+  // Spec: lock.acquire.progress
   add_release("release_to_one", acquire, 1);
+  // Spec: lock.acquire.progress
   add_release("release_to_three", acquire, 3);
+  // Spec: lock.acquire.progress
   add_release("quiet_release_to_one", acquire_quiet, 1);
+  // Spec: lock.acquire.progress
   add_release("quiet_release_to_three", acquire_quiet, 3);
 
+  // Spec: lock.inherit.flag
   Scenario* made = &add("unrepaired_release", work_and_release);
   made->before = an_owner_died;
   made->prepared = acquire;
   made->around = the_next_inherits;
+  // Spec: lock.inherit.flag, lock.acquire.progress
   made = &add("unrepaired_release_to_one", work_and_release);
   made->before = an_owner_died;
   made->prepared = acquire_quiet;
   made->around = then(sleepers(1), the_next_inherits);
 
+  // Spec: lock.acquire.progress
   made = &add("waiter", use);
   made->before = one_owns;
   made->asleep = [](Run& run, int) { another_sleeps_and_the_owner_releases(run); };
   made->after = another_sleeps_and_the_owner_releases;
 
+  // Spec: lock.inherit.sleeper
   made = &add("waiter_of_an_owner_that_dies", use_and_mend);
   made->before = one_owns;
   made->asleep = [](Run& run, int) {
@@ -286,6 +296,7 @@ std::vector<Scenario> all_scenarios() {
     run.kill(*run.cast["owner"]);
   };
 
+  // Spec: lock.acquire.progress
   made = &add("waiter_that_sleeps_again", use);
   made->before = one_owns;
   made->asleep = [](Run& run, int sleep) {
@@ -294,10 +305,12 @@ std::vector<Scenario> all_scenarios() {
   };
   made->after = another_sleeps_and_the_owner_releases;
 
+  // Spec: lock.acquire.progress
   made = &add("timed_acquire_that_times_out", give_up_in_time);
   made->before = one_owns;
   made->after = another_sleeps_and_the_owner_releases;
 
+  // Spec: lock.acquire.progress
   made = &add("timed_acquire_woken_as_time_ends", be_woken_as_time_ends);
   made->before = one_owns;
   made->asleep = [](Run& run, int) { another_sleeps_and_the_owner_releases(run); };
@@ -310,11 +323,17 @@ std::vector<Scenario> all_scenarios() {
     barger.kill = kill;
     barger.after = the_other_goes_on;
   };
+  // Spec: lock.acquire.progress
   add_barger("barger.before_a_wake_up", a_releaser_stands_before_its_wake_up, nullptr);
+  // Spec: lock.acquire.progress
   add_barger("barger.whose_releaser_is_killed", a_releaser_stands_before_its_wake_up, kill_the_other);
+  // Spec: lock.acquire.progress
   add_barger("barger.killed_with_the_releaser", a_releaser_stands_before_its_wake_up, kill_both);
+  // Spec: lock.acquire.progress
   add_barger("barger.after_a_wake_up", a_woken_waiter_stands_still, nullptr);
+  // Spec: lock.acquire.progress
   add_barger("barger.whose_woken_waiter_is_killed", a_woken_waiter_stands_still, kill_the_other);
+  // Spec: lock.acquire.progress
   add_barger("barger.killed_with_the_woken_waiter", a_woken_waiter_stands_still, kill_both);
 
   // The same from the releaser's side: wherever it stands, another comes.
@@ -326,28 +345,39 @@ std::vector<Scenario> all_scenarios() {
     overtaken.after = the_barger_releases;
   };
   const Step kill_the_victim = [](Run& run) { run.kill(run.victim()); };
+  // Spec: lock.acquire.progress
   add_overtaken("releaser.overtaken", acquire, kill_the_victim);
+  // Spec: lock.acquire.progress
   add_overtaken("releaser.whose_barger_is_killed", acquire, kill_the_other);
+  // Spec: lock.acquire.progress
   add_overtaken("releaser.killed_with_its_barger", acquire, kill_both);
+  // Spec: lock.acquire.progress
   add_overtaken("quiet_releaser.overtaken", acquire_quiet, kill_the_victim);
+  // Spec: lock.acquire.progress
   add_overtaken("quiet_releaser.whose_barger_is_killed", acquire_quiet, kill_the_other);
+  // Spec: lock.acquire.progress
   add_overtaken("quiet_releaser.killed_with_its_barger", acquire_quiet, kill_both);
 
+  // Spec: lock.inherit.flag, lock.inherit.repaired
   add("heir", use_and_mend).before = an_owner_died;
+  // Spec: lock.inherit.repaired, lock.acquire.progress
   made = &add("heir_before_one", mend_and_release);
   made->before = an_owner_died;
   made->prepared = acquire;
   made->around = sleepers(1);
 
+  // Spec: lockable.recover
   made = &add("object_that_recovers", call_a_locked_method);
   made->before = an_owner_of_an_object_died;
   made->prepared = open_account;
 
+  // Spec: lock.inherit.many, protocol.linking
   made = &add("two_locks", [](World& world) {
     acquire_both(world);
     work_and_release_both(world);
   });
   made->after = [](Run& run) { run.party(Then::release, 1); };
+  // Spec: lock.inherit.many, lock.inherit.sleeper, protocol.linking
   made = &add("two_locks_before_one_each", work_and_release_both);
   made->prepared = acquire_both;
   made->around = [](Run& run) {
@@ -358,6 +388,7 @@ std::vector<Scenario> all_scenarios() {
 
   // Whoever takes the first of them puts it on a list of its own, while the second is behind it on the
   // victim's.
+  // Spec: lock.inherit.many, protocol.linking
   made = &add("two_locks.overtaken", work_and_release_both);
   made->prepared = acquire_both_backwards;
   made->around = [](Run& run) { run.sleeper(1); };
@@ -367,6 +398,7 @@ std::vector<Scenario> all_scenarios() {
     run.party(Then::release, 1);
   };
 
+  // Spec: shared.killed-creator, shared.atomic-creation
   made = &add("shared_creation", create_segment);
   made->before = there_is_no_segment;
   made->settle = segment_is_left;

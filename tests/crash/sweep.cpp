@@ -15,9 +15,9 @@
 // kernel tells the time and which takes another path each time; and how many kills were followed by anything
 // but what they must be followed by.
 //
-// Spec: lock.inherit.death, lock.inherit.sleeper, lock.inherit.depth, lock.inherit.flag
-// Spec: lock.inherit.repaired, lock.acquire.progress, lock.memory.node, lockable.recover
-// Spec: shared.killed-creator, shared.atomic-creation
+// What each scenario proves stands at it, in scenarios.cpp. All of them prove this:
+// Spec: lock.inherit.death, lock.inherit.depth, lock.inherit.flag, lock.acquire.progress
+// Spec: lock.memory.node, protocol.linking, protocol.inv-list
 #include <dlfcn.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>

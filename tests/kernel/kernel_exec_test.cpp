@@ -141,7 +141,7 @@ TEST(ExecByTheLeader, treats_its_pending_lock) {
 
 // --- By another thread -------------------------------------------------------------------------------------
 
-// Spec: kernel.exec
+// Spec: kernel.exec-thread
 TEST(ExecByAnotherThread, leaves_its_listed_lock_as_it_is) {
   Execing process(Caller::another_thread, hold_a_listed_lock);
   const Word& word = process.of(Caller::another_thread).listed.word;
@@ -151,7 +151,7 @@ TEST(ExecByAnotherThread, leaves_its_listed_lock_as_it_is) {
   EXPECT_EQ(sleepers.woken(), 0);
 }
 
-// Spec: kernel.exec
+// Spec: kernel.exec-thread
 TEST(ExecByAnotherThread, leaves_its_pending_lock_as_it_is) {
   Execing process(Caller::another_thread, hold_a_pending_lock);
   const Word& word = process.of(Caller::another_thread).pending.word;
@@ -162,7 +162,7 @@ TEST(ExecByAnotherThread, leaves_its_pending_lock_as_it_is) {
 }
 
 // The caller has become the leader before its list is walked over.
-// Spec: kernel.exec
+// Spec: kernel.exec-thread
 TEST(ExecByAnotherThread, treats_what_names_the_leader_in_the_callers_list) {
   Execing process(Caller::another_thread, hold_a_listed_lock);
   Word& word = process.of(Caller::another_thread).listed.word;
@@ -177,7 +177,7 @@ class ExecBy : public testing::TestWithParam<Caller> {};
 INSTANTIATE_TEST_SUITE_P(Thread, ExecBy, testing::Values(Caller::the_leader, Caller::another_thread),
                          testing::PrintToStringParamName());
 
-// Spec: kernel.exec, kernel.pending-free
+// Spec: kernel.exec, kernel.exec-thread, kernel.pending-free
 TEST_P(ExecBy, has_a_sleeper_woken_whose_lock_is_pending_and_free) {
   Execing process(GetParam(), have_a_free_lock_pending);
   const Word& word = process.of(GetParam()).pending.word;
@@ -187,7 +187,7 @@ TEST_P(ExecBy, has_a_sleeper_woken_whose_lock_is_pending_and_free) {
   EXPECT_EQ(sleepers.woken(), 1);
 }
 
-// Spec: kernel.exec, kernel.exit-walk
+// Spec: kernel.exec-others, kernel.exit-walk
 TEST_P(ExecBy, treats_the_locks_of_the_other_thread_as_its_end_does) {
   Execing process(GetParam(), hold_a_listed_lock);
   const Caller other = GetParam() == Caller::the_leader ? Caller::another_thread : Caller::the_leader;

@@ -108,7 +108,7 @@ TEST_P(AWalk, round_a_list_that_never_ends_goes_on_to_the_pending_lock) {
 
 // --- By memory that is not there -----------------------------------------------------------------------
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, ends_at_a_link_that_leads_to_memory_that_is_not_there) {
   const Pages pages(1);
   Node& lost = pages.within(0);
@@ -122,7 +122,7 @@ TEST_P(AWalk, ends_at_a_link_that_leads_to_memory_that_is_not_there) {
   EXPECT_FALSE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, ends_at_a_null_link) {
   over([&] {
     list->link({&first, &second});
@@ -134,7 +134,7 @@ TEST_P(AWalk, ends_at_a_null_link) {
   EXPECT_FALSE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, treats_an_entry_whose_own_link_cannot_be_read_and_then_ends) {
   const Pages pages(2);
   Node& torn = pages.straddling(0);
@@ -150,7 +150,7 @@ TEST_P(AWalk, treats_an_entry_whose_own_link_cannot_be_read_and_then_ends) {
   EXPECT_FALSE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, ends_at_a_word_that_cannot_be_read) {
   const Pages pages(2);
   Node& torn = pages.straddling(0);
@@ -164,7 +164,7 @@ TEST_P(AWalk, ends_at_a_word_that_cannot_be_read) {
   EXPECT_FALSE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, ends_at_an_own_word_that_cannot_be_written) {
   const Pages pages(2);
   Node& sealed = pages.straddling(0);
@@ -180,7 +180,7 @@ TEST_P(AWalk, ends_at_an_own_word_that_cannot_be_written) {
   EXPECT_FALSE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, passes_over_anothers_word_that_cannot_be_written) {
   const Pages pages(2);
   Node& sealed = pages.straddling(0);
@@ -195,7 +195,7 @@ TEST_P(AWalk, passes_over_anothers_word_that_cannot_be_written) {
   EXPECT_TRUE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, ends_at_a_word_that_is_not_aligned) {
   const Pages pages(1);
   auto* const crooked = reinterpret_cast<unsigned char*>(&pages.within(0).link) + 2;
@@ -211,7 +211,7 @@ TEST_P(AWalk, ends_at_a_word_that_is_not_aligned) {
   EXPECT_FALSE(treated(pending));
 }
 
-// Spec: kernel.list-limit
+// Spec: kernel.list-torn
 TEST_P(AWalk, treats_the_list_when_the_pending_lock_cannot_be_read) {
   const Pages pages(1);
   Node& lost = pages.within(0);

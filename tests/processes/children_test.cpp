@@ -61,7 +61,7 @@ TEST_P(AChildMadeBy, sees_that_it_does_not_own_what_its_parent_holds) {
   EXPECT_TRUE(lock->is_owned());
 }
 
-// Spec: lock.owner.child, lock.owner.query
+// Spec: lock.owner.child, lock.owner.depth
 TEST_P(AChildMadeBy, has_no_depth_of_its_parents) {
   ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
   ASSERT_EQ(lock->acquire(), AcquireResult::reentered);

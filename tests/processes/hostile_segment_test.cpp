@@ -542,7 +542,7 @@ TEST_F(AnotherUser, who_took_the_name_before_is_refused_by_all_that_create_and_o
   EXPECT_TRUE(Snapshot(name.path()) == before);
 }
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_F(AnotherUser, has_segments_too) {
   as_nobody([&] {
     const auto made = Shared<Account>::create(name);

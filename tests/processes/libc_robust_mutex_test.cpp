@@ -154,7 +154,7 @@ class LibcsRobustMutexes : public testing::Test {
 };
 
 // The locks h, r, p and H: a neighbour of another kind, of either other kind, and of one's own.
-// Spec: lock.inherit.death, lock.memory.node
+// Spec: lock.inherit.death, lock.memory.node, protocol.linking
 TEST_F(LibcsRobustMutexes, share_the_list_in_every_program_of_five_steps_over_four_locks) {
   constexpr std::size_t used = 4, steps = 5;
   std::size_t programs = 1;
@@ -166,7 +166,7 @@ TEST_F(LibcsRobustMutexes, share_the_list_in_every_program_of_five_steps_over_fo
   }
 }
 
-// Spec: lock.inherit.death, lock.memory.node
+// Spec: lock.inherit.death, lock.memory.node, protocol.linking
 TEST_F(LibcsRobustMutexes, share_the_list_in_long_programs_at_random) {
   constexpr unsigned seed = 20250101;
   std::mt19937 random(seed);
@@ -177,7 +177,7 @@ TEST_F(LibcsRobustMutexes, share_the_list_in_long_programs_at_random) {
   }
 }
 
-// Spec: lock.memory.node
+// Spec: lock.memory.node, protocol.linking
 TEST_F(LibcsRobustMutexes, leave_the_list_in_any_order_and_the_others_on_it) {
   for (unsigned order = 0; order < 720; ++order) {
     Program held{0, 1, 2, 3, 4, 5}, unlocks;

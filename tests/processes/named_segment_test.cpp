@@ -66,13 +66,13 @@ INSTANTIATE_TEST_SUITE_P(As, NamedSegment, support::each_kind_of_party, support:
 // --- create()
 // -------------------------------------------------------------------------------------------------
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_F(NamedSegment, create_makes_an_object_from_its_arguments) {
   const auto text = Shared<std::array<char, 4>>::create(name, std::array<char, 4>{'t', 'e', 'x', 't'});
   EXPECT_EQ(std::string(text->data(), 4), "text");
 }
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_F(NamedSegment, create_makes_an_aggregate_from_its_members) {
   struct Aggregate {
     int number;
@@ -83,7 +83,7 @@ TEST_F(NamedSegment, create_makes_an_aggregate_from_its_members) {
   EXPECT_EQ(made->letter, 'x');
 }
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_F(NamedSegment, create_without_arguments_makes_a_default_object) {
   EXPECT_EQ(*Shared<int>::create(name), 0);
 }
@@ -114,7 +114,7 @@ TEST_F(NamedSegment, create_of_a_name_that_another_type_has_is_refused_in_the_sa
 // --- open()
 // ---------------------------------------------------------------------------------------------------
 
-// Spec: shared.open
+// Spec: shared.named
 TEST_P(NamedSegment, open_shares_what_create_made) {
   const auto made = Shared<Point>::create(name);
   other([&] {
@@ -125,7 +125,7 @@ TEST_P(NamedSegment, open_shares_what_create_made) {
   EXPECT_EQ(made->x, 10);
 }
 
-// Spec: shared.open
+// Spec: shared.named
 TEST_F(NamedSegment, open_of_one_name_twice_leads_to_one_object) {
   const auto made = Shared<int>::create(name, 1);
   const auto first = Shared<int>::open(name);
@@ -493,14 +493,14 @@ void expect_alignment_of_a_named(const SegmentName& name) {
   Shared<Aligned<alignment>>::remove(name);
 }
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_F(NamedSegment, an_over_aligned_object_is_aligned_in_each_mapping) {
   expect_alignment_of_a_named<64>(name);
   expect_alignment_of_a_named<128>(name);
   expect_alignment_of_a_named<4096>(name);
 }
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_P(NamedSegment, a_large_object_is_shared_to_its_last_byte) {
   using Large = std::array<char, 16 << 20>;
   const auto made = Shared<Large>::create(name);
@@ -511,7 +511,7 @@ TEST_P(NamedSegment, a_large_object_is_shared_to_its_last_byte) {
 // --- Handles
 // --------------------------------------------------------------------------------------------------
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST_F(NamedSegment, a_mapping_ends_with_its_handle) {
   std::optional<Shared<int>> made(Shared<int>::create(name));
   std::optional<Shared<int>> opened(Shared<int>::open(name));
@@ -532,7 +532,7 @@ TEST_F(NamedSegment, a_moved_handle_keeps_the_mapping) {
   EXPECT_EQ(*Shared<int>::open(name), 2);
 }
 
-// Spec: shared.handle
+// Spec: shared.descriptors
 TEST_F(NamedSegment, no_file_descriptor_stays_open) {
   const auto before = open_descriptors();
   const auto made = Shared<int>::create(name);
@@ -564,7 +564,7 @@ bool would_hand_on_a_descriptor(pid_t process) {
 }
 
 // Another thread may run a program at any moment.
-// Spec: shared.handle
+// Spec: shared.descriptors
 TEST_F(NamedSegment, no_file_descriptor_is_handed_on_to_a_program) {
   if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
   Traced user([&] {

@@ -335,7 +335,7 @@ TEST_F(InheritedLock, is_inherited_after_a_second_death) {
   EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
 }
 
-// Spec: lock.inherit.flag
+// Spec: lock.inherit.flag, lock.inherit.needs-repair
 TEST_F(InheritedLock, needs_repair_also_when_its_heir_reenters_and_leaves) {
   ASSERT_EQ(lock->acquire(), AcquireResult::inherited);
   ASSERT_EQ(lock->acquire(), AcquireResult::reentered);

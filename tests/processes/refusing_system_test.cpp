@@ -255,7 +255,7 @@ INSTANTIATE_TEST_SUITE_P(Overtaken, Overtaken, testing::Values(Pages::wiped, Pag
                          testing::PrintToStringParamName());
 
 // Both have made a page; one page stays, and both threads know themselves by it.
-// Spec: lock.acquire.exclusion, lock.owner.query
+// Spec: lock.acquire.exclusion, lock.owner.query, lock.owner.tid
 TEST_P(Overtaken, by_another_thread_in_its_first_acquire_is_the_owner_as_if_alone) {
   Gate may_overtake, has_overtaken, may_release;
   InSharedMemory<std::atomic<bool>> is_about_to{false};

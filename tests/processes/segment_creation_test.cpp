@@ -192,7 +192,7 @@ TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
   }).join();
 }
 
-// Spec: shared.create
+// Spec: shared.named
 TEST_F(OwnMounts, creating_needs_no_proc) {
   with_dev_shm("size=64k", [] {
     ASSERT_TRUE(mount_tmpfs("/proc", "size=4k"));
@@ -243,7 +243,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, CallOfCreate,
                                          mmap_of_shared_memory, Call{"linkat", SYS_linkat}),
                          testing::PrintToStringParamName());
 
-// Spec: shared.atomic-creation
+// Spec: shared.atomic-creation, shared.system-error
 TEST_P(CallOfCreate, that_fails_is_reported_and_leaves_nothing) {
   Party(As::process, [&] {
     ASSERT_TRUE(forbid(GetParam().number, GetParam().where));
@@ -260,7 +260,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, CallOfOpen,
                                          mmap_of_shared_memory),
                          testing::PrintToStringParamName());
 
-// Spec: shared.open
+// Spec: shared.system-error
 TEST_P(CallOfOpen, that_fails_is_reported_and_leaves_the_segment_as_it_is) {
   const auto made = Shared<Account>::create(name);
   Party(As::process, [&] {

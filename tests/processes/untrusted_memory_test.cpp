@@ -121,7 +121,7 @@ TEST_F(ShrunkSegment, ends_who_sleeps_in_an_acquire) {
   owner.kill();
 }
 
-// Spec: trust.shrunk
+// Spec: shared.layout
 TEST_F(ShrunkSegment, is_refused_to_who_opens_it_from_then_on) {
   shrink();
   EXPECT_EQ(support::refusal_of([&] { Shared<ReentrantLock>::open(name); }).code, errc::layout_mismatch);

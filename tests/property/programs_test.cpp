@@ -42,13 +42,15 @@ void expect_agreement(Backstop backstop) {
 
 // Spec: lock.acquire.free, lock.acquire.blocking, lock.acquire.exclusion, lock.acquire.progress
 // Spec: lock.try.busy, lock.try.free, lock.reentry.result, lock.reentry.depth, lock.release.owner-only
-// Spec: lock.release.free, lock.owner.query, lock.owner.child, lock.inherit.death, lock.inherit.flag
+// Spec: lock.release.free, lock.owner.query, lock.owner.depth, lock.owner.tid, lock.owner.child
+// Spec: lock.inherit.death, lock.inherit.flag
 // Spec: property.model
 TEST(Programs, agree_with_the_model_without_the_backstop) {
   expect_agreement(Backstop::off);
 }
 
 // Spec: lock.acquire.progress, lock.timeout.ends, lock.inherit.death, lock.inherit.exec, lock.owner.query
+// Spec: lock.owner.depth, lock.owner.tid
 // Spec: property.model
 TEST(Programs, agree_with_the_model_as_shipped) {
   expect_agreement(Backstop::on);

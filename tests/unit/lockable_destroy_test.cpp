@@ -55,7 +55,7 @@ TEST_F(Destroying, an_object_whose_lock_is_held_three_deep_frees_it_with_its_fla
   lock->release();
 }
 
-// Spec: lockable.destroy-held
+// Spec: lockable.destroy-other
 TEST_F(Destroying, an_object_whose_lock_is_free_leaves_the_flag_clear) {
   auto object = make();
   object->acquire();
@@ -146,7 +146,7 @@ TEST_P(Destroying, an_object_whose_lock_was_inherited_and_is_held_lets_the_next_
   }).join();
 }
 
-// Spec: lockable.destroy-held
+// Spec: lockable.destroy-other
 TEST(DestroyingAnAnonymousObject, in_a_child_changes_nothing_for_the_parent_that_holds_the_lock) {
   auto object = std::make_unique<Guarded>();
   object->acquire();
@@ -157,7 +157,7 @@ TEST(DestroyingAnAnonymousObject, in_a_child_changes_nothing_for_the_parent_that
   object->release();
 }
 
-// Spec: lockable.destroy-held
+// Spec: lockable.destroy-other
 TEST_F(Destroying, an_object_over_a_placed_lock_in_a_child_changes_nothing_for_the_parent_that_holds_it) {
   auto object = make();
   object->acquire();
@@ -167,7 +167,7 @@ TEST_F(Destroying, an_object_over_a_placed_lock_in_a_child_changes_nothing_for_t
   object->release();
 }
 
-// Spec: lockable.destroy-held
+// Spec: lockable.destroy-other
 TEST_P(Destroying, an_object_that_anothers_lock_was_waited_for_in_vain_changes_nothing) {
   auto object = make();
   object->acquire();
@@ -319,7 +319,7 @@ TEST_P(DestroyingOneOfTwo, leaves_the_lock_to_the_other_also_when_a_parent_held_
 }
 
 // A name in use must not cost the process a mapping for each object that comes and goes.
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(DestroyingOneOfMany, ends_its_mapping_though_another_object_holds_the_lock) {
   const SegmentName name;
   const auto mappings = [&name] {
@@ -441,7 +441,7 @@ TEST(DestroyingANamedObject, leaves_the_lock_that_another_thread_took_through_it
   EXPECT_TRUE(two.mutex().needs_repair());
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(DestroyingANamedObject, ends_its_mapping_when_no_thread_of_the_process_holds_the_lock) {
   const SegmentName name;
   Guarded two(name);

@@ -109,7 +109,7 @@ TEST_P(LockableBetweenParties, acquire_with_a_timeout_gets_a_lock_that_is_releas
   waiter.join();
 }
 
-// Spec: lockable.acquire
+// Spec: lockable.timeout
 TEST_P(LockableBetweenParties, nullopt_means_no_timeout) {
   object.acquire();
   Party waiter(GetParam(), [&] {
@@ -121,7 +121,7 @@ TEST_P(LockableBetweenParties, nullopt_means_no_timeout) {
   waiter.join();
 }
 
-// Spec: lockable.acquire
+// Spec: lockable.timeout
 TEST_P(LockableBetweenParties, an_empty_optional_means_no_timeout) {
   object.acquire();
   Party waiter(GetParam(), [&] {
@@ -133,14 +133,14 @@ TEST_P(LockableBetweenParties, an_empty_optional_means_no_timeout) {
   waiter.join();
 }
 
-// Spec: lockable.acquire
+// Spec: lockable.timeout
 TEST_P(LockableBetweenParties, a_filled_optional_is_the_timeout) {
   object.acquire();
   other([&] { EXPECT_FALSE(object.acquire(true, std::optional(1ms))); }).join();
   object.release();
 }
 
-// Spec: lockable.acquire
+// Spec: lockable.timeout
 TEST_P(LockableBetweenParties, a_timeout_is_ignored_unless_blocking) {
   object.acquire();
   other([&] {
@@ -154,7 +154,7 @@ TEST_P(LockableBetweenParties, a_timeout_is_ignored_unless_blocking) {
   object.release();
 }
 
-// Spec: lockable.acquire
+// Spec: lockable.timeout
 TEST(Lockable, a_timeout_that_is_ignored_does_not_keep_a_free_lock_from_being_taken) {
   Guarded object;
   EXPECT_TRUE(object.acquire(false, not_a_number));
@@ -450,7 +450,7 @@ TEST(Lockable, an_exception_out_of_a_locked_method_is_no_death) {
   object.release();
 }
 
-// Spec: lockable.locked
+// Spec: lockable.release
 TEST(Lockable, locked_reports_that_the_function_gave_up_the_lock_itself) {
   Guarded object;
   EXPECT_THROW(object.locked([&] { object.release(); }), AssertionError);
@@ -851,7 +851,7 @@ TEST(LockableConstruction, a_placed_lock_outlives_its_objects) {
   lock->release();
 }
 
-// Spec: lock.owner.query
+// Spec: lock.owner.depth, lock.owner.tid, lock.inherit.needs-repair
 TEST(LockableConstruction, mutex_shows_the_owner_the_depth_and_the_need_of_repair) {
   Guarded object;
   object.acquire();
@@ -866,13 +866,13 @@ TEST(LockableConstruction, mutex_shows_the_owner_the_depth_and_the_need_of_repai
 }
 
 // A copy would be a second owner of one lock, or a second lock for one state.
-// Spec: lockable.anonymous
+// Spec: lockable.base
 TEST(LockableConstruction, an_object_can_be_neither_copied_nor_moved) {
   static_assert(!std::is_copy_constructible_v<Guarded> && !std::is_copy_assignable_v<Guarded>);
   static_assert(!std::is_move_constructible_v<Guarded> && !std::is_move_assignable_v<Guarded>);
 }
 
-// Spec: lockable.anonymous
+// Spec: lockable.base
 TEST(LockableConstruction, an_object_can_be_destroyed_through_its_base) {
   std::unique_ptr<Lockable> object = std::make_unique<Guarded>();
   object->acquire();

@@ -1,5 +1,6 @@
 // Errors: what they say, what they are, and that errno stays the caller's.
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <cerrno>
@@ -9,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <type_traits>
 
 #include "heirlock/reentrant_lock.hpp"
@@ -277,5 +279,37 @@ TEST_P(BetweenParties, what_throws_keeps_errno) {
     });
   }).join();
 }
+
+#if !HEIRLOCK_THREAD_SANITIZER  // which intercepts pthread_cancel's own signal in its own way
+// --- Cancellation ---
+
+// A thread that is to be cancelled ends at the first cancellation point that it comes to.
+// Spec: lock.error.cancellation
+TEST(Cancellation, waits_until_every_operation_is_over) {
+  InSharedMemory<ReentrantLock> mine, others, inherited;
+  bool got_through = false;
+  static_cast<void>(others->acquire());
+  std::thread([&] { static_cast<void>(inherited->acquire()); }).join();
+  std::thread([&] {
+    pthread_cancel(pthread_self());
+    EXPECT_EQ(mine->acquire(), AcquireResult::acquired);
+    EXPECT_EQ(mine->try_acquire(), AcquireResult::reentered);
+    EXPECT_EQ(mine->depth(), 2U);
+    EXPECT_EQ(others->try_acquire(), AcquireResult::not_acquired);
+    EXPECT_EQ(others->acquire_for(milliseconds(20)), AcquireResult::not_acquired);
+    EXPECT_THROW(others->release(), AssertionError);
+    EXPECT_EQ(inherited->acquire(), AcquireResult::inherited);
+    inherited->repaired();
+    inherited->release();
+    mine->release();
+    mine->release();
+    got_through = true;
+    pthread_testcancel();
+    ADD_FAILURE() << "it was not cancelled";
+  }).join();
+  EXPECT_TRUE(got_through);
+  others->release();
+}
+#endif
 
 }  // namespace

@@ -40,6 +40,7 @@ INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, suppor
 // --- Layout ---
 
 // What the compiler can see it shall see.
+// Spec: lock.memory.layout, lock.memory.node, version.layout
 static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
 static_assert(offsetof(LinuxLock, word) == 0 && sizeof(LinuxLock::word) == 4);
 static_assert(offsetof(LinuxLock, depth) == 4 && sizeof(LinuxLock::depth) == 4);
@@ -116,7 +117,7 @@ TEST(LockInMemory, nobody_writes_the_reserved_bytes) {
   EXPECT_EQ(fields_of(lock).reserved, 0U);
 }
 
-// Spec: lock.memory.layout
+// Spec: protocol.inv-id
 TEST(LockInMemory, a_thread_has_one_random_id_for_all_locks) {
   ReentrantLock one, two;
   static_cast<void>(one.acquire());
@@ -252,7 +253,7 @@ TEST_P(BetweenParties, that_one_lock_is_quiet_says_nothing_of_another) {
   }).join();
 }
 
-// Spec: lock.owner.query
+// Spec: lock.owner.query, lock.owner.tid
 TEST_P(BetweenParties, the_mark_is_no_part_of_the_owner) {
   static_cast<void>(lock->acquire());
   leave_a_mark(*lock, GetParam());
@@ -366,7 +367,7 @@ TEST_P(ToBeInherited, the_heir_starts_at_depth_1) {
   }).join();
 }
 
-// Spec: lock.inherit.flag
+// Spec: lock.inherit.flag, lock.inherit.needs-repair
 TEST_P(ToBeInherited, needs_repair_is_true_for_everybody_until_the_repair) {
   EXPECT_TRUE(lock->needs_repair());
   static_cast<void>(lock->acquire());

@@ -125,14 +125,14 @@ TEST(Shared, is_not_shared_with_another_handle) {
   EXPECT_EQ(*two, 2);
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(Shared, survives_in_its_parent_when_a_child_destroys_its_copy_of_the_handle) {
   std::optional<Shared<int>> number(1);
   Party(As::process, [&] { number.reset(); }).join();
   EXPECT_EQ(**number, 1);
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(Shared, survives_in_a_child_when_its_parent_destroys_the_handle) {
   std::optional<Shared<int>> number(1);
   support::Gate destroyed;
@@ -148,7 +148,7 @@ TEST(Shared, survives_in_a_child_when_its_parent_destroys_the_handle) {
 // --- Handles
 // --------------------------------------------------------------------------------------------------
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(SharedHandle, ends_its_mapping) {
   std::optional<Shared<int>> number(1);
   const int* const address = number->get();
@@ -157,7 +157,7 @@ TEST(SharedHandle, ends_its_mapping) {
   EXPECT_FALSE(is_mapped(address));
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(SharedHandle, ends_all_pages_of_its_mapping) {
   using Large = std::array<char, 16 << 20>;
   std::optional<Shared<Large>> large(std::in_place);
@@ -168,7 +168,7 @@ TEST(SharedHandle, ends_all_pages_of_its_mapping) {
   EXPECT_FALSE(is_mapped(last));
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(SharedHandle, whose_object_throws_in_its_constructor_leaves_no_mapping) {
   struct Failing {
     explicit Failing(const void*& address) {
@@ -208,7 +208,7 @@ TEST(SharedHandle, that_is_assigned_to_takes_the_others_object) {
   EXPECT_EQ(source.get(), nullptr);
 }
 
-// Spec: shared.handle
+// Spec: shared.unmapped
 TEST(SharedHandle, that_is_assigned_to_ends_its_own_mapping) {
   Shared<int> source(1);
   Shared<int> target(2);
@@ -244,7 +244,7 @@ TEST(SharedHandle, cannot_be_copied) {
 }
 
 // Like a pointer: what it leads to is no part of it.
-// Spec: shared.handle
+// Spec: shared.const
 TEST(SharedHandle, that_is_const_leads_to_an_object_that_is_not) {
   using Const = const Shared<int>;
   static_assert(std::is_same_v<decltype(*std::declval<Const&>()), int&>);
@@ -252,7 +252,7 @@ TEST(SharedHandle, that_is_const_leads_to_an_object_that_is_not) {
   static_assert(std::is_same_v<decltype(std::declval<Const&>().operator->()), int*>);
 }
 
-// Spec: shared.handle
+// Spec: shared.const
 TEST(SharedHandle, of_a_const_object_does_not_let_it_be_changed) {
   const Shared<const int> number(3);
   static_assert(std::is_same_v<decltype(*number), const int&>);

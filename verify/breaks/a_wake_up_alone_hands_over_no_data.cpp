@@ -1,3 +1,4 @@
+// Spec:    lock.acquire.visibility
 // Claim:   that must fail: one thread writes, wakes another, and that one reads. If it held, the kernel
 //          of the model would order memory, and the scenarios would prove less than they say.
 // Threads: 2.

@@ -1,3 +1,4 @@
+// Spec:    kernel.pending-free
 // Claim:   that must fail: on Linux before 6.2, which wakes nobody when a pending lock is free with
 //          WAITERS set, all waiters get the lock whoever dies. It is why such kernels need the
 //          backstop.

@@ -1,3 +1,4 @@
+// Spec:    order.free-in-kernel
 // Claim:   that must fail: one thread writes, and lets the kernel store 0 and wake all; the other one
 //          reads when it has seen the 0. If it held, the model would take the kernel's store for a
 //          release.

@@ -1,4 +1,5 @@
 // Spec:    lock.inherit.missed, lock.acquire.visibility, lock.acquire.exclusion
+// Spec:    order.bury-it
 // Claim:   the one place where the backstop counts: if the kernel missed the death of an owner, a
 //          waiter whose slice has ended asks after the owner, and the lock is inherited, with the dead
 //          owner's writes, by whoever comes first; an owner that lives is left alone; and a timed

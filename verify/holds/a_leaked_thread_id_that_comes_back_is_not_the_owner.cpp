@@ -1,4 +1,5 @@
 // Spec:    lock.owner.thread-id-reuse, lock.acquire.visibility
+// Spec:    lock.inherit.missed, lock.acquire.progress, lock.release.owner-only
 // Claim:   if the kernel missed the death of an owner, and a new thread is given its thread id, the new
 // thread
 //          is not taken for the owner: it can neither re-enter nor release; its acquire inherits, with the

@@ -1,4 +1,5 @@
 // Spec:    lock.acquire.progress, lock.acquire.blocking, lock.inherit.sleeper
+// Spec:    lock.acquire.exclusion
 // Claim:   whoever waits for the lock gets it, whoever else dies at whatever step: no waiter sleeps on
 //          while the lock is free, or held by somebody who goes on. (A thread that sleeps for ever is
 //          reported as a deadlock.)

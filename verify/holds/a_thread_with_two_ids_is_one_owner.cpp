@@ -1,4 +1,4 @@
-// Spec:    lock.owner.copies, lock.reentry.result, lock.reentry.depth
+// Spec:    lock.owner.copies, lock.reentry.result, lock.reentry.depth, protocol.inv-pending
 // Claim:   a thread that two copies of the library know by two ids re-enters through one what it took through
 //          the other, and may release through either, in any order.
 // Threads: 2: the thread with two ids, and another user of the lock; either may die before any step.

@@ -1,4 +1,5 @@
 // Spec:    lock.acquire.progress, lock.timeout.ends
+// Spec:    protocol.inv-pending
 // Claim:   a timed acquire may give up at any moment, woken or not, and no other waiter sleeps on
 //          because of it.
 // Threads: 3: an owner, one that waits with a timeout, one that waits without; one may die before any

@@ -1,4 +1,5 @@
 // Spec:    lock.owner.thread-id-reuse, lock.inherit.missed
+// Spec:    lock.acquire.exclusion, protocol.inv-id
 // Claim:   an answer that the owner is gone, which was true when it was given, buries nobody to whom the dead
 //          owner's thread id has come since, though it has brought the word back to the value seen: owner_id
 //          tells. (Section 9 says what remains between that second look and the burial.)

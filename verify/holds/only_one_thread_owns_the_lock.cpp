@@ -1,4 +1,5 @@
 // Spec:    lock.acquire.exclusion
+// Spec:    lock.reentry.result, protocol.inv-pending
 // Claim:   at no time do two threads own the lock, whoever dies when.
 // Threads: 2 and 3; each acquires, re-enters, and releases twice; each may die before any step.
 // Search:  every execution for 2 threads; bounded and random for 3 and 4.

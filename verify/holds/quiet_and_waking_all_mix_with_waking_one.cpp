@@ -1,4 +1,5 @@
 // Spec:    lock.acquire.progress, lock.acquire.exclusion, lock.acquire.visibility
+// Spec:    lock.inherit.flag, order.free-in-kernel
 // Claim:   whether a release wakes one sleeper and keeps WAITERS, or wakes all and drops it, may differ
 //          from release to release in any pattern: nobody is stranded, no death is forgotten, no write
 //          is lost.

@@ -1,4 +1,5 @@
 // Spec:    lock.inherit.flag, lock.inherit.repaired, lock.inherit.death
+// Spec:    lock.acquire.progress, lock.acquire.visibility, order.free-it
 // Claim:   after a death each take says `inherited`, through releases and further deaths, until an
 //          owner has declared the state repaired; from then on none does, until the next death.
 // Threads: 2 and 3; each acquires and releases twice, draws whether it repairs what it inherits, and

@@ -1,4 +1,6 @@
 // Spec:    lock.acquire.progress, lock.inherit.death
+// Spec:    protocol.inv-owner, protocol.inv-waiters, protocol.inv-pending, protocol.inv-list
+// Spec:    protocol.inv-depth
 // Claim:   INV-OWNER, INV-WAITERS, INV-PENDING, INV-LIST and INV-DEPTH hold between any two steps, whoever
 //          dies when.
 // Threads: 2 and 3; each acquires, re-enters, repairs what it inherits, and releases twice; which form of

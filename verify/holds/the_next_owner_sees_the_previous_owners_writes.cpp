@@ -1,4 +1,5 @@
 // Spec:    lock.acquire.visibility
+// Spec:    order.take, order.free-it, order.free-in-kernel
 // Claim:   what one owner wrote under the lock, the next owner reads, whether the former released the
 //          lock or died with it, and in whatever form the lock was freed.
 // Threads: 2, both of which may die before any step; 3 with one death. Whether a release wakes one or

@@ -1,4 +1,5 @@
 // Spec:    lock.reentry.result, lock.reentry.depth
+// Spec:    lock.try.busy
 // Claim:   whoever owns the lock acquires it again at once, in any form, and only the last of its
 //          releases frees it.
 // Threads: 2; either may die before any step.

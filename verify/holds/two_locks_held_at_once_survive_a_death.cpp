@@ -1,4 +1,5 @@
 // Spec:    lock.inherit.death, lock.inherit.many, lock.inherit.sleeper
+// Spec:    protocol.linking
 // Claim:   a thread that holds two locks, takes and frees them in any order, and dies at any step,
 //          leaves both to heirs; and no step of one operation spoils the list that the other lock hangs
 //          on.

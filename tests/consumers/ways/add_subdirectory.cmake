@@ -11,7 +11,7 @@ if(NOT commands MATCHES "add_library")
   message(FATAL_ERROR "found no trace of heirlock's commands, expected them in ${SCRATCH}/trace")
 endif()
 string(TOLOWER "${commands}" lower)
-foreach(command IN ITEMS fetchcontent_ externalproject_ file execute_process find_ enable_testing add_test add_custom
+foreach(command IN ITEMS add_subdirectory add_executable fetchcontent_ externalproject_ file execute_process find_ enable_testing add_test add_custom
                          add_compile_ add_definitions add_link_options include_directories link_)
   if(lower MATCHES "\\):  ${command}[a-z_]*\\([^;]*")
     message(FATAL_ERROR "found ${CMAKE_MATCH_0}, expected nothing fetched, sought, tested or set for all")

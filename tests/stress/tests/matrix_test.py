@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """What ci/stress makes of the results: a stand-in takes the place of heirlock-stress."""
-# Spec: stress.matrix, stress.matrix-interrupt
 import json
 import os
 import pathlib
@@ -48,6 +47,7 @@ def end(descriptor):
         pass
 
 
+# Spec: stress.matrix
 class Matrix(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -176,6 +176,7 @@ class Matrix(unittest.TestCase):
                          [False, False, 15, 2])
         self.assertEqual([run["state"] for run in result["runs"][:4]], ["done", "done", "interrupted", "not run"])
 
+    # Spec: stress.matrix-interrupt
     def test_a_signal_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number):
@@ -187,6 +188,7 @@ class Matrix(unittest.TestCase):
                 self.expect_two_runs_of_fifteen()
                 (self.folder / "pipe").unlink()
 
+    # Spec: stress.matrix-interrupt
     def test_even_sigkill_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
         process, pipe = self.start_and_hang_in_third_run()
         process.kill()

@@ -81,7 +81,7 @@ TEST(Verdict, a_lock_that_nobody_can_have_any_more_fails) {
   expect_failed(result, "locks never free again");
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, nothing_is_said_to_have_been_seen_where_nothing_was) {
   EXPECT_TRUE(what_was_seen(Result{}).empty());
 }
@@ -91,7 +91,7 @@ std::string last_line_of(const Result& result) {
   return text.substr(text.rfind('\n', text.size() - 2) + 1);
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
@@ -106,7 +106,7 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   }
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, it_says_how_much_was_lost) {
   Result result;
   result.money_lost = 1224;
@@ -162,7 +162,7 @@ TEST(Verdict, an_interrupted_run_does_not_say_that_it_passed) {
   EXPECT_NE(text.find("\nINTERRUPTED after 1.6 s of 20\nFAILED"), std::string::npos) << text;
 }
 
-// Spec: stress.alternatives
+// Spec: stress.alternatives-fail
 TEST(Verdict, a_run_that_ended_by_itself_says_when_and_why) {
   Result result;
   result.elapsed = 3300 * millisecond;
@@ -231,19 +231,19 @@ class Watching : public testing::Test {
   FreeLockWatch watch;
 };
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_on_a_lock_that_stays_free_is_stranded) {
   look(10 * second, 13 * second, true, 5);
   EXPECT_GT(watch.waited_while_free(9 * second), 2 * second);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_is_not_stranded_by_the_time_before_it_waited) {
   look(10 * second, 13 * second, true, 5);
   EXPECT_EQ(watch.waited_while_free(12 * second), second);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_that_others_overtake_is_not_stranded) {
   for (std::uint64_t visit = 0; visit < 100; ++visit)
     look(static_cast<Nanoseconds>(visit) * second / 10, static_cast<Nanoseconds>(visit) * second / 10, true,
@@ -251,7 +251,7 @@ TEST_F(Watching, a_waiter_that_others_overtake_is_not_stranded) {
   EXPECT_EQ(watch.waited_while_free(1), 0);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, a_waiter_behind_an_owner_is_not_stranded) {
   look(10 * second, 13 * second, false, 5);
   EXPECT_EQ(watch.waited_while_free(9 * second), 0);
@@ -264,7 +264,7 @@ TEST(Stranded, a_wait_may_be_a_second_longer_where_only_waiters_notice_a_death) 
   EXPECT_EQ(stress::stranded_after(only(stress::Fault::exec_thread)), 3 * second);
 }
 
-// Spec: stress.verdict
+// Spec: stress.stranded
 TEST_F(Watching, nothing_is_concluded_from_a_time_without_looking) {
   watch.look(10 * second, true, 5);
   watch.look(20 * second, true, 5);

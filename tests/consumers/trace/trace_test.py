@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""What ci/trace makes of a small tree: two rules, a test for the one and a reason for the other."""
+import html.parser
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TRACE = pathlib.Path(__file__).resolve().parents[3] / "ci" / "trace"
+
+RULES = """# A page
+## What it does
+- `[lock.free]` A lock MUST be
+  free at first.
+- `[lock.fair]` A lock MUST be fair. *Not tested: nothing here can wait.*
+"""
+TEST = """// Spec: lock.free
+TEST(Lock,
+     is_free_at_first) {
+}
+"""
+
+
+class Links(html.parser.HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.found += [value for name, value in attributes if tag == "a" and name == "href"]
+
+
+class TraceOf(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.root = pathlib.Path(scratch.name)
+        self.write("SPECIFICATION.md", RULES)
+        self.write("tests/unit/lock_test.cpp", TEST)
+
+    def write(self, path, text):
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / path).write_text(text)
+
+    def trace(self, *options):
+        return subprocess.run([sys.executable, TRACE, "--root", self.root, *options], capture_output=True, text=True)
+
+    def expect_mistake(self, *words):
+        result = self.trace("--check")
+        self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
+        for word in words:
+            self.assertIn(word, result.stderr)
+
+    def tables(self):
+        result = self.trace(self.root / "out" / "of" / "it")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return [(self.root / "out" / "of" / "it" / name).read_text() for name in ("trace.md", "trace.html")]
+
+
+# Spec: build.trace-check
+class Check(TraceOf):
+    def test_evidence_or_a_reason_for_each_rule_is_all_well(self):
+        result = self.trace("--check")
+        self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "2 rules, 1 pieces of evidence\n", ""))
+        self.assertFalse((self.root / "build").exists())
+
+    def test_a_rule_that_is_not_there_is_told_with_its_place(self):
+        self.write("verify/breaks/a.mutant", "# Spec:      lock.free, lock.busy\n# Breaks:    all.\n")
+        self.expect_mistake("verify/breaks/a.mutant:1:", "lock.busy")
+
+    def test_a_rule_without_evidence_and_reason_is_told(self):
+        self.write("SPECIFICATION.md", RULES.replace("*Not tested: nothing here can wait.*", ""))
+        self.expect_mistake("SPECIFICATION.md:5:", "[lock.fair]")
+
+    def test_a_reason_beside_evidence_is_told(self):
+        self.write("tests/unit/fair_test.cpp", TEST.replace("lock.free", "lock.fair"))
+        self.expect_mistake("SPECIFICATION.md:5:", "[lock.fair]", "reason")
+
+    def test_a_rule_with_two_duties_is_told(self):
+        self.write("SPECIFICATION.md", RULES.replace("free at first.", "free, and MUST NOT be slow."))
+        self.expect_mistake("SPECIFICATION.md:3:", "2 times", "[lock.free]")
+
+    def test_a_rule_with_no_duty_is_told(self):
+        self.write("SPECIFICATION.md", RULES.replace("MUST be\n", "is\n"))
+        self.expect_mistake("SPECIFICATION.md:3:", "0 times", "[lock.free]")
+
+    def test_a_rule_that_stands_twice_is_told(self):
+        self.write("SPECIFICATION.md", RULES + "- `[lock.free]` It MUST be so.\n")
+        self.expect_mistake("SPECIFICATION.md:6:", "[lock.free] again", "line 3")
+
+    def test_a_name_that_is_not_read_is_told(self):
+        self.write("SPECIFICATION.md", RULES + "- `[Lock.4]` It MUST be so.\n")
+        self.expect_mistake("SPECIFICATION.md:6:", "[Lock.4]")
+
+    def test_a_mention_of_a_rule_that_is_not_there_is_told(self):
+        self.write("SPECIFICATION.md", RULES + "See `[lock.busy]`.\n")
+        self.expect_mistake("SPECIFICATION.md:6:", "[lock.busy]")
+
+    def test_a_test_that_names_no_rule_is_told(self):
+        self.write("tests/unit/lock_test.cpp", TEST + "TEST(Lock, is_fair) {\n}\n")
+        self.expect_mistake("tests/unit/lock_test.cpp:5:", "a test without")
+
+    def test_a_vector_that_names_no_rule_is_told(self):
+        self.write("tests/conformance/vectors/a.vector", "# Claim: nothing.\nA try -> acquired\n")
+        self.expect_mistake("tests/conformance/vectors/a.vector:", "'Spec:'")
+
+    def test_rules_that_are_not_read_are_told(self):
+        rule = "Spec: lock.free"
+        self.write("tests/unit/fair_test.cpp", f"// It says {rule}\nint a;\n// {rule},\nint b;\n")
+        result = self.trace("--check")
+        for line in (1, 3):
+            self.assertIn(f"tests/unit/fair_test.cpp:{line}: found rules that are not read", result.stderr)
+
+
+# Spec: build.trace
+class Table(TraceOf):
+    def test_evidence_stands_with_its_name_place_and_kind(self):
+        self.write("tests/unit/lock_test.py", "class A:\n    # Spec: lock.free\n    def test_free(self):\n        pass\n")
+        self.write("tests/c/lock_test.c", "/* Spec: lock.free */\nstatic void is_free_in_c(void) {\n")
+        self.write("tests/crash/scenarios.cpp", "  // Spec: lock.free\n  add(\"freed.by_a_kill\", use);\n")
+        self.write("tests/consumers/CMakeLists.txt", "# Spec: lock.free\nadd_test(NAME free_in_cmake COMMAND a)\n")
+        self.write("verify/holds/is_always_free.cpp", "// Spec: lock.free\n// Claim: so.\nint main() {}\n")
+        self.write("verify/breaks/it_is_never_free.mutant", "# Spec: lock.free\n")
+        self.write("tests/conformance/vectors/free.vector", "# Spec: lock.free\n")
+        for table in self.tables():
+            for kind, name, place in (("unit", "Lock.is_free_at_first", "tests/unit/lock_test.cpp:1"),
+                                      ("unit", "test_free", "tests/unit/lock_test.py:2"),
+                                      ("c", "is_free_in_c", "tests/c/lock_test.c:1"),
+                                      ("crash", "freed.by_a_kill", "tests/crash/scenarios.cpp:1"),
+                                      ("consumers", "free_in_cmake", "tests/consumers/CMakeLists.txt:1"),
+                                      ("model check", "is_always_free", "verify/holds/is_always_free.cpp:1"),
+                                      ("mutant", "it_is_never_free", "verify/breaks/it_is_never_free.mutant:1"),
+                                      ("vector", "free", "tests/conformance/vectors/free.vector:1")):
+                for text in (kind, name, place):
+                    self.assertIn(text, table.replace("\\_", "_"))
+
+    def test_a_rule_stands_with_its_whole_sentence(self):
+        for table in self.tables():
+            self.assertIn("A lock MUST be free at first.", table)
+
+    def test_links_lead_to_files_that_are_there(self):
+        links = [link for link in Links(self.tables()[1]).found if not link.startswith("#")]
+        self.assertIn("../../../tests/unit/lock_test.cpp#L1", links)
+        for link in links:
+            self.assertTrue((self.root / "out" / "of" / "it" / link.split("#")[0]).exists(), link)
+
+    def test_the_page_shows_signs_of_html_as_they_are(self):
+        self.write("SPECIFICATION.md", RULES.replace("free at first", "<b>free</b> & \"$first\" | so"))
+        markdown, page = self.tables()
+        self.assertIn("&lt;b&gt;free&lt;/b&gt; &amp; &quot;$first&quot; | so", page)
+        self.assertNotIn("<b>free", page)
+        self.assertIn("\\| so", markdown)
+
+    def test_a_tree_with_mistakes_is_written_down_too(self):
+        self.write("SPECIFICATION.md", RULES + "- `[lock.new]` It MUST be so.\n")
+        self.assertEqual(self.trace(self.root / "out").returncode, 1)
+        self.assertIn("lock.new", (self.root / "out" / "trace.html").read_text())
+
+
+unittest.main()
