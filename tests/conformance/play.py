@@ -14,6 +14,8 @@ import time
 
 from vector import CAPABILITIES, FIELDS, FLAGS, PID_NAMESPACE, Bad, Step, process, thread
 
+SIGNALS = {number.value: number.name for number in signal.Signals}
+
 
 class Failure(Exception):
     """What was expected and what was seen instead; ends a vector."""
@@ -70,7 +72,9 @@ class Process:
 
     def ending(self):
         code = self.popen.poll() if self.popen else None
-        return "ended" if code is None else f"ended with status {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
+        if code is None:  # no child of this program, which would be told
+            return "ended"
+        return f"ended with status {code}" if code >= 0 else f"ended by {SIGNALS.get(-code, -code)}"
 
     def task_states(self):
         tasks = glob.glob(f"/proc/{self.pid}/task/*")
