@@ -250,7 +250,7 @@ std::uint32_t thread_id() {
 
 std::uint64_t random_id() {
   std::uint64_t id = 0;
-  while (id == 0) {
+  while (id == 0 || ~id == 0) {  // nor is its complement 0
     if (syscall(SYS_getrandom, &id, sizeof id, 0U) == sizeof id || errno == EINTR) continue;
     unsupported(std::string("getrandom failed with '") + std::strerror(errno) + "', expected 8 random bytes");
   }

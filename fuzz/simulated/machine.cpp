@@ -162,10 +162,10 @@ void Platform::clear_pending(Thread& me) {
   me.pending = 0;
 }
 
-bool Platform::is_listed(const Thread& me, const Lock& lock) {
+bool Platform::lists_owner_id(const Thread& me, std::uint64_t owner_id) {
   Link at = me.first;
-  while (at != link_to(lock) && at != head(me)) at = lock_at(at).next.now();
-  return at == link_to(lock);
+  while (at != head(me) && lock_at(at).owner_id.now() != owner_id) at = lock_at(at).next.now();
+  return at != head(me);
 }
 
 void Platform::set_next(Link at, Link to) {

@@ -88,7 +88,7 @@ struct Platform {
   static Link link_to(const Lock& lock) { return reinterpret_cast<Link>(&lock); }
   static Link head(const Thread& me) { return reinterpret_cast<Link>(&me.first); }
   static Link first(const Thread& me) { return me.first; }
-  static bool is_listed(const Thread& me, const Lock& lock);
+  static bool lists_owner_id(const Thread& me, std::uint64_t owner_id);
   static void set_next(Link at, Link to);
   static void set_prev(const Thread& me, Link at, Link to);
   static Lock& lock_at(Link link) { return *reinterpret_cast<Lock*>(link); }

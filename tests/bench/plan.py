@@ -153,10 +153,10 @@ def operation(program, case, rows, pinned):
 
 
 def python(program, row, pinned):
-    """Every lock that Python has; heirlock from Python will be among them, as heirlock-python, once it has such an interface."""
+    """Every lock that Python has, heirlock among them as heirlock-python."""
     command = (sys.executable, "-B", program, row.case, "--repetitions", str(REPETITIONS), "--seconds", f"{SECONDS_OF_OPERATION:g}",
                *(("--pinned",) if pinned else ()))
-    return Measurement((row,), command, lambda text: read_objects(text, row), "python-rlock")
+    return Measurement((row,), command, lambda text: read_objects(text, row), "all locks of Python")
 
 
 def contended(programs, row, lock, seconds):

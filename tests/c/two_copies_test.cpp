@@ -10,6 +10,7 @@
 
 #include "heirlock/heirlock.h"
 #include "support/child.hpp"
+#include "support/segment_name.hpp"
 #include "support/shared_memory.hpp"
 
 namespace {
@@ -20,10 +21,13 @@ struct Copy {
   heirlock_outcome (*release)(heirlock_lock*);
   heirlock_outcome (*repaired)(heirlock_lock*);
   uint32_t (*depth)(const heirlock_lock*);
+  heirlock_outcome (*open_or_create)(heirlock_segment*, const char*, uint64_t, uint64_t, const char*);
+  heirlock_outcome (*close)(heirlock_segment*);
 };
 
-const Copy linked{&heirlock_acquire, &heirlock_try_acquire, &heirlock_release, &heirlock_repaired,
-                  &heirlock_depth};
+const Copy linked{&heirlock_acquire,      &heirlock_try_acquire, &heirlock_release,
+                  &heirlock_repaired,     &heirlock_depth,       &heirlock_segment_open_or_create,
+                  &heirlock_segment_close};
 
 template <class Function>
 void look_up(void* library, const char* name, Function& function) {
@@ -41,6 +45,8 @@ Copy load() {
   look_up(library, "heirlock_release", copy.release);
   look_up(library, "heirlock_repaired", copy.repaired);
   look_up(library, "heirlock_depth", copy.depth);
+  look_up(library, "heirlock_segment_open_or_create", copy.open_or_create);
+  look_up(library, "heirlock_segment_close", copy.close);
   return copy;
 }
 
@@ -108,6 +114,69 @@ TEST_F(TwoCopies, tell_the_threads_of_two_processes_apart) {
   count_in_two_threads();
   child.join();
   EXPECT_EQ(shared->count, 4 * rounds);
+}
+
+// A named lock, which each copy has mapped at an address of its own, under a lock that the thread took
+// before.
+class TwoCopiesWithAMappingEach : public TwoCopies {
+ protected:
+  void SetUp() override {
+    TwoCopies::SetUp();
+    ASSERT_EQ(open(linked, one), heirlock_done);
+    ASSERT_EQ(open(loaded, other), heirlock_done);
+    ASSERT_NE(one.object, other.object) << "it is one mapping";
+  }
+  void TearDown() override {
+    linked.close(&one);
+    loaded.close(&other);
+    heirlock_segment_remove(name.str().c_str());
+  }
+  heirlock_outcome open(const Copy& copy, heirlock_segment& segment) const {
+    return copy.open_or_create(&segment, name.str().c_str(), sizeof(heirlock_lock), alignof(heirlock_lock),
+                               HEIRLOCK_LOCK_TYPE);
+  }
+  static heirlock_lock* lock_in(const heirlock_segment& segment) {
+    return static_cast<heirlock_lock*>(segment.object);
+  }
+
+  const support::SegmentName name;
+  heirlock_segment one{}, other{};
+};
+
+// Spec: lock.owner.copies
+TEST_F(TwoCopiesWithAMappingEach, re_enter_and_release_in_any_order) {
+  EXPECT_EQ(linked.acquire(lock), heirlock_acquired);
+  for (const bool ends_with_the_other : {false, true}) {
+    EXPECT_EQ(linked.acquire(lock_in(one)), heirlock_acquired);
+    EXPECT_EQ(loaded.acquire(lock_in(other)), heirlock_reentered);
+    EXPECT_EQ(loaded.depth(lock_in(other)), 2U);
+    EXPECT_EQ((ends_with_the_other ? linked.release(lock_in(one)) : loaded.release(lock_in(other))),
+              heirlock_done);
+    EXPECT_EQ((ends_with_the_other ? loaded.release(lock_in(other)) : linked.release(lock_in(one))),
+              heirlock_done);
+    EXPECT_EQ(loaded.try_acquire(lock_in(other)), heirlock_acquired);
+    EXPECT_EQ(linked.release(lock_in(one)), heirlock_done);
+    EXPECT_EQ(linked.release(lock_in(one)), heirlock_not_owner);
+  }
+  EXPECT_EQ(linked.release(lock), heirlock_done);
+}
+
+// Spec: lock.owner.copies, lock.inherit.death, lock.inherit.many
+TEST_F(TwoCopiesWithAMappingEach, inherit_all_that_a_killed_process_held) {
+  support::Gate held;
+  support::Child owner(support::Birth::fork, [&] {
+    EXPECT_EQ(linked.acquire(lock), heirlock_acquired);
+    EXPECT_EQ(linked.acquire(lock_in(one)), heirlock_acquired);
+    EXPECT_EQ(loaded.acquire(lock_in(other)), heirlock_reentered);
+    held.open();
+    for (;;) pause();
+  });
+  held.wait();
+  owner.kill();
+  EXPECT_EQ(linked.try_acquire(lock), heirlock_inherited);
+  EXPECT_EQ(linked.release(lock), heirlock_done);
+  EXPECT_EQ(loaded.try_acquire(lock_in(other)), heirlock_inherited);
+  EXPECT_EQ(loaded.release(lock_in(other)), heirlock_done);
 }
 
 // Spec: lock.owner.copies, lock.inherit.death, lock.inherit.depth

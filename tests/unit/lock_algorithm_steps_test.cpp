@@ -66,7 +66,7 @@ struct Written {
   static Link link_to(const Lock&) { return 1; }
   static Link head(const Thread&) { return 2; }
   static Link first(const Thread&) { return 2; }
-  static bool is_listed(const Thread&, const Lock&) { return step("listed?"), listed; }
+  static bool lists_owner_id(const Thread&, std::uint64_t) { return step("listed?"), listed; }
   static void set_next(Link, Link) { step("next!"); }
   static void set_prev(const Thread&, Link, Link) { step("prev!"); }
   static bool is_try(Deadline deadline) { return deadline == 0; }
@@ -193,17 +193,17 @@ TEST_F(Steps, of_an_owner_with_another_id) {
   acquire();
   lock.owner_id.value = 78;
   Written::listed = true;
-  EXPECT_EQ(acquire(), "id? namespace pending exchange read listed? clear depth! ");
+  EXPECT_EQ(acquire(), "id? namespace pending exchange read id? listed? clear depth! ");
   EXPECT_EQ(result, AcquireResult::reentered);
-  EXPECT_EQ(release(), "id? read listed? depth! ");
-  EXPECT_EQ(release(), "id? read listed? pending next! prev! id! exchange clear ");
+  EXPECT_EQ(release(), "id? read id? listed? depth! ");
+  EXPECT_EQ(release(), "id? read id? listed? pending next! prev! id! exchange clear ");
 }
 
 // Spec: protocol.steps, lock.owner.thread-id-reuse
 TEST_F(Steps, of_a_namesake_of_a_dead_owner) {
   lock.word.value = 7;
   EXPECT_EQ(acquire(),
-            "id? namespace pending exchange read listed? exchange "
+            "id? namespace pending exchange read id? listed? exchange "
             "read exchange prev! next! clear id! depth! ");
   EXPECT_EQ(result, AcquireResult::inherited);
 }

@@ -152,10 +152,11 @@ struct ModelPlatform {
     if (telling && to != head(me))
       Kernel::running().tell("lets its list begin with %s", Kernel::running().describe_link(to));
   }
-  static bool is_listed(const Thread& me, const Lock& lock) {
+  static bool lists_owner_id(const Thread& me, std::uint64_t owner_id) {
     Link at = me.first;
-    while (at != link_to(lock) && at != head(me)) at = lock_at(at).next.load();
-    return at == link_to(lock);
+    while (at != head(me) && lock_at(at).owner_id.load(Order::relaxed) != owner_id)
+      at = lock_at(at).next.load();
+    return at != head(me);
   }
   static void set_prev(const Thread& me, Link at, Link to) {
     if (at != head(me)) lock_at(at).prev.store(to);

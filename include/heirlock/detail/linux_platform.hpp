@@ -151,12 +151,12 @@ struct LinuxPlatform {
   static void set_next(Link at, Link to) noexcept {
     store_for_kernel(reinterpret_cast<void*>(at & ~pi_mark), to);
   }
-  /// Whether the lock is on the calling thread's list.
-  template <class Lock>
-  static bool is_listed(const Thread& me, const Lock& lock) noexcept {
+  /// Whether a lock on the calling thread's list shows this owner_id. Libc's mutexes there show none: what
+  /// lies in its place never is 64 random bits.
+  static bool lists_owner_id(const Thread& me, std::uint64_t owner_id) noexcept {
     Link at = first(me);
-    while (at != link_to(lock) && (at & ~pi_mark) != head(me)) at = next(at);
-    return at == link_to(lock);
+    while ((at & ~pi_mark) != head(me) && owner_id_at(at) != owner_id) at = next(at);
+    return (at & ~pi_mark) != head(me);
   }
   /// Does nothing at the head: glibc has a word for it there, other libcs have not.
   static void set_prev(const Thread& me, Link at, Link to) noexcept {
@@ -234,6 +234,10 @@ struct LinuxPlatform {
 
  private:
   static constexpr Link pi_mark = 1;
+  static std::uint64_t owner_id_at(Link at) noexcept {
+    constexpr Link owner_id_from_node = 16;
+    return *reinterpret_cast<volatile std::uint64_t*>((at & ~pi_mark) - owner_id_from_node);
+  }
 
   static void store_for_kernel(void* at, Link value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -250,6 +254,7 @@ inline constexpr std::int64_t word_from_node = -32;
 static_assert(sizeof(LinuxLock) == 40 && alignof(LinuxLock) == 8);
 static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 &&
               offsetof(LinuxLock, pid_namespace) == 8 && offsetof(LinuxLock, owner_id) == 16 &&
+              offsetof(LinuxLock, owner_id) == offsetof(LinuxLock, next) - 16 &&
               offsetof(LinuxLock, prev) == 24 && offsetof(LinuxLock, next) == -word_from_node);
 
 }  // namespace heirlock::detail

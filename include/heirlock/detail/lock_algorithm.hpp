@@ -150,14 +150,16 @@ class LockAlgorithm {
     return lock.owner_id.load(Order::relaxed) == me.id;
   }
 
-  // To another copy of the library in the process I have another id, but the same thread id and list.
+  // To another copy of the library in the process I have another id, but the same thread id and list. It may
+  // have mapped the lock elsewhere: so the list is searched for the id that the lock shows, not for its
+  // address.
   static bool is_mine(const Lock& lock, const Thread& me) {
     return has_my_id(lock, me) || is_mine_by_list(lock, me, lock.word.load(Order::relaxed));
   }
 
   // A dead owner's lock, whose thread id has come to me, is not on my list.
   static bool is_mine_by_list(const Lock& lock, const Thread& me, std::uint32_t word) {
-    return owner_of(word) == me.tid && Platform::is_listed(me, lock);
+    return owner_of(word) == me.tid && Platform::lists_owner_id(me, lock.owner_id.load(Order::relaxed));
   }
 
   static AcquireResult reenter(Lock& lock) {

@@ -1,0 +1,129 @@
+#!/usr/bin/env python3
+"""What Lockable promises beyond an RLock: the next owner inherits from one that died, and recovers."""
+import multiprocessing
+import os
+import signal
+import threading
+import unittest
+
+from heirlock import Lock, Lockable, Outcome, remove
+from party import LIMIT, PROCESSES, Party
+
+
+class Account(Lockable):
+    """Moves money in two steps; what a kill leaves between them is undone by recover()."""
+
+    def __init__(self):
+        super().__init__()
+        self.here, self.there = multiprocessing.RawValue("q", 100), multiprocessing.RawValue("q", 0)
+        self.recovered = multiprocessing.RawValue("q", 0)
+        self.refuses = multiprocessing.RawValue("b", False)
+
+    @Lockable.locked
+    def move(self, amount, between=lambda: None):
+        self.here.value -= amount
+        between()
+        self.there.value += amount
+
+    @Lockable.locked
+    def total(self):
+        return self.here.value + self.there.value
+
+    def move_and_die(self):
+        self.acquire()  # twice: the heir owes one release all the same
+        self.move(40, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+    def recover(self):
+        self.recovered.value += 1
+        if self.refuses.value:
+            self.acquire()  # and not given back
+            raise ZeroDivisionError("cannot recover")
+        self.here.value += 100 - self.total()
+
+    def often_recovered(self):
+        return self.recovered.value
+
+
+class AfterADeath(unittest.TestCase):
+    def accounts(self):
+        for kind in PROCESSES:
+            with self.subTest(kind=kind):
+                account = Account()
+                yield account, Party(self, kind, account), Party(self, kind, account)
+
+    def die(self, party):
+        party.begin("move_and_die")
+        party.process.join(LIMIT)
+        self.assertEqual(party.process.exitcode, -signal.SIGKILL)
+
+    # Spec: python.recover
+    def test_the_heir_recovers_before_it_goes_on(self):
+        for account, doomed, other in self.accounts():
+            self.die(doomed)
+            self.assertEqual((account.total(), account.recovered.value), (100, 1))
+            self.assertEqual((other.call("total"), account.recovered.value), (100, 1))
+
+    # Spec: python.recover
+    def test_one_that_waits_becomes_the_heir(self):
+        for account, doomed, other in self.accounts():
+            doomed.call("acquire")
+            other.begin("total")
+            self.assertTrue(other.is_waiting())
+            doomed.kill()
+            self.assertEqual((other.answer(), other.call("often_recovered")), (100, 1))
+
+    # Spec: python.recover
+    def test_the_heir_owes_one_release(self):
+        for account, doomed, other in self.accounts():
+            self.die(doomed)
+            self.assertTrue(account.acquire(False))
+            self.assertFalse(other.call("acquire", False))
+            account.release()
+            self.assertTrue(other.call("acquire", False))
+
+    # Spec: python.recover.raises
+    def test_what_recover_raises_reaches_the_caller_and_the_next_recovers_again(self):
+        for account, doomed, other in self.accounts():
+            self.die(doomed)
+            account.refuses.value = True
+            self.assertRaises(ZeroDivisionError, account.acquire)
+            self.assertRaises(AssertionError, account.release)
+            self.assertRaises(ZeroDivisionError, other.call, "total")
+            account.refuses.value = False
+            self.assertEqual((other.call("total"), account.recovered.value), (100, 3))
+            self.assertEqual((account.total(), account.recovered.value), (100, 3))
+
+
+class Threads(unittest.TestCase):
+    # Spec: python.recover
+    def test_a_thread_that_ends_leaves_its_lock_to_an_heir(self):
+        account = Account()
+        doomed = Party(self, "thread", account)
+        doomed.call("acquire")
+        doomed.end()
+        self.assertEqual((account.total(), account.recovered.value), (100, 1))
+
+    # Spec: python.collected
+    def test_a_held_lock_that_is_collected_is_inherited_when_its_thread_ends(self):
+        names = f"python-{os.getpid()}-collected", f"python-{os.getpid()}-kept"
+        locks, results = [Lock(name) for name in names], []
+
+        def hold():
+            for name in names:
+                Lock(name).acquire()
+            Lock().acquire()
+            results.extend(lock.try_acquire() for lock in locks)
+
+        try:
+            thread = threading.Thread(target=hold)
+            thread.start()
+            thread.join()
+            self.assertEqual(results, [Outcome.reentered] * 2)
+            self.assertEqual([lock.acquire(LIMIT) for lock in locks], [Outcome.inherited] * 2)
+        finally:
+            for name in names:
+                remove(name)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""What fork makes of a lock: a child owns nothing of its parent's, whenever either used the library first."""
+import os
+import threading
+import unittest
+
+from heirlock import Lock, Outcome
+from party import LIMIT, Party
+
+
+def in_a_child(body):
+    """What a child made by a bare fork answers, as text."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, repr(body()).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return text
+
+
+class Fork(unittest.TestCase):
+    # Spec: python.fork
+    def test_a_childs_first_call_may_be_in_the_child(self):
+        lock = Lock()
+        self.assertEqual(in_a_child(lambda: (lock.acquire(), lock.depth(), lock.release())), repr((Outcome.acquired, 1, None)))
+        self.assertIs(lock.acquire(), Outcome.acquired)
+
+    # Spec: python.fork
+    def test_a_child_does_not_own_what_its_parent_owns(self):
+        lock = Lock()
+        lock.acquire()
+
+        def attempt():
+            try:
+                lock.release()
+            except AssertionError:
+                return lock.try_acquire(), lock.depth()
+
+        self.assertEqual(in_a_child(attempt), repr((Outcome.not_acquired, 0)))
+        self.assertEqual(lock.depth(), 1)
+
+    # Spec: python.fork
+    def test_a_child_made_while_another_thread_holds_waits_for_that_thread(self):
+        lock = Lock()
+        holder = Party(self, "thread", lock)
+        holder.call("acquire")
+        self.assertEqual(in_a_child(lambda: lock.acquire(0.1)), repr(Outcome.not_acquired))
+        holder.call("release")
+        self.assertEqual(in_a_child(lambda: lock.acquire(LIMIT)), repr(Outcome.acquired))
+
+    # Spec: python.fork
+    def test_a_child_made_by_another_thread_may_use_its_parents_locks(self):
+        lock, answers = Lock(), []
+        thread = threading.Thread(target=lambda: answers.append(in_a_child(lambda: (lock.acquire(LIMIT), lock.release()))))
+        thread.start()
+        thread.join()
+        self.assertEqual(answers, [repr((Outcome.acquired, None))])
+
+    # Spec: python.fork, python.recover
+    def test_what_a_child_holds_at_its_end_is_inherited(self):
+        lock = Lock()
+        in_a_child(lock.acquire)
+        self.assertIs(lock.acquire(), Outcome.inherited)
+
+    # Spec: python.fork, python.collected
+    def test_a_child_that_drops_a_lock_leaves_the_parents_as_it_is(self):
+        locks = [Lock()]
+        locks[0].acquire()
+        in_a_child(locks.clear)
+        self.assertEqual(locks[0].depth(), 1)
+        locks[0].release()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Lockable is what multiprocessing.RLock makes of it elsewhere: between threads, and processes forked and spawned."""
+import copy
+import multiprocessing
+import time
+import unittest
+
+from heirlock import Lockable
+from party import PROCESSES, Party
+
+KINDS = ("thread", *PROCESSES)
+
+
+class Counter(Lockable):
+    def __init__(self):
+        super().__init__()
+        self._value = multiprocessing.RawValue("q", 0)
+
+    @Lockable.locked
+    def increment(self):
+        """One more."""
+        self._value.value += 1
+        return self._value.value
+
+    @Lockable.locked
+    def increment_twice(self):
+        self.increment()
+        return self.increment()
+
+    @Lockable.locked
+    def during(self, body):
+        return body()
+
+    def increment_often(self, count):
+        for _ in range(count):
+            self.increment_twice()
+
+    def seconds_of_acquire(self, *arguments):
+        start = time.monotonic()
+        taken = self.acquire(*arguments)
+        return taken, time.monotonic() - start
+
+
+class OfEachKind(unittest.TestCase):
+    """Each test runs with another thread, and with another process of each kind."""
+
+    def parties(self, *subjects):
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                counter = Counter()
+                yield counter, Party(self, kind, counter)
+
+    def assertIsFreeFor(self, party):
+        self.assertTrue(party.call("acquire", False))
+        party.call("release")
+
+    # Spec: python.locked
+    def test_a_locked_method_is_locked_from_its_call_to_its_return(self):
+        for counter, other in self.parties():
+            self.assertFalse(counter.during(lambda: other.call("acquire", False)))
+            self.assertIsFreeFor(other)
+
+    # Spec: python.locked
+    def test_an_exception_unlocks_and_reaches_the_caller(self):
+        for counter, other in self.parties():
+            with self.assertRaisesRegex(ZeroDivisionError, "division"):
+                counter.during(lambda: 1 / 0)
+            self.assertIsFreeFor(other)
+
+    # Spec: python.locked
+    def test_a_locked_method_may_call_another(self):
+        for counter, other in self.parties():
+            self.assertEqual((counter.increment_twice(), other.call("increment_twice")), (2, 4))
+
+    # Spec: python.locked
+    def test_increments_by_both_add_up(self):
+        for counter, other in self.parties():
+            other.begin("increment_often", 1000)
+            counter.increment_often(1000)
+            other.answer()
+            self.assertEqual(counter.increment(), 4001)
+
+    # Spec: python.acquire
+    def test_acquire_waits_for_ever(self):
+        for counter, other in self.parties():
+            self.assertTrue(counter.acquire())
+            other.begin("acquire")
+            self.assertTrue(other.is_waiting())
+            counter.release()
+            self.assertIs(other.answer(), True)
+
+    # Spec: python.acquire
+    def test_acquire_waits_for_its_timeout_and_no_less(self):
+        for counter, other in self.parties():
+            counter.acquire()
+            for timeout in (0.1, 0.25):  # within a slice, and beyond one
+                taken, seconds = other.call("seconds_of_acquire", True, timeout)
+                self.assertIs(taken, False)
+                self.assertGreaterEqual(seconds, timeout)
+
+    # Spec: python.acquire
+    def test_acquire_gets_within_its_timeout_what_is_released(self):
+        for counter, other in self.parties():
+            counter.acquire()
+            other.begin("acquire", True, 3600)
+            self.assertTrue(other.is_waiting())
+            counter.release()
+            self.assertTrue(other.answer())
+
+    # Spec: python.acquire
+    def test_a_timeout_below_zero_counts_as_zero(self):
+        for counter, other in self.parties():
+            counter.acquire()
+            self.assertFalse(other.call("acquire", True, -3600))
+            self.assertFalse(other.call("acquire", True, float("-inf")))
+            counter.release()
+            self.assertTrue(other.call("acquire", True, -3600))
+
+    # Spec: python.acquire
+    def test_the_timeout_is_ignored_when_not_blocking(self):
+        for counter, other in self.parties():
+            counter.acquire()
+            self.assertFalse(other.call("acquire", False, 3600))
+            self.assertFalse(other.call("acquire", False, float("nan")))
+
+    # Spec: python.release
+    def test_as_many_releases_are_needed_as_acquires(self):
+        for counter, other in self.parties():
+            for _ in range(3):
+                self.assertTrue(counter.acquire())
+            for _ in range(3):
+                self.assertFalse(other.call("acquire", False))
+                counter.release()
+            self.assertIsFreeFor(other)
+
+    # Spec: python.release
+    def test_release_by_another_is_an_assertion_error_and_changes_nothing(self):
+        for counter, other in self.parties():
+            counter.acquire()
+            with self.assertRaisesRegex(AssertionError, "found .* expected"):
+                other.call("release")
+            self.assertFalse(other.call("acquire", False))
+            counter.release()
+
+    # Spec: python.release
+    def test_release_of_a_free_lock_is_an_assertion_error(self):
+        for counter, other in self.parties():
+            for release in (counter.release, lambda: other.call("release")):
+                self.assertRaises(AssertionError, release)
+
+
+class Object(unittest.TestCase):
+    # Spec: python.locked
+    def test_a_locked_method_keeps_its_name_and_documentation(self):
+        self.assertEqual((Counter.increment.__name__, Counter.increment.__doc__), ("increment", "One more."))
+
+    # Spec: python.locked
+    def test_with_locks_and_unlocks(self):
+        counter = Counter()
+        other = Party(self, "thread", counter)
+        with counter as entered:
+            self.assertIs(entered, counter)
+            self.assertFalse(other.call("acquire", False))
+        self.assertTrue(other.call("acquire", False))
+
+    # Spec: python.acquire
+    def test_a_timeout_too_large_to_count_waits_for_ever(self):
+        counter = Counter()
+        other = Party(self, "thread", counter)
+        for timeout in (1e300, float("inf"), 10**400):
+            counter.acquire()
+            other.begin("acquire", True, timeout)
+            self.assertTrue(other.is_waiting())
+            counter.release()
+            self.assertTrue(other.answer())
+            other.call("release")
+
+    # Spec: python.acquire
+    def test_a_timeout_that_is_no_number_is_a_value_error_and_changes_nothing(self):
+        counter = Counter()
+        self.assertRaisesRegex(ValueError, "found a timeout", counter.acquire, True, float("nan"))
+        self.assertRaises(AssertionError, counter.release)
+
+    # Spec: python.pickle
+    def test_it_is_pickled_for_a_child_that_is_spawned_alone(self):
+        self.assertRaisesRegex(RuntimeError, "inheritance", multiprocessing.reduction.ForkingPickler.dumps, Lockable())
+
+    # Spec: python.copy
+    def test_it_cannot_be_copied(self):
+        for copied in (copy.copy, copy.deepcopy):
+            self.assertRaisesRegex(TypeError, "Counter", copied, Counter())
+
+
+if __name__ == "__main__":
+    unittest.main()

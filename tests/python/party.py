@@ -1,0 +1,66 @@
+"""A party: a thread or a process that calls methods of an object when it is told, and answers."""
+import multiprocessing
+import os
+import signal
+import threading
+
+PROCESSES = ("fork", "spawn", "forkserver")
+LIMIT = 60  # seconds within which what must come comes
+
+signal.alarm(2 * LIMIT)  # which ends what hangs
+
+
+def serve(connection, subject):
+    signal.alarm(2 * LIMIT)  # a forked child has none
+    while True:
+        name, arguments = connection.recv()
+        if name is None:
+            return
+        try:
+            answer = True, getattr(subject, name)(*arguments)
+        except BaseException as error:  # to be raised where it was asked
+            answer = False, error
+        connection.send(answer)
+
+
+class Party:
+    def __init__(self, test, kind, subject):
+        self.connection, theirs = multiprocessing.Pipe()
+        self.process = None
+        if kind == "thread":
+            self.thread = threading.Thread(target=serve, args=(theirs, subject), daemon=True)
+            self.thread.start()
+        else:
+            self.process = multiprocessing.get_context(kind).Process(target=serve, args=(theirs, subject))
+            self.process.start()
+            theirs.close()
+        test.addCleanup(self.kill if self.process else self.end)
+
+    def begin(self, name, *arguments):
+        self.connection.send((name, arguments))
+
+    def is_waiting(self):
+        return not self.connection.poll(0.1)
+
+    def answer(self):
+        if not self.connection.poll(LIMIT):
+            raise TimeoutError(f"found no answer within {LIMIT} s")
+        succeeded, result = self.connection.recv()
+        if not succeeded:
+            raise result
+        return result
+
+    def call(self, name, *arguments):
+        self.begin(name, *arguments)
+        return self.answer()
+
+    def end(self):
+        """Of a thread; a lock that it holds is not released."""
+        if self.thread.is_alive():
+            self.begin(None)
+            self.thread.join(LIMIT)
+
+    def kill(self):
+        if self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
