@@ -1,5 +1,5 @@
 # Installs heirlock, static or (SHARED) shared, and uses what was installed.
-# Spec: build.consumer
+# Spec: build.consumer, conformance.installed
 include(${CMAKE_CURRENT_LIST_DIR}/support.cmake)
 install_heirlock()
 
@@ -22,3 +22,16 @@ get_filename_component(folder "${library}" DIRECTORY)
 run(${COMPILER} -x c -std=gnu99 -I${SCRATCH}/prefix/headers ${HEIRLOCK}/tests/examples/counter_in_c.c -x none
     -L${folder} -lheirlock_c -Wl,-rpath,${folder} -o ${SCRATCH}/counter_in_c)
 run(${SCRATCH}/counter_in_c)
+
+# The conformance kit, with its vectors.
+find_program(python3 NAMES python3)
+if(python3)
+  run(${python3} ${SCRATCH}/prefix/bin/heirlock-conformance --list)
+  file(GLOB vectors ${HEIRLOCK}/tests/conformance/vectors/*.vector)
+  string(REGEX MATCHALL "[^\n]+: [^\n]+\n" listed "${output}")
+  list(LENGTH vectors expected)
+  list(LENGTH listed found)
+  if(NOT found EQUAL expected)
+    message(FATAL_ERROR "found ${found} vectors listed by the installed heirlock-conformance, expected ${expected}: ${output}")
+  endif()
+endif()

@@ -1,0 +1,461 @@
+"""A run of a vector: the processes of its drivers are started, asked, listened to and watched, and in the end cleared away."""
+import dataclasses
+import glob
+import os
+import pathlib
+import re
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from vector import CAPABILITIES, FIELDS, FLAGS, PID_NAMESPACE, Bad, Step, process, thread
+
+SIGNALS = {number.value: number.name for number in signal.Signals}
+
+
+class Failure(Exception):
+    """What was expected and what was seen instead; ends a vector."""
+
+    def __init__(self, expected, seen, remark=""):
+        super().__init__(f"expected {expected}, saw {seen}")
+        self.expected, self.seen, self.remark = expected, seen, remark
+
+
+class Interrupted(Exception):
+    """By a signal; raised by Play.listen alone, so that nothing is left half done."""
+    number = None
+    wake_up = os.pipe()
+
+    @classmethod
+    def catch(cls, number, _):
+        cls.number = cls.number or number
+
+    @classmethod
+    def prepare(cls):
+        for end in cls.wake_up:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(cls.wake_up[1], warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, cls.catch)
+
+
+@dataclasses.dataclass
+class Request:
+    command: str
+    milliseconds: int = 0
+    sent: float = 0
+    answer: str = None
+    answered: float = 0
+
+
+@dataclasses.dataclass
+class Process:
+    """Of a driver, started by this program or forked by another one."""
+    name: str
+    driver: str
+    requests: int  # file descriptors
+    answers: int
+    popen: subprocess.Popen = None
+    pidfd: int = None
+    pid: int = None  # known when it is ready
+    is_ready: bool = False
+    may_end: bool = False
+    is_gone: bool = False
+    is_stopped: bool = False
+    rest: bytes = b""
+    threads: set = dataclasses.field(default_factory=lambda: {"1"})
+    asked: dict = dataclasses.field(default_factory=dict)  # by the thread's number, until it is told on
+
+    def ending(self):
+        code = self.popen.poll() if self.popen else None
+        if code is None:  # no child of this program, which would be told
+            return "ended"
+        return f"ended with status {code}" if code >= 0 else f"ended by {SIGNALS.get(-code, -code)}"
+
+    def task_states(self):
+        tasks = glob.glob(f"/proc/{self.pid}/task/*")
+        return {status(task.partition("/proc/")[2])[0] for task in tasks}
+
+    def is_waited_for(self):
+        return any(request.answer is None for request in self.asked.values())
+
+
+def printable(data):
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in data.decode("utf-8", "backslashreplace"))
+
+
+def status(pid):
+    """State and parent of a process, or of PID/task/TID."""
+    try:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return fields[0], int(fields[1])
+    except (OSError, IndexError):
+        return "X", 0
+
+
+def children():
+    return {int(name) for name in os.listdir("/proc") if name.isdecimal() and status(name)[1] == os.getpid()}
+
+
+class Play:
+    """What takes part in a run of a vector. Nothing of it outlives the with statement."""
+
+    def __init__(self, drivers, capabilities, options):
+        self.drivers, self.capabilities, self.options = drivers, capabilities, options
+        self.processes, self.tids, self.aliases = {}, {}, {}
+        self.poll, self.actions = select.poll(), {}
+        self.prefix = f"conformance-{os.getpid()}-"
+        self.strangers = children()
+
+    def __enter__(self):
+        self.remove_segments()
+        self.folder = tempfile.mkdtemp(prefix=f"heirlock-{self.prefix}", dir="/dev/shm")
+        self.memory = os.open(f"{self.folder}/memory", os.O_RDWR | os.O_CREAT, 0o600)
+        self.errors = os.open(f"{self.folder}/errors", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        os.ftruncate(self.memory, 4096)
+        self.poll.register(Interrupted.wake_up[0], select.POLLIN)
+        return self
+
+    def __exit__(self, *_):
+        """The orphans of a process become children of this program (see main): when it has none, all are gone."""
+        left = True
+        while left:
+            left = children() - self.strangers
+            for pid in left:
+                os.kill(pid, signal.SIGKILL)
+            for pid in left:
+                os.waitpid(pid, 0)
+        for one in self.processes.values():
+            for fd in {one.requests, one.answers, one.pidfd} - {None}:
+                os.close(fd)
+            if one.popen:
+                one.popen.wait()  # to tell it what was found out above
+        os.close(self.memory)
+        os.close(self.errors)
+        self.remove_segments()
+        for name in os.listdir(self.folder):
+            os.unlink(f"{self.folder}/{name}")
+        os.rmdir(self.folder)
+
+    def remove_segments(self):
+        for path in glob.glob(f"/dev/shm/heirlock.{self.prefix}*"):
+            os.unlink(path)
+
+    def note(self, text):
+        if self.options.verbose:
+            print(f"    {text}", flush=True)
+
+    # -- What they say
+
+    def listen(self, until, seconds):
+        """Hears what they say until this is so or time is over; returns whether it is so."""
+        end = time.monotonic() + seconds
+        while not until():
+            left = end - time.monotonic()
+            ready = self.poll.poll(max(0, left) * 1000)
+            if Interrupted.number:
+                raise Interrupted
+            for fd, _ in ready:
+                if fd in self.actions:
+                    self.actions[fd]()
+            if left <= 0 and not ready:
+                return until()
+        return True
+
+    def wait(self, until, expected, seen="blocks", seconds=None):
+        seconds = seconds or self.options.timeout
+        if not self.listen(until, seconds):
+            raise Failure(expected, seen, f"within {seconds:g} s")
+
+    def watch(self, fd, action):
+        self.actions[fd] = action
+        self.poll.register(fd, select.POLLIN)
+
+    def unwatch(self, fd):
+        if self.actions.pop(fd, None):
+            self.poll.unregister(fd)
+
+    def watch_death(self, one, pid):
+        if one.pidfd is not None:
+            self.unwatch(one.pidfd)
+            os.close(one.pidfd)
+        one.pidfd = os.pidfd_open(pid)
+        self.watch(one.pidfd, lambda: self.died(one))
+
+    def died(self, one):
+        self.unwatch(one.pidfd)
+        one.is_gone = True
+        self.read(one)
+        if not one.may_end:
+            raise Failure(f"that {one.name} goes on", f"{one.name} {one.ending()}")
+
+    def read(self, one):
+        try:
+            data = os.read(one.answers, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self.unwatch(one.answers)
+        *lines, one.rest = (one.rest + data).split(b"\n")
+        for line in map(printable, lines):
+            self.note(f"{one.name} < {line}")
+            (self.answer if one.is_ready else self.begin)(one, line)
+        if len(one.rest) > 4096:
+            raise Failure("a line", f"{one.name} wrote over 4096 characters without an end of line")
+
+    def answer(self, one, line):
+        match = re.fullmatch(r"(\d+) (\S.*)", line)
+        if not match:
+            raise Failure("THREAD RESULT", f"{one.name} wrote '{line}'")
+        request = one.asked.get(match[1])
+        if request is None or request.answer is not None:
+            raise Failure(f"nothing from thread {match[1]} of {one.name}, which has nothing to answer", f"{one.name} wrote '{line}'")
+        request.answer, request.answered = match[2], time.monotonic()
+
+    def begin(self, one, line):
+        match = re.fullmatch(r"ready ([1-9]\d{0,9})((?: \S+)*)", line)
+        found = set(match[2].split()) if match else set()
+        if not match or not found <= CAPABILITIES:
+            raise Failure(f"ready PID CAPABILITY..., of {', '.join(sorted(CAPABILITIES))}", f"{one.name} wrote '{line}'")
+        expected = self.capabilities.setdefault(one.driver, found)
+        if found != expected:
+            raise Failure(f"the capabilities of its first start, {' '.join(sorted(expected))}", f"{one.name} wrote '{line}'")
+        pid = ancestor = int(match[1])
+        while ancestor > 1 and ancestor != os.getpid():
+            ancestor = status(ancestor)[1]
+        if pid == os.getpid() or ancestor != os.getpid() or one.pid not in (None, pid):
+            raise Failure("ready with its process id", f"{one.name} wrote '{line}'")
+        if one.pid is None:
+            self.watch_death(one, pid)  # of the driver itself, where the command is a wrapper
+        one.pid, one.is_ready = pid, True
+        self.tids[f"{one.name}.1"] = pid
+
+    # -- What they are told
+
+    def add(self, one):
+        self.processes[one.name] = one
+        os.set_blocking(one.answers, False)
+        self.watch(one.answers, lambda: self.read(one))
+
+    def start(self, name):
+        driver = self.drivers[(ord(name) - ord("A")) % len(self.drivers)]
+        (stdin, requests), (answers, stdout) = os.pipe(), os.pipe()
+        self.note(f"{name} is {driver}")
+        try:
+            popen = subprocess.Popen([*shlex.split(driver), f"{self.folder}/memory"], stdin=stdin, stdout=stdout, stderr=self.errors,
+                                     start_new_session=True)  # Ctrl-C is for this program alone
+        except (OSError, ValueError) as error:
+            raise Bad(f"found '{driver}', which cannot be started: {error}; expected the command of a driver") from error
+        finally:
+            os.close(stdin)
+            os.close(stdout)
+        one = Process(name, driver, requests, answers, popen)
+        self.add(one)
+        self.watch_death(one, popen.pid)
+        self.wait(lambda: one.is_ready, "ready PID CAPABILITY...", "nothing")
+
+    def resolve(self, name):
+        return self.aliases.get(name, name)
+
+    def process_of(self, name):
+        return self.processes[process(self.resolve(name))]
+
+    def send(self, name, command, lock="-", argument="-"):
+        if process(self.resolve(name)) not in self.processes:
+            self.start(process(name))
+        one, number = self.process_of(name), self.resolve(name).partition(".")[2]
+        if number not in one.threads:
+            one.threads.add(number)
+            tid = self.ask(one, number, "tid")
+            self.wait(lambda: tid.answer, "the tid of the thread")
+            if not re.fullmatch(r"[1-9]\d{0,9}", tid.answer) or not os.path.exists(f"/proc/{one.pid}/task/{tid.answer}"):
+                raise Failure("the tid of the thread", tid.answer, "asked for it ahead of its first request")
+            self.tids[f"{one.name}.{number}"] = int(tid.answer)
+            del one.asked[number]
+        return one, number, self.ask(one, number, command, lock, argument)
+
+    def ask(self, one, number, command, lock="-", argument="-"):
+        request = Request(command, int(argument) if re.fullmatch(r"-?\d+", argument) else 0, time.monotonic())
+        one.asked[number] = request
+        self.note(f"{one.name} > {number} {command} {lock} {argument}")
+        try:
+            os.write(one.requests, f"{number} {command} {lock} {argument}\n".encode())
+        except BrokenPipeError:
+            pass  # it is about to be seen dead
+        return request
+
+    # -- The steps, a method a verb
+
+    def play(self, vector, listed):
+        for self.step in vector.steps:
+            self.note(self.step.text)
+            self.is_silence_listed = listed and (listed.step, listed.seen) == (self.step.text, "blocks")
+            getattr(self, self.step.verb, self.command)(self.step)
+        self.step = Step(vector.steps[-1].line, "the end of its input", "end")
+        self.finish()
+
+    def finish(self):
+        """Every driver ends when its input does, unless a request that nobody can answer keeps it; and none says anything more."""
+        ending = [one for one in self.processes.values() if not (one.is_gone or one.is_stopped or one.is_waited_for())]
+        for one in ending:
+            one.may_end = True
+            os.close(one.requests)
+            one.requests = None
+        if not self.listen(lambda: all(one.is_gone for one in ending), self.options.timeout):
+            left = ", ".join(one.name for one in ending if not one.is_gone)
+            raise Failure(f"that {left} ends", f"{left} goes on", f"for {self.options.timeout:g} s")
+
+    def tid_of(self, name):
+        return 0 if name == "nobody" else self.tids[self.resolve(thread(name))]
+
+    def name_of(self, tid):
+        names = [name for name, known in self.tids.items() if known == tid]
+        return "nobody" if tid == 0 else names[-1].replace(".1", "") if names else "an unknown thread"
+
+    def told(self, one, number, expected):
+        """The answer to a request that has one; it must be the expected one."""
+        request = one.asked.pop(number)
+        seen = request.answer
+        if request.command in ("owner", "tid") and seen.isdecimal() and expected != "blocks":
+            seen = expected if int(seen) == self.tid_of(expected) else self.name_of(int(seen))
+        if seen != expected:
+            raise Failure(expected, seen)
+        took = request.answered - request.sent
+        if seen == "timeout" and took < request.milliseconds / 1000:
+            raise Failure(expected, "timeout too early", f"after {1000 * took:.1f} ms of {request.milliseconds}")
+
+    def command(self, step):
+        lock = "-" if step.verb in ("end", "tid") else step.lock or "0"
+        lock = lock if lock.isdecimal() or lock == "-" else f"@{self.prefix}{lock}"
+        one, number, request = self.send(step.who, step.verb, lock, step.argument or "-")
+        if step.expected != "blocks":
+            self.wait_for_answer([request], step)
+        elif not self.listen(lambda: request.answer, self.options.window):
+            return
+        self.told(one, number, step.expected)
+        if step.verb == "end":
+            one.threads.discard(number)
+
+    def wait_for_answer(self, requests, step):
+        seconds = self.options.timeout + (max(0, requests[0].milliseconds) / 1000 if step.expected == "timeout" else 0)
+        if self.is_silence_listed:
+            seconds = 10 * self.options.window  # no need to be patient with what does not come
+        self.wait(lambda: any(request.answer for request in requests), step.expected, seconds=seconds)
+
+    def unblocks(self, step):
+        names = [self.resolve(name) for name in (step.who, step.rival) if name]
+        where = [(self.process_of(name), name.partition(".")[2]) for name in names]
+        requests = [one.asked[number] for one, number in where]
+        self.wait_for_answer(requests, step)
+        first = min(range(len(names)), key=lambda i: (requests[i].answer is None, requests[i].answered))
+        self.told(*where[first], step.expected)
+        if step.rival:
+            self.aliases = {"first": names[first], "other": names[1 - first]}
+
+    def still(self, step):
+        name = self.resolve(step.who)
+        one, number = self.process_of(name), name.partition(".")[2]
+        if self.listen(lambda: one.asked[number].answer, self.options.window):
+            self.told(one, number, "blocks")
+
+    def kill(self, step):
+        one = self.process_of(step.who)
+        one.may_end = True
+        signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
+        self.wait(lambda: one.is_gone, "its end", "it goes on")
+
+    def exit(self, step):
+        one, number, _ = self.send(step.who, "exit")
+        one.may_end = True
+        del one.asked[number]
+        self.wait(lambda: one.is_gone, "its end", "it goes on")
+
+    def exec(self, step):
+        one, _, _ = self.send(step.who, "exec")
+        one.is_ready, one.threads, one.asked = False, {"1"}, {}
+        self.wait(lambda: one.is_ready, "ready PID CAPABILITY...", "nothing")
+
+    def fork(self, step):
+        path = f"{self.folder}/{step.argument}"
+        for suffix in (".in", ".out"):
+            os.mkfifo(path + suffix, 0o600)
+        # Its input is opened to read as well, so that it need not be opened by the child first.
+        ends = os.open(path + ".in", os.O_RDWR), os.open(path + ".out", os.O_RDONLY | os.O_NONBLOCK)
+        one, number, request = self.send(step.who, "fork", argument=path)
+        child = Process(step.argument, one.driver, *ends)
+        self.add(child)
+        self.wait(lambda: request.answer, "done")
+        self.told(one, number, "done")
+        self.wait(lambda: child.is_ready, f"ready PID CAPABILITY... from {child.name}", "nothing")
+
+    def stop(self, step):
+        one = self.process_of(step.who)
+        one.is_stopped = True
+        signal.pidfd_send_signal(one.pidfd, signal.SIGSTOP)
+        self.look_until(lambda: one.task_states() <= set("TZX"), lambda: Failure("that it stops", "it goes on"))
+
+    def resume(self, step):
+        one = self.process_of(step.who)
+        one.is_stopped = False
+        signal.pidfd_send_signal(one.pidfd, signal.SIGCONT)
+        self.look_until(lambda: "T" not in one.task_states(), lambda: Failure("that it goes on", "it is stopped"))
+
+    def look_until(self, holds, failure):
+        """For what tells nobody that it has changed."""
+        end = time.monotonic() + self.options.timeout
+        while not holds():
+            if time.monotonic() > end:
+                raise failure()
+            self.listen(lambda: False, 0.001)
+
+    def set(self, step):
+        offset, size = self.field(step)
+        os.pwrite(self.memory, self.number(step).to_bytes(size, sys.byteorder), offset)
+
+    def see(self, step):
+        """One that waits may not have come to write what it does: only then is it looked at again."""
+        if any(one.is_waited_for() for one in self.processes.values()):
+            self.look_until(lambda: self.is_seen(step), lambda: Failure(step.expected, self.seen(step)))
+        elif not self.is_seen(step):
+            raise Failure(step.expected, self.seen(step))
+
+    def field(self, step):
+        offset, size = FIELDS[step.argument]
+        return 64 * int(step.lock or 0) + offset, size
+
+    def number(self, step):
+        """The number that the words of such a step mean."""
+        word, *flags = step.expected.split()
+        if word.isdecimal():
+            return int(word)
+        if step.argument == "word":
+            if re.fullmatch("[A-Z]", word) and word not in self.processes:
+                self.start(word)
+            return (0 if word == "free" else self.tid_of(word)) | sum(FLAGS[flag] for flag in flags)
+        return PID_NAMESPACE
+
+    def value(self, step):
+        offset, size = self.field(step)
+        return int.from_bytes(os.pread(self.memory, size, offset), sys.byteorder)
+
+    def is_seen(self, step):
+        return (self.seen(step) == step.expected) if step.argument == "owner_id" else self.value(step) == self.number(step)
+
+    def seen(self, step):
+        value = self.value(step)
+        if step.argument == "owner_id":
+            return "other" if value else "zero"
+        if step.argument != "word":
+            return "own" if step.expected == "own" and value == PID_NAMESPACE else str(value)
+        flags = [flag for flag, bit in FLAGS.items() if value & bit]
+        return " ".join([self.name_of(value & ~sum(FLAGS.values())), *flags]) if value else "free"
+
+    def complaints(self):
+        """The end of what the drivers wrote to standard error."""
+        size = os.fstat(self.errors).st_size
+        text = printable(os.pread(self.errors, 2000, max(0, size - 2000)).replace(b"\n", b" / ").strip(b" /"))
+        return [f"standard error: {text}"] if text else []

@@ -1,0 +1,222 @@
+"""Vectors: read, and checked before anything runs. README.md says what each step means."""
+import collections
+import dataclasses
+import os
+import re
+
+ACQUIRED = {"acquired", "reentered", "inherited", "recursion_too_deep", "foreign_pid_namespace"}
+NAMED = {"done", "file_exists", "file_missing", "invalid_name", "layout_mismatch", "not_trusted"}
+RESULTS = {  # of each command; None stands for a number
+    "acquire": ACQUIRED | {"timeout", "blocks"}, "try": ACQUIRED | {"busy"},
+    "release": {"done", "not_owner"}, "repaired": {"done", "not_owner"},
+    "depth": None, "flag": {"yes", "no"}, "owner": {"nobody"}, "tid": set(), "end": {"done"},
+    "create": NAMED, "open": NAMED, "open_or_create": NAMED, "remove": NAMED, "close": {"done"}}
+ON_NAMES = {"create", "open", "open_or_create", "remove", "close"}
+CAPABILITIES = {"threads", "fork", "exec", "death", "query", "names", "layout"}
+FIELDS = {"word": (0, 4), "depth": (4, 4), "pid_namespace": (8, 4), "reserved": (12, 4), "owner_id": (16, 8)}  # offset, size
+FLAGS = {"OWNER_DIED": 1 << 30, "WAITERS": 1 << 31}
+PID_NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
+
+THREAD = r"[A-Z](?:\.[1-9]\d*)?|first|other"
+STEPS = [re.compile(text) for text in (
+    r"(?P<verb>kill|stop|continue) (?P<who>[A-Z]|first|other)",
+    rf"(?P<verb>fork) (?P<who>{THREAD}) (?P<argument>[A-Z])",
+    rf"(?P<verb>see) (?P<argument>{'|'.join(FIELDS)})(?: @(?P<lock>\d+))? -> (?P<expected>.+)",
+    rf"(?P<verb>set) (?P<argument>{'|'.join(FIELDS)})(?: @(?P<lock>\d+))? (?P<expected>[^@].*)",
+    rf"(?P<who>{THREAD}) (?P<verb>exec|exit)",
+    rf"(?P<who>{THREAD}) (?P<verb>still) blocks",
+    rf"(?P<who>{THREAD})(?:\|(?P<rival>{THREAD}))? (?P<verb>unblocks) -> (?P<expected>\S+)",
+    rf"(?P<who>{THREAD}) (?P<verb>{'|'.join(RESULTS)})(?: @(?P<lock>\S+))?(?: (?P<argument>-?\d+)ms)? -> (?P<expected>\S+)")]
+
+HEAD = {"Spec": "the rules that it proves", "Claim": "what it claims"}
+
+
+class Bad(Exception):
+    """Found in what the user gave; ends the run with status 2."""
+
+
+@dataclasses.dataclass
+class Step:
+    line: int
+    text: str
+    verb: str
+    who: str = None       # a thread, or the first thread of a process
+    rival: str = None     # the second of the two in `B|C unblocks`
+    lock: str = None
+    argument: str = None
+    expected: str = None
+
+
+def thread(name):
+    return f"{name}.1" if re.fullmatch("[A-Z]", name) else name
+
+
+def process(name):
+    return name.partition(".")[0]
+
+
+class Vector:
+    def __init__(self, path):
+        self.path, self.name, self.steps = path, path.stem, []
+        head = collections.defaultdict(str)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Bad(f"{path}: {error}; expected a readable vector")
+        for number, line in enumerate(lines, 1):
+            text, comment = " ".join(line.split()), re.match(r"# (Spec|Claim|Needs): (.+)", line)
+            if comment:
+                head[comment[1]] = comment[2].strip()
+            elif text and not text.startswith("#"):
+                self.steps.append(self.step(number, text))
+        self.claim, self.needs = head["Claim"], set(re.findall(r"[^\s,]+", head["Needs"]))
+        for key in ("Spec", "Claim"):
+            if not head[key] or key == "Spec" and not re.fullmatch(r"[a-z-]+(\.[a-z-]+)+(, *[a-z-]+(\.[a-z-]+)+)*", head[key]):
+                raise Bad(f"{path}:1: found '{head[key]}' behind {key} in its head, expected {HEAD[key]}")
+        if not self.needs <= CAPABILITIES:
+            raise Bad(f"{path}:1: found '# Needs: {head['Needs']}', expected of: {', '.join(sorted(CAPABILITIES))}")
+        if not self.steps:
+            raise Bad(f"{path}:1: found no step, expected one")
+        Check(self)
+
+    def step(self, number, text):
+        for form in STEPS:
+            match = form.fullmatch(text)
+            if match:
+                found = match.groupdict()
+                found["verb"] = found["verb"].replace("continue", "resume")  # which can name a method
+                return Step(number, text, **{**found, **{key: thread(found[key]) for key in ("who", "rival") if found.get(key)}})
+        word = text.partition(" ")[2].partition(" ")[0]
+        wanted = f"'-> RESULT' behind the command {word}" if word in RESULTS and "->" not in text else "a step as README.md lists them"
+        raise Bad(f"{self.path}:{number}: found '{text}', expected {wanted}")
+
+
+class Check:
+    """Goes through a vector as a run would, and refuses what can have no meaning."""
+
+    def __init__(self, vector):
+        self.vector, self.threads, self.blocked, self.stopped, self.gone, self.renamed = vector, set(), {}, set(), set(), set()
+        for self.step in vector.steps:
+            getattr(self, self.step.verb, self.command)(self.step)
+
+    def expect(self, holds, found, expected):
+        if not holds:
+            raise Bad(f"{self.vector.path}:{self.step.line}: found '{self.step.text}', {found}; expected {expected}")
+
+    def need(self, capability):
+        self.expect(capability in self.vector.needs, f"and no {capability} among '# Needs:'", "it there")
+
+    def known(self, name):
+        self.expect(name not in self.renamed, f"where {name} is called first or other by now", "one of these")
+        self.expect(name in self.threads, f"where {name} has not begun", "a thread that has")
+
+    def alive(self, name):
+        self.expect(process(name) not in self.gone, f"where {process(name)} is gone", "one that is there")
+
+    def ready(self, name):
+        """A thread that can do a request; its process begins now if it has not yet."""
+        self.alive(name)
+        self.expect(name not in self.renamed, f"where {name} is called first or other by now", "one of these")
+        self.expect(name not in self.blocked, f"while {name} blocks", f"'{name} unblocks' before it")
+        if name in ("first", "other"):
+            return self.known(name)
+        if process(name) in self.stopped:
+            self.expect(self.step.expected == "blocks" and name in self.threads, "where it is stopped", "'-> blocks', of a thread that has begun")
+        if not name.endswith(".1"):
+            self.need("threads")
+        self.threads |= {name, process(name) + ".1"}
+
+    def forget(self, name):
+        """All threads of a process."""
+        self.blocked = {one: verb for one, verb in self.blocked.items() if process(one) != process(name)}
+        self.stopped.discard(process(name))
+
+    def result(self, results):
+        expected = self.step.expected
+        if results is None:
+            self.expect(expected.isdecimal(), f"with the result {expected}", "a number")
+        elif expected not in results:
+            self.expect(not results - {"nobody"}, f"with the result {expected}", "one of: " + ", ".join(sorted(results)))
+            self.expect(re.fullmatch(THREAD, expected), f"with the result {expected}", "a thread")
+            self.known(thread(expected))
+
+    def command(self, step):
+        self.ready(step.who)
+        named = step.lock and not step.lock.isdecimal()
+        self.expect(named or step.verb not in ON_NAMES, "without a name", f"{step.verb} @NAME")
+        self.expect(named or int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
+        self.expect(step.argument is None or step.verb == "acquire", "with a time", "one with acquire only")
+        self.expect(step.lock is None or step.verb not in ("end", "tid"), "with a lock", "none")
+        if named:
+            self.need("names")
+        if step.verb in ("depth", "owner", "flag"):
+            self.need("query")
+        self.result(RESULTS[step.verb])
+        if step.expected == "blocks":
+            self.blocked[step.who] = step.verb
+        if step.verb == "end":
+            self.expect(not step.who.endswith(".1"), "of the main thread", "another thread")
+            self.threads.discard(step.who)
+
+    def unblocks(self, step):
+        for name in filter(None, (step.who, step.rival)):
+            self.expect(name in self.blocked, f"where {name} does not block", "a step with '-> blocks' before it")
+            self.result(RESULTS[self.blocked.pop(name)] - {"blocks"})
+        if step.rival:
+            self.renamed = (self.renamed | {step.who, step.rival}) - {"first", "other"}
+            self.threads |= {"first", "other"}
+            self.blocked["other"] = "acquire"
+
+    def still(self, step):
+        self.expect(step.who in self.blocked, f"where {step.who} does not block", "a step with '-> blocks' before it")
+
+    def kill(self, step):
+        self.known(step.who)
+        self.alive(step.who)
+        self.forget(step.who)
+        self.gone.add(process(step.who))
+
+    def stop(self, step):
+        self.known(step.who)
+        self.alive(step.who)
+        self.stopped.add(process(step.who))
+
+    def exit(self, step):
+        self.ready(step.who)
+        self.forget(step.who)
+        self.gone.add(process(step.who))
+
+    def exec(self, step):
+        self.need("exec")
+        self.ready(step.who)
+        self.forget(step.who)
+
+    def fork(self, step):
+        self.need("fork")
+        self.ready(step.who)
+        child = thread(step.argument)
+        self.expect(child not in self.threads, f"where {step.argument} has begun", "a new letter for the child")
+        self.threads.add(child)
+
+    def see(self, step):
+        self.need("layout")
+        self.expect(int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
+        size, words = FIELDS[step.argument][1], step.expected.split()
+        if step.verb == "set" and step.expected.isdecimal():
+            self.expect(int(step.expected) < 1 << 8 * size, "with a number that does not fit", f"one of {size} bytes")
+        elif step.argument == "word":
+            self.expect(step.expected == "free" or words[1:] in ([], ["OWNER_DIED"], ["WAITERS"], ["OWNER_DIED", "WAITERS"]), "in these words",
+                        "free, or nobody or a thread with OWNER_DIED, WAITERS or both")
+            if words[0] not in ("free", "nobody"):
+                (self.ready if step.verb == "set" and re.fullmatch("[A-Z]", words[0]) else self.known)(thread(words[0]))
+        elif step.argument == "owner_id":
+            self.expect(step.verb == "see" and step.expected in ("zero", "other"), f"with {step.expected}", "see: zero or other; set: a number")
+        else:
+            self.expect(step.expected.isdecimal() or step.expected == "own", f"with {step.expected}", "a number, or own")
+
+    set = see
+
+    def resume(self, step):
+        self.known(step.who)
+        self.alive(step.who)
+        self.stopped.discard(process(step.who))
