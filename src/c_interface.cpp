@@ -11,6 +11,7 @@
 #include <system_error>
 #include <type_traits>
 
+#include "errno_kept.hpp"
 #include "heirlock/detail/segment.hpp"
 #include "heirlock/error.hpp"
 #include "heirlock/heirlock.h"
@@ -35,17 +36,6 @@ struct LastError {
   char message[512] = "";
 };
 thread_local LastError last_error;
-
-class ErrnoKept {
- public:
-  ErrnoKept() = default;
-  ErrnoKept(const ErrnoKept&) = delete;
-  ErrnoKept& operator=(const ErrnoKept&) = delete;
-  ~ErrnoKept() { errno = value_; }
-
- private:
-  const int value_ = errno;
-};
 
 heirlock_outcome refused(heirlock_outcome outcome, const char* message, int system = 0) noexcept {
   last_error.system = system;
@@ -84,7 +74,7 @@ heirlock_outcome outcome_of_system(int error) noexcept {
 
 // What is being thrown, as an outcome. Nothing else is ever thrown.
 HEIRLOCK_NOINLINE heirlock_outcome outcome_of_exception() noexcept {
-  const ErrnoKept errno_kept;
+  const detail::ErrnoKept errno_kept;
   try {
     throw;
   } catch (const AssertionError& error) {
@@ -103,7 +93,7 @@ HEIRLOCK_NOINLINE heirlock_outcome outcome_of_exception() noexcept {
 }
 
 HEIRLOCK_NOINLINE heirlock_outcome invalid_argument(const char* message) noexcept {
-  const ErrnoKept errno_kept;
+  const detail::ErrnoKept errno_kept;
   return refused(heirlock_invalid_argument, message);
 }
 
@@ -160,7 +150,7 @@ class CancellationPutOff {
 
 template <class Operation>
 heirlock_outcome on_files(Operation operation) noexcept {
-  const ErrnoKept errno_kept;
+  const detail::ErrnoKept errno_kept;
   const CancellationPutOff cancellation_put_off;
   try {
     return operation();
@@ -295,7 +285,7 @@ heirlock_outcome heirlock_segment_close(heirlock_segment* segment) {
     return heirlock::invalid_argument(
         "heirlock: found a null pointer for the segment, expected one to a heirlock_segment; give its "
         "address");
-  const heirlock::ErrnoKept errno_kept;
+  const heirlock::detail::ErrnoKept errno_kept;
   const heirlock::detail::Mapping ended(segment->mapping, segment->mapping_size);
   *segment = heirlock_segment{};
   return heirlock_done;

@@ -17,6 +17,7 @@
 #include <cstring>
 #include <string>
 
+#include "errno_kept.hpp"
 #include "heirlock/detail/deadline.hpp"
 #include "heirlock/error.hpp"
 
@@ -24,17 +25,6 @@ namespace heirlock::detail {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
-
-class ErrnoKept {
- public:
-  ErrnoKept() = default;
-  ErrnoKept(const ErrnoKept&) = delete;
-  ErrnoKept& operator=(const ErrnoKept&) = delete;
-  ~ErrnoKept() { errno = value_; }
-
- private:
-  const int value_ = errno;
-};
 
 // The kernel said what no state of this program explains: going on could break the lock for every process.
 [[noreturn]] void die(const char* call, int error, const void* word) noexcept {
