@@ -37,7 +37,7 @@ void look_up(void* library, const char* name, Function& function) {
 }
 
 Copy load() {
-  void* const library = dlopen(SHARED_LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+  void* const library = dlopen(SHARED_LIBRARY, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) std::abort();
   Copy copy{};
   look_up(library, "heirlock_acquire", copy.acquire);
