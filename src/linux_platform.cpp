@@ -166,8 +166,6 @@ bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
 
 namespace {
 
-std::atomic<std::uint64_t> last_generation{0};  // a fork copies it, so a child's numbers are new to the child
-
 // Set by the fork handler where the kernel cannot wipe a page (before 4.14).
 std::atomic<std::uint64_t> generation_without_wiping{0};
 
@@ -195,12 +193,21 @@ std::atomic<std::uint64_t>& make_generation_page() {
   return *page;
 }
 
+std::uint64_t random_id() {
+  std::uint64_t id = 0;
+  while (!is_owner_id(id) || !is_owner_id(~id)) {
+    if (syscall(SYS_getrandom, &id, sizeof id, 0U) == sizeof id || errno == EINTR) continue;
+    unsupported(std::string("getrandom failed with '") + std::strerror(errno) + "', expected 8 random bytes");
+  }
+  return id;
+}
+
 std::uint64_t current_generation() {
   std::atomic<std::uint64_t>& page = make_generation_page();
   std::uint64_t current = page.load(std::memory_order_acquire);
   if (current != 0) return current;
-  const std::uint64_t fresh = last_generation.fetch_add(1, std::memory_order_relaxed) + 1;
-  // Release: who copies the page by forking has the new last_generation too.
+  // Drawn and not counted: copies of the library in one process may share the page and not the count.
+  const std::uint64_t fresh = random_id();
   return page.compare_exchange_strong(current, fresh, std::memory_order_acq_rel) ? fresh : current;
 }
 
@@ -236,15 +243,6 @@ std::uint32_t thread_id() {
   if (tid > 0) return static_cast<std::uint32_t>(tid);
   unsupported(std::string("gettid failed with '") + std::strerror(errno) +
               "', expected the calling thread's id; allow it in the sandbox");
-}
-
-std::uint64_t random_id() {
-  std::uint64_t id = 0;
-  while (id == 0 || ~id == 0) {  // nor is its complement 0
-    if (syscall(SYS_getrandom, &id, sizeof id, 0U) == sizeof id || errno == EINTR) continue;
-    unsupported(std::string("getrandom failed with '") + std::strerror(errno) + "', expected 8 random bytes");
-  }
-  return id;
 }
 
 std::uint32_t pid_namespace_of_caller() {
@@ -302,6 +300,7 @@ LinuxThread& LinuxPlatform::identify() {
 }
 
 void LinuxPlatform::join_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thread& me) {
+  const ErrnoKept errno_kept;
   if (of_lock.compare_exchange(0, me.pid_namespace, Order::relaxed)) return;
   const std::uint32_t found = of_lock.load(Order::relaxed);
   if (found == me.pid_namespace) return;  // another thread of the same namespace was first
@@ -312,6 +311,7 @@ void LinuxPlatform::join_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thr
 }
 
 void LinuxPlatform::refuse(Refusal why, const LinuxLock& lock) {
+  const ErrnoKept errno_kept;  // which a message that finds no memory sets
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   std::string found = "a free lock";
   if (owner != 0) found = "a lock owned by thread " + std::to_string(owner);

@@ -18,11 +18,13 @@
 #include "heirlock/lockable.hpp"
 #include "heirlock/shared.hpp"
 #include "support/acquire_result.hpp"
+#include "support/libc_mutex.hpp"
 #include "support/lock_probe.hpp"
 #include "support/party.hpp"
 #include "support/refusal.hpp"
 #include "support/segment_name.hpp"
 #include "support/shared_lock.hpp"
+#include "support/shared_memory.hpp"
 
 using heirlock::AcquireResult;
 using heirlock::AssertionError;
@@ -259,6 +261,25 @@ TEST_F(ForgedLock, that_names_the_callers_thread_id_alone_does_not_make_it_the_o
     EXPECT_FALSE(lock->is_owned());
     EXPECT_THROW(lock->release(), AssertionError);
     EXPECT_THROW(lock->repaired(), AssertionError);
+  }).join();
+}
+
+// The thread's list, on which a lock that is its own is looked for, has libc's mutexes too.
+// Spec: trust.forged, lock.owner.copies
+TEST_F(ForgedLock, that_looks_like_a_mutex_of_the_callers_is_not_the_callers) {
+  support::InSharedMemory<pthread_mutex_t> mutex;
+  Party(As::process, [&] {
+    ASSERT_EQ(support::make_libc_mutex(*mutex, PTHREAD_MUTEX_RECURSIVE, true), 0);
+    ASSERT_EQ(pthread_mutex_lock(&*mutex), 0);
+    forge();
+    std::memcpy(static_cast<void*>(&*lock), &*mutex, 24);  // all but its links
+    fields_of(*lock).pid_namespace.store(0, Order::relaxed);
+    EXPECT_EQ(fields_of(*lock).word.load(Order::relaxed), my_tid());
+    EXPECT_FALSE(lock->is_owned());
+    EXPECT_THROW(lock->release(), AssertionError);
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
+    lock->release();
+    EXPECT_EQ(pthread_mutex_unlock(&*mutex), 0);
   }).join();
 }
 

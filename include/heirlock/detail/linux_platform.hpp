@@ -64,6 +64,10 @@ class LinuxPlain {
   T value_{};
 };
 
+// A program may come to hold several versions of the library, whose records must not be taken for each
+// other's: each other layout of LinuxThread needs another name here.
+inline namespace record_1 {
+
 // What a thread knows of itself. It is valid while `generation` equals the number in the page below, which
 // the kernel wipes to 0 in every child that does not share memory with its parent, however it was made.
 struct LinuxThread {
@@ -90,6 +94,14 @@ struct LinuxThread {
 HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record{};
 HEIRLOCK_VISIBLE inline const std::atomic<std::uint64_t> no_generation_yet{0};
 HEIRLOCK_VISIBLE inline std::atomic<const std::atomic<std::uint64_t>*> generation_page{&no_generation_yet};
+
+}  // namespace record_1
+static_assert(sizeof(LinuxThread) == 120, "another layout: give record_1 another name");
+
+// What is drawn for an owner_id, so that nothing that a libc mutex has at its place is taken for one.
+constexpr bool is_owner_id(std::uint64_t number) noexcept {
+  return number >> 32 != 0;
+}
 
 struct LinuxPlatform {
   template <class T>
@@ -151,9 +163,10 @@ struct LinuxPlatform {
   static void set_next(Link at, Link to) noexcept {
     store_for_kernel(reinterpret_cast<void*>(at & ~pi_mark), to);
   }
-  /// Whether a lock on the calling thread's list shows this owner_id. Libc's mutexes there show none: what
-  /// lies in its place never is 64 random bits.
+  /// Whether a lock on the calling thread's list shows this owner_id. Libc's mutexes there have their kind,
+  /// of 32 bits, and zeros in its place.
   static bool lists_owner_id(const Thread& me, std::uint64_t owner_id) noexcept {
+    if (!is_owner_id(owner_id)) return false;
     Link at = first(me);
     while ((at & ~pi_mark) != head(me) && owner_id_at(at) != owner_id) at = next(at);
     return (at & ~pi_mark) != head(me);

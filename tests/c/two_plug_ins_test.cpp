@@ -1,0 +1,82 @@
+// Two plug-ins that each have vendored the library, in C++: compilers and loaders differ in which of its
+// variables the two then share (g++ makes them unique in the process, hidden or not).
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "heirlock/reentrant_lock.hpp"
+#include "support/child.hpp"
+#include "support/shared_memory.hpp"
+
+using heirlock::AcquireResult;
+using heirlock::ReentrantLock;
+
+namespace {
+
+class PlugIn {
+ public:
+  explicit PlugIn(const char* path) : library_(dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
+    if (library_ == nullptr) std::abort();
+    look_up("plug_in_try_acquire", try_acquire_);
+    look_up("plug_in_release", release_);
+  }
+  AcquireResult try_acquire(ReentrantLock& lock) const {
+    return static_cast<AcquireResult>(try_acquire_(&lock));
+  }
+  bool release(ReentrantLock& lock) const { return release_(&lock) == 1; }
+
+ private:
+  void look_up(const char* name, int (*&function)(ReentrantLock*)) {
+    void* const found = dlsym(library_, name);
+    if (found == nullptr) std::abort();
+    std::memcpy(&function, &found, sizeof found);
+  }
+
+  void* const library_;
+  int (*try_acquire_)(ReentrantLock*) = nullptr;
+  int (*release_)(ReentrantLock*) = nullptr;
+};
+
+class TwoPlugIns : public testing::Test {
+ protected:
+  const PlugIn one{PLUG_IN_ONE}, other{PLUG_IN_OTHER};
+  support::InSharedMemory<ReentrantLock> lock, another;
+};
+
+// Spec: lock.owner.copies
+TEST_F(TwoPlugIns, know_the_same_owner) {
+  for (const auto& [first, second] : {std::pair(&one, &other), std::pair(&other, &one)}) {
+    EXPECT_EQ(first->try_acquire(*lock), AcquireResult::acquired);
+    EXPECT_EQ(second->try_acquire(*lock), AcquireResult::reentered);
+    EXPECT_TRUE(first->release(*lock));
+    EXPECT_TRUE(second->release(*lock));
+    EXPECT_FALSE(first->release(*lock));
+  }
+}
+
+// The child's first call is through the one that the parent has not used, in a thread that the parent has
+// not. Spec: lock.owner.child, lock.owner.copies
+TEST_F(TwoPlugIns, take_no_child_for_its_parent) {
+  for (const auto& [used, unused] : {std::pair(&one, &other), std::pair(&other, &one)}) {
+    EXPECT_EQ(used->try_acquire(*lock), AcquireResult::acquired);
+    support::Child child(support::Birth::fork, [&, used = used, unused = unused] {
+      std::thread([&] {
+        EXPECT_EQ(unused->try_acquire(*another), AcquireResult::acquired);
+        EXPECT_TRUE(unused->release(*another));
+      }).join();
+      for (const PlugIn* plug_in : {used, unused}) {
+        EXPECT_FALSE(plug_in->release(*lock));
+        EXPECT_EQ(plug_in->try_acquire(*lock), AcquireResult::not_acquired);
+        EXPECT_FALSE(plug_in->release(*lock));
+      }
+    });
+    child.join();
+    EXPECT_TRUE(used->release(*lock));
+  }
+}
+
+}  // namespace
