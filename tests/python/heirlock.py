@@ -84,6 +84,11 @@ class _Segment(ctypes.Structure):
 _SIZE, _ALIGNMENT, _TYPE = 40, 8, b"N8heirlock13ReentrantLockE"
 _FOR_EVER = 2**63 - 1
 _LIBRARY = os.environ.get("HEIRLOCK_LIBRARY", f"libheirlock_c.so.{INTERFACE}")
+try:
+    ctypes.CDLL(_LIBRARY).heirlock_acquire_until
+except (OSError, AttributeError) as error:
+    raise ImportError(f"heirlock: found no library as {_LIBRARY} ({error}), expected libheirlock_c.so.{INTERFACE}; set HEIRLOCK_LIBRARY "
+                      "to its path") from error
 _waiting = ctypes.CDLL(_LIBRARY)  # a call lets go of Python's global lock, so that other threads go on
 _library = ctypes.PyDLL(_LIBRARY)  # a call keeps it: for those that do not wait
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -194,14 +199,21 @@ class Lock:
         Outcome.acquired, reentered, inherited or not_acquired. A signal's handler runs meanwhile, and what it raises ends the
         wait."""
         deadline = _FOR_EVER if timeout is None else _deadline(timeout)
-        outcome = _try_acquire(self._address) or _wait(self._address, deadline)
-        if outcome < 0:
-            raise _refusal(outcome)
-        return _OUTCOMES[outcome]
+        return self._acquired(lambda: _try_acquire(self._address) or _wait(self._address, deadline))
 
     def try_acquire(self):
         """Takes the lock if that needs no waiting. Returns as acquire()."""
-        return _checked(_try_acquire(self._address))
+        return self._acquired(lambda: _try_acquire(self._address))
+
+    def _acquired(self, call):
+        """Python runs the handlers of signals behind any call: the lock may have come when one raises, and is given back."""
+        depth = _depth(self._address)
+        try:
+            return _checked(call())
+        except BaseException:
+            if _depth(self._address) > depth:
+                _release(self._address)
+            raise
 
     def release(self):
         """Gives back one acquire; the last one frees the lock. AssertionError unless the caller owns it."""
@@ -307,18 +319,13 @@ def _deadline(timeout):
 
 def _wait(address, deadline):
     """Python runs the handlers of signals in the main thread, and only between two calls. So this thread waits in slices, and
-    Ctrl-C ends the wait. If the lock came with the signal, it is given back."""
+    Ctrl-C ends the wait."""
     in_main_thread = threading.get_ident() == threading.main_thread().ident
-    try:
-        while True:
-            until = min(deadline, time.monotonic_ns() + SLICE) if in_main_thread else deadline
-            outcome = _acquire_until(address, until)
-            if outcome != 0 or until == deadline:
-                return outcome
-    except BaseException:
-        if _depth(address) > 0:
-            _release(address)
-        raise
+    while True:
+        until = min(deadline, time.monotonic_ns() + SLICE) if in_main_thread else deadline
+        outcome = _acquire_until(address, until)
+        if outcome != 0 or until == deadline:
+            return outcome
 
 
 class Lockable:
@@ -344,10 +351,17 @@ class Lockable:
     def acquire(self, blocking=True, timeout=None):
         """Takes the lock; waits for it if `blocking`, for `timeout` seconds if that is not None. Below zero counts as zero.
         Returns whether the caller has it now. What recover() raises goes to the caller, who then does not have the lock."""
-        outcome = self.__lock.acquire(timeout) if blocking else self.__lock.try_acquire()
-        if outcome is Outcome.inherited:
-            self.__mend()
-        return outcome is not Outcome.not_acquired
+        depth = self.__lock.depth()
+        try:
+            outcome = self.__lock.acquire(timeout) if blocking else self.__lock.try_acquire()
+            if outcome is Outcome.inherited:
+                self.recover()
+                self.__lock.repaired()
+            return outcome is not Outcome.not_acquired
+        except BaseException:
+            while self.__lock.depth() > depth:  # what recover() left; unrepaired, so the next owner inherits
+                self.__lock.release()
+            raise
 
     def release(self):
         """Gives back one acquire; the last one frees the lock. AssertionError unless the calling thread owns it."""
@@ -368,12 +382,3 @@ class Lockable:
         self.release()
 
     __copy__ = __deepcopy__ = Lock.__copy__
-
-    def __mend(self):
-        try:
-            self.recover()
-            self.__lock.repaired()
-        except BaseException:
-            while self.__lock.depth() > 0:  # whatever recover() left; unrepaired, so the next owner inherits
-                self.__lock.release()
-            raise

@@ -9,6 +9,8 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -19,6 +21,15 @@ from party import LIMIT, Party
 
 HEADER = pathlib.Path(__file__).resolve().parents[2] / "include/heirlock/heirlock.h"
 WAITERS = 1 << 31
+
+
+class Library(unittest.TestCase):
+    # Spec: python.error
+    def test_one_that_is_not_there_or_another_is_named(self):
+        for path in ("/no/library.so", "libc.so.6"):
+            run = subprocess.run([sys.executable, "-c", "import heirlock"], env={**os.environ, "HEIRLOCK_LIBRARY": path}, text=True,
+                                 cwd=pathlib.Path(heirlock.__file__).parent, stderr=subprocess.PIPE, timeout=LIMIT)
+            self.assertRegex(run.stderr, f"ImportError: heirlock: found no library as {path} .* set HEIRLOCK_LIBRARY to its path")
 
 
 class Results(unittest.TestCase):
