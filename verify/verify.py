@@ -137,6 +137,8 @@ def run_until_caught(check, options, progress):
     """The rows of a mutant or control, up to the first that does not hold."""
     results = []
     for row in check.rows():
+        if options.row not in (None, row["row"]):
+            continue
         results.append(run_row(check, row, options, progress))
         if results[-1]["verdict"] != "holds":
             break

@@ -4,8 +4,8 @@
     (gdb) print lock
     $1 = held by thread 4711, depth 2, to be repaired, perhaps waiters
 
-The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields, `print *object.lock_` the lock
-of a Lockable. It reads the lock as it is at that moment (for a `$1` too), in a program or a core. A core holds a
+The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. Of a Lockable it prints the lock it
+has, if the library was built with -g; C's heirlock_lock likewise. It reads the lock as it is at that moment (for a `$1` too), in a program or a core. A core holds a
 named lock's memory only if bit 3 of /proc/PID/coredump_filter was set.
 """
 import struct
@@ -45,6 +45,20 @@ class ReentrantLockPrinter:
         return describe(gdb.selected_inferior().read_memory(int(self.value.address), LAYOUT.size).tobytes())
 
 
+class LockablePrinter:
+    def __init__(self, value):
+        self.value = value
+
+    def to_string(self):
+        try:
+            lock = self.value["lock_"].dereference()
+        except gdb.error:
+            return "a Lockable (build the library with -g, and its lock is shown)"
+        return ReentrantLockPrinter(lock).to_string()
+
+
 printers = gdb.printing.RegexpCollectionPrettyPrinter("heirlock")
 printers.add_printer("ReentrantLock", "^heirlock::ReentrantLock$", ReentrantLockPrinter)
+printers.add_printer("heirlock_lock", "^heirlock_lock$", ReentrantLockPrinter)
+printers.add_printer("Lockable", "^heirlock::Lockable$", LockablePrinter)
 gdb.printing.register_pretty_printer(gdb.current_objfile(), printers, replace=True)

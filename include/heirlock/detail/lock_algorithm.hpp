@@ -233,10 +233,10 @@ class LockAlgorithm {
   }
 
   // OWNER_DIED is set, and passed on until repaired(); or WAITERS is. While that stays, the word itself
-  // remembers the sleepers, and whoever frees the lock next, by a release or by dying, wakes one. Storing a
-  // plain 0 and then waking would let a kill between the two, or of the woken waiter, leave the others asleep
-  // behind an owner whose word does not show them. So the bit is dropped only by the kernel, in the same step
-  // that wakes everybody, and only after a wake-up found nobody.
+  // remembers the sleepers, and whoever frees the lock next, by a release or by dying, wakes one. After a
+  // plain 0 the one that is woken takes a lock that shows no others, and wakes none in turn; and waking all
+  // in turn, one kill between the 0 and the last would leave the rest asleep for ever. So the bit is dropped
+  // only by the kernel, in the same step that wakes everybody, and only after a wake-up found nobody.
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;

@@ -1,4 +1,5 @@
 // Brings locks into each state, and says at each what gdb is to print.
+#include <heirlock/heirlock.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -6,7 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
-#include <heirlock/reentrant_lock.hpp>
+#include <heirlock/lockable.hpp>
 #include <new>
 #include <string>
 
@@ -14,7 +15,8 @@ using heirlock::AcquireResult;
 using heirlock::ReentrantLock;
 
 // gdb stops here.
-__attribute__((noinline)) void show(const ReentrantLock& lock, const char* expected) {
+template <class Lock>
+__attribute__((noinline)) void show(const Lock& lock, const char* expected) {
   asm volatile("" : : "r"(&lock), "r"(expected) : "memory");
 }
 
@@ -69,6 +71,17 @@ int main() {
   lock.unlock();
   waitpid(waiter, nullptr, 0);
   show(lock, "free, perhaps waiters");
+
+  auto& in_c = *new (&lock + 2) heirlock_lock{};
+  expect(heirlock_acquire(&in_c) == heirlock_acquired);
+  show(in_c, ("held by thread " + std::to_string(gettid()) + ", depth 1").c_str());
+
+  struct Counter : heirlock::Lockable {
+    using Lockable::Lockable;
+  } counter;
+  counter.lock();
+  show(static_cast<const heirlock::Lockable&>(counter),
+       ("held by thread " + std::to_string(gettid()) + ", depth 1").c_str());
 
   ReentrantLock& another = *new (&lock + 1) ReentrantLock;
   die_as_the_owner(another);

@@ -8,14 +8,15 @@ if(NOT gdb)
   message(FATAL_ERROR "found no gdb, expected it to test its printer; ci/setup installs it")
 endif()
 
-run(${COMPILER} -std=c++17 -g -O0 -I${SCRATCH}/prefix/headers ${CMAKE_CURRENT_LIST_DIR}/locks.cpp
-    ${SCRATCH}/prefix/lib/libheirlock.a -o ${SCRATCH}/locks)
+file(GLOB sources ${HEIRLOCK}/src/*.cpp)  # with -g, to see what a Lockable is made of
+run(${COMPILER} -std=c++17 -g -O0 -I${SCRATCH}/prefix/headers ${CMAKE_CURRENT_LIST_DIR}/locks.cpp ${sources}
+    -o ${SCRATCH}/locks)
 run(${gdb} -nx -batch -ex "source ${SCRATCH}/prefix/share/heirlock/heirlock-gdb.py"
     -x ${CMAKE_CURRENT_LIST_DIR}/print.gdb ${SCRATCH}/locks)
 
 string(REGEX MATCHALL "expected [^\n]*\nfound [^\n]*" pairs "${output}")
 list(LENGTH pairs count)
-set(expected_count 9)  # 8 of locks.cpp, 1 of print.gdb
+set(expected_count 11)  # 10 of locks.cpp, 1 of print.gdb
 foreach(pair IN LISTS pairs)
   string(REGEX MATCH "^expected ([^\n]*)\nfound (.*)$" whole "${pair}")
   if(NOT CMAKE_MATCH_1 STREQUAL CMAKE_MATCH_2)
