@@ -23,6 +23,21 @@ TEST(Lock,
 }
 """
 
+# What the page's script sees of two sections, with "busy" in its field; prints what it leaves to be seen.
+DOCUMENT = """
+const section = (heading, ...ids) => {
+  const rows = ids.map(id => ({id}))
+  return {rows, previousElementSibling: {heading}, querySelectorAll: () => rows}
+}
+const tables = [section("try", "lock.try.busy", "lock.try.free"), section("release", "lock.release.free")]
+const document = {querySelectorAll: () => tables}, part = {value: "busy"}
+%s
+part.oninput()
+const seen = all => all.filter(one => !one.hidden)
+console.log(seen(tables).length, seen(tables.map(one => one.previousElementSibling)).map(one => one.heading).join(),
+            seen(tables.flatMap(one => one.rows)).map(one => one.id).join())
+"""
+
 
 class Links(html.parser.HTMLParser):
     def __init__(self, page):
@@ -223,6 +238,14 @@ class Table(TraceOf):
         for link in Links(page).found:
             if link.startswith("#"):
                 self.assertIn(f'id="{link[1:]}"', page)
+
+    @unittest.skipUnless(shutil.which("node"), "found no node, which would run the page's script")
+    def test_the_page_leaves_only_rules_with_what_is_asked_for_and_their_headings(self):
+        page = self.tables()[1]
+        self.assertIn('Show only rules whose name has: <input id="part">', page)
+        script = re.search(r"(?s)<script>(.*)</script>", page)[1]
+        result = subprocess.run(["node", "-e", DOCUMENT % script], capture_output=True, text=True)
+        self.assertEqual((result.stdout, result.stderr), ("1 try lock.try.busy\n", ""))
 
     def test_the_markdown_has_each_piece_once_and_in_a_line_of_its_own(self):
         self.write("tests/unit/free_test.cpp", TEST)
