@@ -265,6 +265,10 @@ class Mixed(Case):
                          ["A1", "A2", "A1", "B2", "C1", "A2", "B1", "C2"], text)
         self.assertEqual((text.splitlines()[-1], status), ("2 passed", 0))
 
+    def test_what_one_of_them_lacks_is_counted_as_skipped(self):
+        text, _ = play("--only", "[it]*", drivers=[STAND_IN, f"env CAPABILITIES='layout query' {STAND_IN}"])
+        self.assertEqual(text.splitlines()[-1], "4 passed, 2 skipped: death (2)", text)
+
     def test_drivers_without_a_common_layout_are_refused(self):
         text, status = play(drivers=[STAND_IN, self.OTHER], capabilities="death query")
         self.assertRegex(text, "without the capability layout, expected it of all drivers that are mixed")
