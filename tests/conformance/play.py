@@ -1,5 +1,6 @@
 """A run of a vector: the processes of its drivers are started, asked, listened to and watched, and in the end cleared away."""
 import dataclasses
+import errno
 import glob
 import os
 import pathlib
@@ -18,11 +19,21 @@ SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 class Failure(Exception):
-    """What was expected and what was seen instead; ends a vector."""
+    """What was expected and what was seen instead, as a list of differences has it and as it is shown; ends a vector."""
 
-    def __init__(self, expected, seen, remark=""):
+    def __init__(self, expected, seen, remark="", shown=None):
         super().__init__(f"expected {expected}, saw {seen}")
-        self.expected, self.seen, self.remark = expected, seen, remark
+        self.expected, self.seen = expected, seen
+        self.shown = shown or seen + (f" ({remark})" if remark else "")
+
+
+# What is seen where something does not come in time, and how it is shown.
+NO_ANSWER = "blocks", "no answer within {:g} s"
+BLOCKS = "blocks", "blocks (within {:g} s)"  # of one that may wait for ever
+GOES_ON = "it goes on", "it goes on (within {:g} s)"
+NEVER_READY = "nothing", "nothing within {:g} s (is each line flushed?)"
+STDERR_LINES = 20  # are shown, of at most so many bytes:
+STDERR_BYTES = 4000
 
 
 class Interrupted(Exception):
@@ -46,10 +57,16 @@ class Interrupted(Exception):
 @dataclasses.dataclass
 class Request:
     command: str
-    milliseconds: int = 0
-    sent: float = 0
+    argument: str
+    sent: float
     answer: str = None
     answered: float = 0
+
+    def milliseconds(self):
+        return 0 if self.argument == "-" else int(self.argument)
+
+    def silence(self):
+        return BLOCKS if (self.command, self.argument) == ("acquire", "-") else NO_ANSWER
 
 
 @dataclasses.dataclass
@@ -166,10 +183,11 @@ class Play:
                 return until()
         return True
 
-    def wait(self, until, expected, seen="blocks", seconds=None):
+    def wait(self, until, expected, silence, seconds=None):
         seconds = seconds or self.options.timeout
         if not self.listen(until, seconds):
-            raise Failure(expected, seen, f"within {seconds:g} s")
+            seen, shown = silence
+            raise Failure(expected, seen, shown=shown.format(seconds))
 
     def watch(self, fd, action):
         self.actions[fd] = action
@@ -218,9 +236,12 @@ class Play:
 
     def begin(self, one, line):
         match = re.fullmatch(r"ready ([1-9]\d{0,9})((?: \S+)*)", line)
-        found = set(match[2].split()) if match else set()
-        if not match or not found <= CAPABILITIES:
-            raise Failure(f"ready PID CAPABILITY..., of {', '.join(sorted(CAPABILITIES))}", f"{one.name} wrote '{line}'")
+        if not match:
+            raise Failure("ready PID CAPABILITY...", f"{one.name} wrote '{line}'")
+        found = set(match[2].split())
+        if not found <= CAPABILITIES:
+            unknown = ", ".join(f"'{name}'" for name in sorted(found - CAPABILITIES))
+            raise Failure(f"some of the capabilities {', '.join(sorted(CAPABILITIES))}", f"the capability {unknown}", f"{one.name} wrote '{line}'")
         expected = self.capabilities.setdefault(one.driver, found)
         if found != expected:
             raise Failure(f"the capabilities of its first start, {' '.join(sorted(expected))}", f"{one.name} wrote '{line}'")
@@ -249,14 +270,15 @@ class Play:
             popen = subprocess.Popen([*shlex.split(driver), f"{self.folder}/memory"], stdin=stdin, stdout=stdout, stderr=self.errors,
                                      start_new_session=True)  # Ctrl-C is for this program alone
         except (OSError, ValueError) as error:
-            raise Bad(f"found '{driver}', which cannot be started: {error}; expected the command of a driver") from error
+            hint = " (does it begin with #!?)" if getattr(error, "errno", None) == errno.ENOEXEC else ""
+            raise Bad(f"found '{driver}', which cannot be started: {error}{hint}; expected the command of a driver") from error
         finally:
             os.close(stdin)
             os.close(stdout)
         one = Process(name, driver, requests, answers, popen)
         self.add(one)
         self.watch_death(one, popen.pid)
-        self.wait(lambda: one.is_ready, "ready PID CAPABILITY...", "nothing")
+        self.wait(lambda: one.is_ready, "ready PID CAPABILITY...", NEVER_READY)
 
     def resolve(self, name):
         return self.aliases.get(name, name)
@@ -271,7 +293,7 @@ class Play:
         if number not in one.threads:
             one.threads.add(number)
             tid = self.ask(one, number, "tid")
-            self.wait(lambda: tid.answer, "the tid of the thread")
+            self.wait(lambda: tid.answer, "the tid of the thread", NO_ANSWER)
             if not re.fullmatch(r"[1-9]\d{0,9}", tid.answer) or not os.path.exists(f"/proc/{one.pid}/task/{tid.answer}"):
                 raise Failure("the tid of the thread", tid.answer, "asked for it ahead of its first request")
             self.tids[f"{one.name}.{number}"] = int(tid.answer)
@@ -279,7 +301,7 @@ class Play:
         return one, number, self.ask(one, number, command, lock, argument)
 
     def ask(self, one, number, command, lock="-", argument="-"):
-        request = Request(command, int(argument) if re.fullmatch(r"-?\d+", argument) else 0, time.monotonic())
+        request = Request(command, argument, time.monotonic())
         one.asked[number] = request
         self.note(f"{one.name} > {number} {command} {lock} {argument}")
         try:
@@ -325,8 +347,8 @@ class Play:
         if seen != expected:
             raise Failure(expected, seen)
         took = request.answered - request.sent
-        if seen == "timeout" and took < request.milliseconds / 1000:
-            raise Failure(expected, "timeout too early", f"after {1000 * took:.1f} ms of {request.milliseconds}")
+        if seen == "timeout" and took < request.milliseconds() / 1000:
+            raise Failure(expected, "timeout too early", f"after {1000 * took:.1f} ms of {request.milliseconds()}")
 
     def command(self, step):
         lock = "-" if step.verb in ("end", "tid") else step.lock or "0"
@@ -341,10 +363,10 @@ class Play:
             one.threads.discard(number)
 
     def wait_for_answer(self, requests, step):
-        seconds = self.options.timeout + (max(0, requests[0].milliseconds) / 1000 if step.expected == "timeout" else 0)
+        seconds = self.options.timeout + (max(0, requests[0].milliseconds()) / 1000 if step.expected == "timeout" else 0)
         if self.is_silence_listed:
             seconds = 10 * self.options.window  # no need to be patient with what does not come
-        self.wait(lambda: any(request.answer for request in requests), step.expected, seconds=seconds)
+        self.wait(lambda: any(request.answer for request in requests), step.expected, requests[0].silence(), seconds)
 
     def unblocks(self, step):
         names = [self.resolve(name) for name in (step.who, step.rival) if name]
@@ -366,18 +388,18 @@ class Play:
         one = self.process_of(step.who)
         one.may_end = True
         signal.pidfd_send_signal(one.pidfd, signal.SIGKILL)
-        self.wait(lambda: one.is_gone, "its end", "it goes on")
+        self.wait(lambda: one.is_gone, "its end", GOES_ON)
 
     def exit(self, step):
         one, number, _ = self.send(step.who, "exit")
         one.may_end = True
         del one.asked[number]
-        self.wait(lambda: one.is_gone, "its end", "it goes on")
+        self.wait(lambda: one.is_gone, "its end", GOES_ON)
 
     def exec(self, step):
         one, _, _ = self.send(step.who, "exec")
         one.is_ready, one.threads, one.asked = False, {"1"}, {}
-        self.wait(lambda: one.is_ready, "ready PID CAPABILITY...", "nothing")
+        self.wait(lambda: one.is_ready, "ready PID CAPABILITY...", NEVER_READY)
 
     def fork(self, step):
         path = f"{self.folder}/{step.argument}"
@@ -388,9 +410,9 @@ class Play:
         one, number, request = self.send(step.who, "fork", argument=path)
         child = Process(step.argument, one.driver, *ends)
         self.add(child)
-        self.wait(lambda: request.answer, "done")
+        self.wait(lambda: request.answer, "done", NO_ANSWER)
         self.told(one, number, "done")
-        self.wait(lambda: child.is_ready, f"ready PID CAPABILITY... from {child.name}", "nothing")
+        self.wait(lambda: child.is_ready, f"ready PID CAPABILITY... from {child.name}", NEVER_READY)
 
     def stop(self, step):
         one = self.process_of(step.who)
@@ -455,7 +477,8 @@ class Play:
         return " ".join([self.name_of(value & ~sum(FLAGS.values())), *flags]) if value else "free"
 
     def complaints(self):
-        """The end of what the drivers wrote to standard error."""
-        size = os.fstat(self.errors).st_size
-        text = printable(os.pread(self.errors, 2000, max(0, size - 2000)).replace(b"\n", b" / ").strip(b" /"))
-        return [f"standard error: {text}"] if text else []
+        """The first lines of what the drivers wrote to standard error."""
+        written = os.pread(self.errors, STDERR_BYTES, 0)
+        lines = [line for line in map(printable, written.splitlines()) if line.strip()]
+        is_all = len(lines) <= STDERR_LINES and os.fstat(self.errors).st_size == len(written)
+        return [f"standard error: {line}" for line in lines[:STDERR_LINES] + ([] if is_all else ["and more"])]

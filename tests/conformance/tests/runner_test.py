@@ -2,7 +2,7 @@
 """heirlock-conformance, driven by a stand-in for a port (stand_in.py) that can be told to go wrong."""
 # Spec: conformance.verdict, conformance.goes-on, conformance.driver, conformance.capabilities, conformance.mixed
 # Spec: conformance.mixed-layout, conformance.vectors, conformance.differences, conformance.differences-true
-# Spec: conformance.cleanup, conformance.junit
+# Spec: conformance.cleanup, conformance.junit, conformance.require
 import os
 import pathlib
 import re
@@ -100,6 +100,13 @@ class Verdict(Case):
     def test_no_answer_is_seen_as_blocks(self):
         self.fails("silent", r"expected: acquired\n  seen:     blocks \(within 2 s\)", arguments=["--timeout", BRIEF])
 
+    def test_no_answer_to_one_that_may_not_wait_for_ever_is_called_so_and_listed_as_blocks(self):
+        for step in ("A acquire 50ms -> acquired", "A try -> acquired"):
+            with self.subTest(step):
+                self.fails("silent", r"expected: acquired\n  seen:     no answer within 2 s\n", steps=f"{step}\n", arguments=["--timeout", BRIEF])
+                known = self.file("known", f"it | {step} | blocks | it sleeps\n")
+                self.fails("silent", "it: differs as listed", steps=f"{step}\n", status=0, arguments=["--differences", known])
+
     def test_an_answer_of_neither_of_two_fails(self):
         self.fails("", "expected: acquired\n  seen:     blocks", arguments=["--timeout", BRIEF],
                    steps="A acquire -> acquired\nB acquire -> blocks\nC acquire -> blocks\nB|C unblocks -> acquired\n")
@@ -120,15 +127,17 @@ class Verdict(Case):
     def test_a_line_without_end_fails(self):
         self.fails("endless line", "seen:     A wrote over 4096 characters without an end of line")
 
-    def test_a_death_fails_and_its_last_words_are_shown(self):
-        self.fails("complains and dies", "expected: that A goes on\n  seen:     A ended with status 3", "standard error: no such luck")
+    def test_a_death_fails_and_the_first_lines_of_what_it_said_are_shown_one_each(self):
+        text = self.fails("complains and dies", "expected: that A goes on\n  seen:     A ended with status 3\n  standard error: no such luck\n"
+                          "  standard error:   in line 3\n  standard error: whatever\n", "standard error: and more\n  again with")
+        self.assertEqual(text.count("standard error: "), 21)
 
     def test_a_death_by_a_signal_fails(self):
         self.fails("dies", "seen:     A ended by SIGSEGV")
 
     def test_a_driver_that_is_never_ready_fails(self):
-        self.fails("never ready", "first start: FAILED\n  expected: ready PID CAPABILITY", "seen:     nothing", "again with: ", "1 failed, 1 not run",
-                   arguments=["--timeout", BRIEF])
+        self.fails("never ready", "first start: FAILED\n  expected: ready PID CAPABILITY", r"seen:     nothing within 2 s \(is each line flushed\?\)",
+                   "again with: ", "1 failed, 1 not run", arguments=["--timeout", BRIEF])
 
     def test_another_process_id_than_its_own_fails(self):
         self.fails("pid", "expected: ready with its process id\n  seen:     A wrote 'ready 1 ")
@@ -167,7 +176,22 @@ class Options(Case):
     def test_vectors_are_listed_with_their_claims(self):
         text, status = play("--list", "--only", "fam*", drivers=())
         self.assertEqual((text, status),
-                         ("family: a child is another, and a program that is executed begins anew. (needs exec, fork, threads)\n", 0))
+                         ("family: a child is another, and a program that is executed begins anew. (needs exec, fork, threads)\n1 vector\n", 0))
+
+    def test_a_list_ends_with_how_many_they_are(self):
+        text, _ = play("--list", drivers=())
+        self.assertEqual(text.splitlines()[-1], f"{COUNT} vectors")
+
+    def test_what_looks_like_no_program_is_refused_with_a_hint(self):
+        path = self.file("driver", "import os\n")
+        path.chmod(0o700)
+        text, status = play(drivers=[str(path)])
+        self.assertRegex(text, r"cannot be started: .*Exec format error.* \(does it begin with #!\?\); expected the command of a driver")
+        self.assertEqual(status, 2)
+
+    def test_drivers_may_stand_before_and_behind_an_option(self):
+        text, status = play("--verbose", STAND_IN, "--only", "inherits", drivers=[STAND_IN + " "])
+        self.assertEqual((text.splitlines()[-1], status), ("2 passed", 0), text)
 
     def test_what_cannot_be_run_is_refused(self):
         for arguments, drivers, expected in (
@@ -175,6 +199,8 @@ class Options(Case):
                 ((), [], "found no driver, expected one or more"),
                 (("--only", "x*"), [STAND_IN], r"found no vector of a name like x\*, expected one"),
                 (("--window", "-1"), [STAND_IN], "--window: found '-1', expected seconds, more than 0"),
+                (("--speed",), [STAND_IN], "found the option --speed, expected another; --help lists them"),
+                (("--require", "death,speed"), [STAND_IN], "--require: found 'death,speed', expected some of death, exec, .*, with commas between"),
                 (("--junit", "/dev/null/x"), [STAND_IN], "expected a file that can be read, or written"),
                 (("--differences", "/dev/null/x"), [STAND_IN], "expected a file that can be read, or written"),
                 (("--write-differences", "x"), [STAND_IN, STAND_IN], "with several drivers, expected one")):
@@ -188,17 +214,45 @@ class Capabilities(Case):
     def test_a_vector_that_needs_more_is_skipped(self):
         text, status = play("--only", "[fi]*", capabilities="death query")
         self.assertIn("family: skipped: lacks exec, fork, threads\n", text)
-        self.assertEqual((text.splitlines()[-1], status), ("1 passed, 1 skipped", 0), text)
+        self.assertEqual((text.splitlines()[-1], status), ("1 passed, 1 skipped: exec (1), fork (1), threads (1)", 0), text)
+
+    def test_the_last_line_counts_what_was_skipped_by_capability_the_most_first(self):
+        text, _ = play(capabilities="death names")
+        self.assertEqual(text.splitlines()[-1], "3 passed, 3 skipped: query (2), exec (1), fork (1), layout (1), threads (1)", text)
 
     def test_a_run_that_skips_every_vector_fails(self):
         text, status = play("--only", "family", capabilities="")
-        self.assertRegex(text, "1 skipped\nFAILED: found that every vector was skipped, expected that one was run")
+        self.assertRegex(text,
+                         r"1 skipped: exec \(1\), fork \(1\), threads \(1\)\nFAILED: found that every vector was skipped, expected that one was run")
         self.assertEqual(status, 1)
 
     def test_an_unknown_capability_fails(self):
         text, status = play(capabilities="death speed")
-        self.assertRegex(text, "first start: FAILED\n  expected: ready PID CAPABILITY..., of death, .*\n  seen:     A wrote 'ready .* speed'")
+        self.assertRegex(text, "first start: FAILED\n  expected: some of the capabilities death, .*\n  seen:     the capability 'speed' ")
         self.assertEqual(status, 1)
+
+
+class Require(Case):
+    def test_a_driver_that_does_not_declare_what_is_required_fails_though_every_vector_is_run(self):
+        text, status = play("--require", "names,death,fork", "--only", "[fi]*", capabilities="query death")
+        self.assertRegex(text, "inherits: passed\nrequired capabilities: FAILED\n"
+                         "  expected: fork, names, as --require says\n  seen:     .* declares death, query\n")
+        self.assertEqual((text.splitlines()[-1], status), ("1 passed, 1 failed, 1 skipped: exec (1), fork (1), threads (1)", 1), text)
+
+    def test_a_driver_that_declares_what_is_required_passes(self):
+        text, status = play("--require", "death,query", "--only", "inherits", capabilities="query death names")
+        self.assertEqual((text.splitlines()[-1], status), ("1 passed", 0), text)
+
+    def test_each_of_several_drivers_must_declare_it(self):
+        poorer = f"env CAPABILITIES=layout {STAND_IN}"
+        text, status = play("--require", "layout,death", "--only", "inherits", drivers=[STAND_IN, poorer])
+        self.assertRegex(text, "expected: death, as --require says\n  seen:     env .* declares layout\n")
+        self.assertEqual((text.count("as --require says"), status), (1, 1), text)
+
+    def test_junit_has_it_as_a_failure(self):
+        file = self.folder / "junit.xml"
+        play("--junit", file, "--require", "fork", "--only", "inherits", capabilities="death")
+        self.assertEqual(xml.parse(file).getroot().get("failures"), "1")
 
 
 class Mixed(Case):
@@ -210,6 +264,10 @@ class Mixed(Case):
         self.assertEqual([one + named[driver] for one, driver in re.findall(r"    ([A-Z]) is (.*)\n", text)],
                          ["A1", "A2", "A1", "B2", "C1", "A2", "B1", "C2"], text)
         self.assertEqual((text.splitlines()[-1], status), ("2 passed", 0))
+
+    def test_what_one_of_them_lacks_is_counted_as_skipped(self):
+        text, _ = play("--only", "[it]*", drivers=[STAND_IN, f"env CAPABILITIES='layout query' {STAND_IN}"])
+        self.assertEqual(text.splitlines()[-1], "4 passed, 2 skipped: death (2)", text)
 
     def test_drivers_without_a_common_layout_are_refused(self):
         text, status = play(drivers=[STAND_IN, self.OTHER], capabilities="death query")

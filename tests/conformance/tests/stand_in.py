@@ -115,7 +115,7 @@ def perform(request):
     if WRONG == "dies":
         os.kill(os.getpid(), signal.SIGSEGV)
     if WRONG == "complains and dies":
-        sys.stderr.write("no such luck\n")
+        sys.stderr.write("no such luck\n\n  in line 3\n" + "whatever\n" * 30)
         sys.stderr.flush()
         os._exit(3)
     if WRONG == "silent":
