@@ -58,9 +58,9 @@ TEST_F(TwoPlugIns, know_the_same_owner) {
   }
 }
 
-// The child's first call is through the one that the parent has not used, in a thread that the parent has
-// not. Spec: lock.owner.child, lock.owner.copies
+// Spec: lock.owner.child, lock.owner.copies
 TEST_F(TwoPlugIns, take_no_child_for_its_parent) {
+  // Whose first call is through the one that the parent has not used, in a thread that the parent has not.
   for (const auto& [used, unused] : {std::pair(&one, &other), std::pair(&other, &one)}) {
     EXPECT_EQ(used->try_acquire(*lock), AcquireResult::acquired);
     support::Child child(support::Birth::fork, [&, used = used, unused = unused] {
