@@ -27,6 +27,13 @@ class Failure(Exception):
         self.shown = shown or seen + (f" ({remark})" if remark else "")
 
 
+class Late(Failure):
+    """What came was right, but late: of a busy machine, or of a driver that finds out by itself what it should have been told."""
+
+
+SOON, PROMPTLY = 0.4, 2  # seconds
+POLLS = 200  # tries
+
 # What is seen where something does not come in time, and how it is shown.
 NO_ANSWER = "blocks", "no answer within {:g} s"
 BLOCKS = "blocks", "blocks (within {:g} s)"  # of one that may wait for ever
@@ -64,6 +71,9 @@ class Request:
 
     def milliseconds(self):
         return 0 if self.argument == "-" else int(self.argument)
+
+    def is_try(self):
+        return self.command == "try" or self.command == "acquire" and self.argument != "-" and self.milliseconds() <= 0
 
     def silence(self):
         return BLOCKS if (self.command, self.argument) == ("acquire", "-") else NO_ANSWER
@@ -123,7 +133,7 @@ class Play:
 
     def __init__(self, drivers, capabilities, options):
         self.drivers, self.capabilities, self.options = drivers, capabilities, options
-        self.processes, self.tids, self.aliases = {}, {}, {}
+        self.processes, self.tids, self.aliases, self.ids = {}, {}, {}, {}
         self.poll, self.actions = select.poll(), {}
         self.prefix = f"conformance-{os.getpid()}-"
         self.strangers = children()
@@ -315,7 +325,7 @@ class Play:
     def play(self, vector, listed):
         for self.step in vector.steps:
             self.note(self.step.text)
-            self.is_silence_listed = listed and (listed.step, listed.seen) == (self.step.text, "blocks")
+            self.is_silence_listed = any((one.step, one.seen) == (self.step.text, "blocks") for one in listed)
             getattr(self, self.step.verb, self.command)(self.step)
         self.step = Step(vector.steps[-1].line, "the end of its input", "end")
         self.finish()
@@ -338,6 +348,10 @@ class Play:
         names = [name for name, known in self.tids.items() if known == tid]
         return "nobody" if tid == 0 else names[-1].replace(".1", "") if names else "an unknown thread"
 
+    def in_time(self, seconds, limit):
+        if seconds > limit:
+            raise Late(f"{self.step.expected} within {limit:g} s", "late", f"after {seconds:.1f} s")
+
     def told(self, one, number, expected):
         """The answer to a request that has one; it must be the expected one."""
         request = one.asked.pop(number)
@@ -349,6 +363,8 @@ class Play:
         took = request.answered - request.sent
         if seen == "timeout" and took < request.milliseconds() / 1000:
             raise Failure(expected, "timeout too early", f"after {1000 * took:.1f} ms of {request.milliseconds()}")
+        if request.is_try():
+            self.in_time(took, PROMPTLY)
 
     def command(self, step):
         lock = "-" if step.verb in ("end", "tid") else step.lock or "0"
@@ -372,17 +388,31 @@ class Play:
         names = [self.resolve(name) for name in (step.who, step.rival) if name]
         where = [(self.process_of(name), name.partition(".")[2]) for name in names]
         requests = [one.asked[number] for one, number in where]
+        began = time.monotonic()
         self.wait_for_answer(requests, step)
         first = min(range(len(names)), key=lambda i: (requests[i].answer is None, requests[i].answered))
         self.told(*where[first], step.expected)
+        if step.soon:
+            self.in_time(requests[first].answered - began, SOON)
         if step.rival:
             self.aliases = {"first": names[first], "other": names[1 - first]}
 
     def still(self, step):
         name = self.resolve(step.who)
         one, number = self.process_of(name), name.partition(".")[2]
-        if self.listen(lambda: one.asked[number].answer, self.options.window):
+        if self.listen(lambda: one.asked[number].answer, int(step.argument or 0) / 1000 or self.options.window):
             self.told(one, number, "blocks")
+
+    def polls(self, step):
+        for _ in range(POLLS):
+            one, number, request = self.send(step.who, "try", step.lock or "0")
+            self.wait_for_answer([request], step)
+            if request.answer != "busy":
+                break
+            del one.asked[number]
+        else:
+            raise Failure(step.expected, "busy", f"{POLLS} times")
+        self.told(one, number, step.expected)
 
     def kill(self, step):
         one = self.process_of(step.who)
@@ -470,7 +500,9 @@ class Play:
     def seen(self, step):
         value = self.value(step)
         if step.argument == "owner_id":
-            return "other" if value else "zero"
+            before, self.ids[step.lock] = self.ids.get(step.lock), value
+            is_complement = step.expected == "complement" and value == before ^ (1 << 64) - 1
+            return "complement" if is_complement else "other" if value else "zero"
         if step.argument != "word":
             return "own" if step.expected == "own" and value == PID_NAMESPACE else str(value)
         flags = [flag for flag, bit in FLAGS.items() if value & bit]

@@ -24,8 +24,9 @@ STEPS = [re.compile(text) for text in (
     rf"(?P<verb>see) (?P<argument>{'|'.join(FIELDS)})(?: @(?P<lock>\d+))? -> (?P<expected>.+)",
     rf"(?P<verb>set) (?P<argument>{'|'.join(FIELDS)})(?: @(?P<lock>\d+))? (?P<expected>[^@].*)",
     rf"(?P<who>{THREAD}) (?P<verb>exec|exit)",
-    rf"(?P<who>{THREAD}) (?P<verb>still) blocks",
-    rf"(?P<who>{THREAD})(?:\|(?P<rival>{THREAD}))? (?P<verb>unblocks) -> (?P<expected>\S+)",
+    rf"(?P<who>{THREAD}) (?P<verb>still) blocks(?: (?P<argument>\d+)ms)?",
+    rf"(?P<who>{THREAD})(?:\|(?P<rival>{THREAD}))? (?P<verb>unblocks)(?P<soon> soon)? -> (?P<expected>\S+)",
+    rf"(?P<who>{THREAD}) (?P<verb>polls)(?: @(?P<lock>\d+))? -> (?P<expected>\S+)",
     rf"(?P<who>{THREAD}) (?P<verb>{'|'.join(RESULTS)})(?: @(?P<lock>\S+))?(?: (?P<argument>-?\d+)ms)? -> (?P<expected>\S+)")]
 
 HEAD = {"Spec": "the rules that it proves", "Claim": "what it claims"}
@@ -45,6 +46,7 @@ class Step:
     lock: str = None
     argument: str = None
     expected: str = None
+    soon: str = None
 
 
 def thread(name):
@@ -96,6 +98,7 @@ class Check:
 
     def __init__(self, vector):
         self.vector, self.threads, self.blocked, self.stopped, self.gone, self.renamed = vector, set(), {}, set(), set(), set()
+        self.ids = set()  # the locks whose owner_id was seen
         for self.step in vector.steps:
             getattr(self, self.step.verb, self.command)(self.step)
 
@@ -167,6 +170,11 @@ class Check:
             self.threads |= {"first", "other"}
             self.blocked["other"] = "acquire"
 
+    def polls(self, step):
+        self.ready(step.who)
+        self.expect(int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
+        self.result(RESULTS["try"] - {"busy"})
+
     def still(self, step):
         self.expect(step.who in self.blocked, f"where {step.who} does not block", "a step with '-> blocks' before it")
 
@@ -210,7 +218,10 @@ class Check:
             if words[0] not in ("free", "nobody"):
                 (self.ready if step.verb == "set" and re.fullmatch("[A-Z]", words[0]) else self.known)(thread(words[0]))
         elif step.argument == "owner_id":
-            self.expect(step.verb == "see" and step.expected in ("zero", "other"), f"with {step.expected}", "see: zero or other; set: a number")
+            known = ("zero", "other", "complement") if step.lock in self.ids else ("zero", "other")
+            self.expect(step.verb == "see" and step.expected in known, f"with {step.expected}",
+                        "see: zero or other, or complement after another 'see owner_id'; set: a number")
+            self.ids.add(step.lock)
         else:
             self.expect(step.expected.isdecimal() or step.expected == "own", f"with {step.expected}", "a number, or own")
 
