@@ -62,8 +62,9 @@ typedef struct heirlock_lock {
 // --- The lock -------------------------------------------------------------------------------------------
 //
 // Errors of every call that takes `lock` and returns an outcome: invalid_argument if the pointer is null or
-// not aligned to 8. Errors of every acquire: recursion_too_deep, foreign_pid_namespace, unsupported_platform,
-// and no_memory at the first use in a process.
+// not aligned to 8; no_memory, in place of its own error, if there is none for its message. Errors of every
+// acquire: recursion_too_deep, foreign_pid_namespace, unsupported_platform, and no_memory at the first use in
+// a process.
 
 /// Makes a free lock of the memory, whatever is there. Nobody may hold the lock there or wait for it.
 /// Returns done.

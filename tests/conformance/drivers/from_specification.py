@@ -212,7 +212,7 @@ class _Thread:
         """So this id is the thread's, in some copy of the library. By the lock's own address it would not be found where
         each copy has mapped the lock. From the head on: another's lock has links that lead anywhere."""
         node = self.first.value & ~1
-        while node != self.head:
+        while _is_owner_id(owner_id) and node != self.head:
             if _u64(node - 16).value == owner_id:
                 return True
             node = _u64(node).value & ~1
@@ -244,10 +244,15 @@ def _current_generation():
     return _page_generation.value
 
 
+def _is_owner_id(number):
+    """What a libc mutex has at its place is none."""
+    return number >> 32 != 0
+
+
 def _random_id():
     while True:
         number = int.from_bytes(os.urandom(8), "little")
-        if number not in (0, 2**64 - 1):  # nor is its complement 0
+        if _is_owner_id(number) and _is_owner_id(~number & 2**64 - 1):
             return number
 
 
