@@ -1,6 +1,6 @@
 // Spec: lock.acquire.free, lock.acquire.blocking, lock.acquire.progress, lock.try.busy, lock.try.free
 // Spec: lock.reentry.result, lock.reentry.depth, lock.reentry.limit, lock.release.owner-only
-// Spec: lock.release.free
+// Spec: lock.release.free, lock.owner.copies
 // Spec: lock.timeout.ends, lock.inherit.death, lock.inherit.depth, lock.inherit.flag, lock.inherit.repaired
 // Any sequence of operations by several threads of several processes, deaths and passing time among them, has
 // the outcomes that tests/model/lock_model.hpp says, and leaves word, depth, flag and robust lists as it
@@ -134,6 +134,21 @@ class Program {
     else
       compare_all();
     if (operation.action == Action::fork) try_what_a_namesake_left();
+    if (is_call(operation.action) && expected == Outcome::acquired)
+      re_enter_by_another_copy(operation.actor, operation.lock);
+  }
+
+  // To which the owner has another id.
+  void re_enter_by_another_copy(unsigned actor, unsigned lock) {
+    constexpr std::uint64_t in_another_copy = std::uint64_t{1} << 40;
+    machine_.actor(actor).thread.id += in_another_copy;
+    do_as(actor, [&] { return acquire(lock, Deadline::passed); });
+    if (seen_[actor] != Outcome::reentered) fail("another copy of the library does not know the owner");
+    do_as(actor, [&] { return Algorithm::release(machine_.lock(lock)), Outcome::done; });
+    if (seen_[actor] != Outcome::done) fail("another copy of the library refuses the owner's release");
+    seen_[actor].reset();
+    machine_.actor(actor).thread.id -= in_another_copy;
+    compare(lock);
   }
 
   static bool is_call(Action action) { return action <= Action::abandon && action != Action::give_up; }
