@@ -171,9 +171,8 @@ const char* fault_of(const heirlock_segment* segment, const detail::ObjectType& 
     return "heirlock: found a size that no object has, expected at least 1 byte and less than 2^63; give "
            "sizeof the object";
   if (type.alignment == 0 || type.alignment > page || (type.alignment & (type.alignment - 1)) != 0)
-    return "heirlock: found an alignment that is not to be had, expected a power of two up to 4096; give "
-           "that "
-           "of the object";
+    return "heirlock: found an alignment that is not to be had, expected a power of two up to 4096; "
+           "give that of the object";
   return nullptr;
 }
 
@@ -194,23 +193,14 @@ heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::u
   });
 }
 
-// The mapping is empty when the name is taken.
-detail::Mapping create_unless_present(const char* name, const detail::ObjectType& type) {
-  detail::SegmentDraft draft(name, type);
-  return draft.publish() ? draft.take() : detail::Mapping();
-}
+void leave_zeros(void*) noexcept {}
 
 detail::Mapping create(const char* name, const detail::ObjectType& type) {
-  detail::Mapping made = create_unless_present(name, type);
-  if (!made) detail::segment_exists(name);
-  return made;
+  return detail::create_segment(name, type, leave_zeros);
 }
 
 detail::Mapping open_or_create(const char* name, const detail::ObjectType& type) {
-  for (;;) {
-    if (detail::Mapping found = detail::open_segment_if_present(name, type)) return found;
-    if (detail::Mapping made = create_unless_present(name, type)) return made;
-  }
+  return detail::open_or_create_segment(name, type, leave_zeros);
 }
 
 }  // namespace

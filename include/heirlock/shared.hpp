@@ -61,9 +61,8 @@ class Shared {
   /// A name that is taken is an error: std::errc::file_exists.
   template <class... Args>
   static Shared create(std::string_view name, Args&&... args) {
-    Shared made = make_unless_present(name, std::forward<Args>(args)...);
-    if (!made.mapping_) detail::segment_exists(name);
-    return made;
+    return detail::create_segment(name, type(),
+                                  [&](void* at) { construct(at, std::forward<Args>(args)...); });
   }
 
   /// Opens what another process, or this one, has created. That there is none is an error:
@@ -74,14 +73,8 @@ class Shared {
   /// creates and all share.
   template <class... Args>
   static Shared open_or_create(std::string_view name, Args&&... args) {
-    for (;;) {
-      if (detail::Mapping found = detail::open_segment_if_present(name, type()))
-        return Shared(std::move(found));
-      // Not forwarded: the arguments are needed again if another creator is faster and then removes its
-      // segment.
-      Shared made = make_unless_present(name, args...);
-      if (made.mapping_) return made;
-    }
+    // Not forwarded: the arguments may be needed again.
+    return detail::open_or_create_segment(name, type(), [&](void* at) { construct(at, args...); });
   }
 
   /// Takes the name away: the next create() makes a new T, while those who have this one keep it.
@@ -127,13 +120,6 @@ class Shared {
       return ::new (at) T(std::forward<Args>(args)...);
     else
       return ::new (at) T{std::forward<Args>(args)...};  // an aggregate
-  }
-
-  template <class... Args>
-  static Shared make_unless_present(std::string_view name, Args&&... args) {
-    detail::SegmentDraft draft(name, type());
-    construct(draft.object(), std::forward<Args>(args)...);
-    return Shared(draft.publish() ? draft.take() : detail::Mapping());
   }
 
   detail::Mapping mapping_;

@@ -116,5 +116,32 @@ bool remove_segment(std::string_view name);
 
 [[noreturn]] void segment_exists(std::string_view name);
 
+/// Makes a segment whose object `construct` makes at the address that it is given. Nothing when the name is
+/// taken.
+template <class Construct>
+Mapping create_segment_unless_present(std::string_view name, const ObjectType& type, Construct construct) {
+  SegmentDraft draft(name, type);
+  construct(draft.object());
+  return draft.publish() ? draft.take() : Mapping();
+}
+
+/// As create_segment_unless_present(); that the name is taken is an error, std::errc::file_exists.
+template <class Construct>
+Mapping create_segment(std::string_view name, const ObjectType& type, Construct construct) {
+  Mapping made = create_segment_unless_present(name, type, construct);
+  if (!made) segment_exists(name);
+  return made;
+}
+
+/// Opens the segment, or creates it when there is none. `construct` may be called more than once: another
+/// creator may be faster and then remove its segment.
+template <class Construct>
+Mapping open_or_create_segment(std::string_view name, const ObjectType& type, Construct construct) {
+  for (;;) {
+    if (Mapping found = open_segment_if_present(name, type)) return found;
+    if (Mapping made = create_segment_unless_present(name, type, construct)) return made;
+  }
+}
+
 }  // namespace heirlock::detail
 #endif
