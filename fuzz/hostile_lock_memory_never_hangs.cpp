@@ -139,10 +139,8 @@ void fill(ReentrantLock& lock, Input& input) {
       owner_of(word_of(lock)), there.me, there.alive, there.zombie, there.never_was, 1, 0};
   support::set_word(lock, flags | named[choice % namings]);
   if (is_of_this_namespace) fields_of(lock).pid_namespace.store(there.pid_namespace, Order::relaxed);
-  // libFuzzer looks at what is compared, and so learns the caller's owner_id, which nobody can guess.
-  const std::uint64_t secret = heirlock::detail::this_thread_record.id;
-  if (fields_of(lock).owner_id.load(Order::relaxed) == secret)
-    fields_of(lock).owner_id.store(secret + 1, Order::relaxed);
+  if (support::shows_callers_id(lock))
+    fields_of(lock).owner_id.store(heirlock::detail::this_thread_record.id + 1, Order::relaxed);
 }
 
 // --- What is expected ---

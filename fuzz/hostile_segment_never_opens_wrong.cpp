@@ -217,17 +217,9 @@ void use(T& object, Input&) {
   *last = static_cast<unsigned char>(*last + 1);
 }
 
-// libFuzzer looks at what is compared, and so learns the caller's owner_id, which nobody can guess: such a
-// lock would rightly be the caller's.
-bool has_the_callers_id(const ReentrantLock& lock) {
-  std::uint64_t owner_id = 0;
-  std::memcpy(&owner_id, bytes_of(lock).data() + 16, sizeof owner_id);
-  return owner_id == heirlock::detail::this_thread_record.id;
-}
-
 // Its bytes are arbitrary; hostile_lock_memory_never_hangs says more of what comes of that.
 void use(ReentrantLock& lock, Input& input) {
-  if (has_the_callers_id(lock)) return;
+  if (support::shows_callers_id(lock)) return;  // it would rightly be the caller's
   const AcquireResult result =
       input.take() % 16 == 1 ? lock.acquire_for(std::chrono::microseconds(50)) : lock.try_acquire();
   require(result != AcquireResult::reentered, "nobody owns a lock by what a file says");
@@ -244,7 +236,7 @@ class Named : public heirlock::Lockable {
 };
 
 void use(Named& object, Input&) {
-  if (has_the_callers_id(object.mutex())) return;
+  if (support::shows_callers_id(object.mutex())) return;
   if (!object.acquire(false)) return;
   require(!object.mutex().needs_repair(), "a Lockable that was inherited is mended");
   object.release();

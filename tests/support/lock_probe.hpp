@@ -39,6 +39,13 @@ inline std::uint32_t my_tid() {
   return static_cast<std::uint32_t>(syscall(SYS_gettid));
 }
 
+/// Whether the lock shows the calling thread's own id, as the lock that it owns does. Nobody can guess it but
+/// libFuzzer, which looks at what is compared.
+inline bool shows_callers_id(heirlock::ReentrantLock& lock) {
+  return fields_of(lock).owner_id.load(heirlock::detail::Order::relaxed) ==
+         heirlock::detail::this_thread_record.id;
+}
+
 /// A thread notes locks whose last wake-up found nobody, by their address, which an earlier test's lock may
 /// have had. Makes the calling thread forget them.
 inline void forget_quiet_locks() {
