@@ -1,15 +1,13 @@
 // Two copies of the library in one process: one linked in, and the shared one, loaded and seen by nobody
 // else. So it is in a program whose plug-ins each bring a copy, or in Python beside a module in C++.
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <cstdlib>
-#include <cstring>
 #include <thread>
 
 #include "heirlock/heirlock.h"
 #include "support/child.hpp"
+#include "support/loaded_library.hpp"
 #include "support/segment_name.hpp"
 #include "support/shared_memory.hpp"
 
@@ -29,24 +27,16 @@ const Copy linked{&heirlock_acquire,      &heirlock_try_acquire, &heirlock_relea
                   &heirlock_repaired,     &heirlock_depth,       &heirlock_segment_open_or_create,
                   &heirlock_segment_close};
 
-template <class Function>
-void look_up(void* library, const char* name, Function& function) {
-  void* const found = dlsym(library, name);
-  if (found == nullptr) std::abort();
-  std::memcpy(&function, &found, sizeof found);
-}
-
 Copy load() {
-  void* const library = dlopen(SHARED_LIBRARY, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) std::abort();
+  const support::LoadedLibrary library(SHARED_LIBRARY);
   Copy copy{};
-  look_up(library, "heirlock_acquire", copy.acquire);
-  look_up(library, "heirlock_try_acquire", copy.try_acquire);
-  look_up(library, "heirlock_release", copy.release);
-  look_up(library, "heirlock_repaired", copy.repaired);
-  look_up(library, "heirlock_depth", copy.depth);
-  look_up(library, "heirlock_segment_open_or_create", copy.open_or_create);
-  look_up(library, "heirlock_segment_close", copy.close);
+  library.look_up("heirlock_acquire", copy.acquire);
+  library.look_up("heirlock_try_acquire", copy.try_acquire);
+  library.look_up("heirlock_release", copy.release);
+  library.look_up("heirlock_repaired", copy.repaired);
+  library.look_up("heirlock_depth", copy.depth);
+  library.look_up("heirlock_segment_open_or_create", copy.open_or_create);
+  library.look_up("heirlock_segment_close", copy.close);
   return copy;
 }
 

@@ -1,15 +1,13 @@
 // Two plug-ins that each have vendored the library, in C++: compilers and loaders differ in which of its
 // variables the two then share (g++ makes them unique in the process, hidden or not).
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <cstring>
 #include <thread>
 #include <utility>
 
 #include "heirlock/reentrant_lock.hpp"
 #include "support/child.hpp"
+#include "support/loaded_library.hpp"
 #include "support/shared_memory.hpp"
 
 using heirlock::AcquireResult;
@@ -19,10 +17,10 @@ namespace {
 
 class PlugIn {
  public:
-  explicit PlugIn(const char* path) : library_(dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
-    if (library_ == nullptr) std::abort();
-    look_up("plug_in_try_acquire", try_acquire_);
-    look_up("plug_in_release", release_);
+  explicit PlugIn(const char* path) {
+    const support::LoadedLibrary library(path);
+    library.look_up("plug_in_try_acquire", try_acquire_);
+    library.look_up("plug_in_release", release_);
   }
   AcquireResult try_acquire(ReentrantLock& lock) const {
     return static_cast<AcquireResult>(try_acquire_(&lock));
@@ -30,13 +28,6 @@ class PlugIn {
   bool release(ReentrantLock& lock) const { return release_(&lock) == 1; }
 
  private:
-  void look_up(const char* name, int (*&function)(ReentrantLock*)) {
-    void* const found = dlsym(library_, name);
-    if (found == nullptr) std::abort();
-    std::memcpy(&function, &found, sizeof found);
-  }
-
-  void* const library_;
   int (*try_acquire_)(ReentrantLock*) = nullptr;
   int (*release_)(ReentrantLock*) = nullptr;
 };
