@@ -4,9 +4,9 @@
     (gdb) print lock
     $1 = held by thread 4711, depth 2, to be repaired, perhaps waiters
 
-The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. Of a Lockable it prints the lock it
-has, if the library was built with -g; C's heirlock_lock likewise. It reads the lock as it is at that moment (for a `$1` too), in a program or a core. A core holds a
-named lock's memory only if bit 3 of /proc/PID/coredump_filter was set.
+The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. C's heirlock_lock is printed likewise,
+and of a Lockable the lock that it has, if the library was built with -g. It reads the lock as it is at that moment (for
+a `$1` too), in a program or a core. A core holds a named lock's memory only if bit 3 of /proc/PID/coredump_filter was set.
 """
 import struct
 

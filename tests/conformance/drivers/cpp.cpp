@@ -7,6 +7,7 @@
 #include "driver.h"
 #include "heirlock/reentrant_lock.hpp"
 #include "heirlock/shared.hpp"
+#include "support/acquire_result.hpp"
 
 using heirlock::AcquireResult;
 using heirlock::errc;
@@ -54,17 +55,7 @@ const char* done(Call call) noexcept {
 // --- The lock -------------------------------------------------------------------------------------------
 
 const char* word_of(AcquireResult outcome, const char* not_acquired) {
-  switch (outcome) {
-    case AcquireResult::not_acquired:
-      return not_acquired;
-    case AcquireResult::acquired:
-      return "acquired";
-    case AcquireResult::reentered:
-      return "reentered";
-    case AcquireResult::inherited:
-      return "inherited";
-  }
-  return "error found an unknown AcquireResult";
+  return outcome == AcquireResult::not_acquired ? not_acquired : name_of(outcome);
 }
 
 /// All-zero memory is a free lock.
