@@ -23,7 +23,6 @@
 
 namespace {
 
-using heirlock::AcquireResult;
 using heirlock::detail::owner_died_bit;
 using heirlock::detail::owner_of;
 using model::Action;
@@ -39,18 +38,26 @@ using simulated::Machine;
 
 constexpr unsigned most_operations = 40;
 
-Outcome outcome_of(AcquireResult result) {
-  switch (result) {
-    case AcquireResult::not_acquired:
+// What the algorithm says, in the model's words.
+Outcome outcome_of(heirlock::detail::Outcome outcome) {
+  using Said = heirlock::detail::Outcome;
+  switch (outcome) {
+    case Said::not_acquired:
       return Outcome::not_acquired;
-    case AcquireResult::acquired:
+    case Said::acquired:
       return Outcome::acquired;
-    case AcquireResult::reentered:
+    case Said::reentered:
       return Outcome::reentered;
-    case AcquireResult::inherited:
+    case Said::inherited:
       return Outcome::inherited;
+    case Said::done:
+      return Outcome::done;
+    case Said::not_owner:
+    case Said::recursion_too_deep:
+      return Outcome::refused;
+    default:
+      std::abort();
   }
-  std::abort();
 }
 
 // Kept from run to run: to allocate it takes longer than most operations.
@@ -144,7 +151,7 @@ class Program {
     machine_.actor(actor).thread.id += in_another_copy;
     do_as(actor, [&] { return acquire(lock, Deadline::passed); });
     if (seen_[actor] != Outcome::reentered) fail("another copy of the library does not know the owner");
-    do_as(actor, [&] { return Algorithm::release(machine_.lock(lock)), Outcome::done; });
+    do_as(actor, [&] { return outcome_of(Algorithm::release(machine_.lock(lock))); });
     if (seen_[actor] != Outcome::done) fail("another copy of the library refuses the owner's release");
     seen_[actor].reset();
     machine_.actor(actor).thread.id -= in_another_copy;
@@ -157,8 +164,6 @@ class Program {
   static Outcome attempt(Call call) {
     try {
       return call();
-    } catch (const simulated::Refused&) {
-      return Outcome::refused;
     } catch (const simulated::SleepsOutsideOfAJob&) {
       return Outcome::blocks;
     }
@@ -182,9 +187,9 @@ class Program {
       case Action::try_acquire:
         return acquire(operation.lock, Deadline::passed);
       case Action::release:
-        return Algorithm::release(lock), Outcome::done;
+        return outcome_of(Algorithm::release(lock));
       case Action::repaired:
-        return Algorithm::repaired(lock), Outcome::done;
+        return outcome_of(Algorithm::repaired(lock));
       case Action::abandon:
         return Algorithm::abandon(lock), Outcome::done;
       default:

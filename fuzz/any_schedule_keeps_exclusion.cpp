@@ -18,7 +18,7 @@
 
 namespace {
 
-using heirlock::AcquireResult;
+using heirlock::detail::Outcome;
 using heirlock::detail::owner_of;
 using simulated::Actor;
 using simulated::Algorithm;
@@ -93,30 +93,29 @@ class Run {
   void act(const Role& role) {
     for (int times = role.comes_again ? 2 : 1; times > 0; --times) {
       const unsigned first = role.lock < 2 ? role.lock : 0;
-      const AcquireResult of_first = take(first, role);
-      if (of_first == AcquireResult::not_acquired) continue;
-      const AcquireResult of_second = role.lock < 2 ? AcquireResult::not_acquired : take(1, role);
-      const bool has_second = of_second != AcquireResult::not_acquired;
+      const Outcome of_first = take(first, role);
+      if (of_first == Outcome::not_acquired) continue;
+      const Outcome of_second = role.lock < 2 ? Outcome::not_acquired : take(1, role);
+      const bool has_second = of_second != Outcome::not_acquired;
       if (has_second && !role.first_in_first_out) give_back(1, role, of_second);
       give_back(first, role, of_first);
       if (has_second && role.first_in_first_out) give_back(1, role, of_second);
     }
   }
 
-  AcquireResult take(unsigned number, const Role& role) {
+  Outcome take(unsigned number, const Role& role) {
     Lock& lock = machine_.lock(number);
     const std::uint32_t missed = gone_owner_of(lock);
-    const AcquireResult result = Algorithm::acquire(lock, role.deadline);
-    if (result == AcquireResult::not_acquired) {
+    const Outcome result = Algorithm::acquire(lock, role.deadline);
+    if (result == Outcome::not_acquired) {
       if (missed != 0 && missed == gone_owner_of(lock))
         fail("an acquire has ended and did not find a missed death");
       return result;
     }
-    if (result == AcquireResult::reentered) fail("a lock was reentered by a thread that did not own it");
+    if (result == Outcome::reentered) fail("a lock was reentered by a thread that did not own it");
     come_in(number, result);
     if (role.is_nested) {
-      if (Algorithm::acquire(lock, Deadline::passed) != AcquireResult::reentered)
-        fail("the owner did not reenter");
+      if (Algorithm::acquire(lock, Deadline::passed) != Outcome::reentered) fail("the owner did not reenter");
       if (!role.abandons) Algorithm::release(lock);
     }
     return result;
@@ -128,11 +127,11 @@ class Run {
     return owner != 0 && machine_.is_gone(owner) ? owner : 0;
   }
 
-  void give_back(unsigned number, const Role& role, AcquireResult result) {
+  void give_back(unsigned number, const Role& role, Outcome result) {
     Lock& lock = machine_.lock(number);
     Guarded& guarded = guarded_[number];
     simulated::step();
-    if (result == AcquireResult::inherited && role.repairs) {
+    if (result == Outcome::inherited && role.repairs) {
       Algorithm::repaired(lock);
       guarded.is_for_an_heir = false;
     }
@@ -145,13 +144,13 @@ class Run {
     }
   }
 
-  void come_in(unsigned number, AcquireResult result) {
+  void come_in(unsigned number, Outcome result) {
     Guarded& guarded = guarded_[number];
     if (guarded.inside != Guarded::nobody && machine_.actor(guarded.inside).life == Life::alive)
       fail("two threads are inside");
-    if (guarded.is_for_an_heir && result != AcquireResult::inherited)
+    if (guarded.is_for_an_heir && result != Outcome::inherited)
       fail("an owner died or left it unrepaired, and the next one was not told");
-    if (!guarded.is_for_an_heir && result == AcquireResult::inherited)
+    if (!guarded.is_for_an_heir && result == Outcome::inherited)
       fail("inherited, and nobody had died with it or left it unrepaired");
     guarded.inside = me();
   }
@@ -282,8 +281,8 @@ class Run {
     const unsigned newcomer = machine_.begin_actor();
     machine_.begin(newcomer, [this] {
       for (unsigned lock = 0; lock < 2; ++lock) {
-        const AcquireResult result = Algorithm::acquire(machine_.lock(lock), Deadline::passed);
-        if (result == AcquireResult::not_acquired || result == AcquireResult::reentered)
+        const Outcome result = Algorithm::acquire(machine_.lock(lock), Deadline::passed);
+        if (result == Outcome::not_acquired || result == Outcome::reentered)
           fail("nobody is left, and the lock cannot be had");
         come_in(lock, result);
       }

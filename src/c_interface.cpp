@@ -1,295 +1,216 @@
-// The C interface: each call is one of ReentrantLock or of a segment, its exceptions made outcomes.
+// The C interface: each call is one of the algorithm or of a segment, and returns what that came to.
+//
+// Each copy of the library in a process is used by those who were linked with it, and hides its functions
+// from the others, unless it is a shared library.
+#ifndef HEIRLOCK_API
+#ifdef HEIRLOCK_EXPORTS
+#define HEIRLOCK_API __attribute__((visibility("default")))
+#else
+#define HEIRLOCK_API __attribute__((visibility("hidden")))
+#endif
+#endif
+
 #include <pthread.h>
 
-#include <cerrno>
-#include <chrono>
-#include <cstdint>
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
-#include <functional>
-#include <new>
-#include <stdexcept>
-#include <system_error>
+#include <cstring>
 #include <type_traits>
 
-#include "errno_kept.hpp"
+#include "heirlock/detail/deadline.hpp"
 #include "heirlock/detail/segment.hpp"
-#include "heirlock/error.hpp"
 #include "heirlock/heirlock.h"
-#include "heirlock/reentrant_lock.hpp"
+#include "last_error.hpp"
 
-namespace heirlock {
+namespace heirlock::v0_1::detail {
 namespace {
 
-static_assert(sizeof(heirlock_lock) == sizeof(ReentrantLock) &&
-              alignof(heirlock_lock) == alignof(ReentrantLock));
+using Algorithm = LockAlgorithm<LinuxPlatform>;
+
+static_assert(sizeof(heirlock_lock) == sizeof(LinuxLock) && alignof(heirlock_lock) == alignof(LinuxLock));
 static_assert(std::is_standard_layout_v<heirlock_lock> && std::is_trivial_v<heirlock_lock>);
-static_assert(heirlock_not_acquired == static_cast<int>(AcquireResult::not_acquired) &&
-              heirlock_acquired == static_cast<int>(AcquireResult::acquired) &&
-              heirlock_reentered == static_cast<int>(AcquireResult::reentered) &&
-              heirlock_inherited == static_cast<int>(AcquireResult::inherited));
+static_assert(HEIRLOCK_LAYOUT_VERSION == SegmentHeader::current_version);
+static_assert(heirlock_not_acquired == static_cast<int>(Outcome::not_acquired) &&
+              heirlock_inherited == static_cast<int>(Outcome::inherited) &&
+              heirlock_done == static_cast<int>(Outcome::done) &&
+              heirlock_not_owner == static_cast<int>(Outcome::not_owner) &&
+              heirlock_recursion_too_deep == static_cast<int>(Outcome::recursion_too_deep) &&
+              heirlock_foreign_pid_namespace == static_cast<int>(Outcome::foreign_pid_namespace) &&
+              heirlock_unsupported_platform == static_cast<int>(Outcome::unsupported_platform) &&
+              heirlock_layout_mismatch == static_cast<int>(Outcome::layout_mismatch) &&
+              heirlock_not_trusted == static_cast<int>(Outcome::not_trusted) &&
+              heirlock_invalid_name == static_cast<int>(Outcome::invalid_name) &&
+              heirlock_invalid_argument == static_cast<int>(Outcome::invalid_argument) &&
+              heirlock_file_exists == static_cast<int>(Outcome::file_exists) &&
+              heirlock_file_missing == static_cast<int>(Outcome::file_missing) &&
+              heirlock_no_memory == static_cast<int>(Outcome::no_memory) &&
+              heirlock_system_error == static_cast<int>(Outcome::system_error));
 
-// --- Errors ---
+// Whether the thread's last acquire in vain was a timed one.
+thread_local bool has_timed_out HEIRLOCK_STATIC_TLS = false;
 
-// Of the thread's last call that was refused.
-struct LastError {
-  std::int32_t system = 0;
-  char message[512] = "";
-};
-thread_local LastError last_error;
-
-heirlock_outcome refused(heirlock_outcome outcome, const char* message, int system = 0) noexcept {
-  last_error.system = system;
-  std::snprintf(last_error.message, sizeof last_error.message, "%s", message);
-  return outcome;
+LinuxLock* lock_at(const heirlock_lock* lock) noexcept {
+  return reinterpret_cast<LinuxLock*>(const_cast<heirlock_lock*>(lock));
 }
 
-heirlock_outcome outcome_of(errc code) noexcept {
-  switch (code) {
-    case errc::recursion_too_deep:
-      return heirlock_recursion_too_deep;
-    case errc::foreign_pid_namespace:
-      return heirlock_foreign_pid_namespace;
-    case errc::unsupported_platform:
-      return heirlock_unsupported_platform;
-    case errc::layout_mismatch:
-      return heirlock_layout_mismatch;
-    case errc::not_trusted:
-      return heirlock_not_trusted;
-  }
-  return heirlock_system_error;  // GCOVR_EXCL_LINE: every errc has returned
-}
-
-heirlock_outcome outcome_of_system(int error) noexcept {
-  switch (error) {
-    case EEXIST:
-      return heirlock_file_exists;
-    case ENOENT:
-      return heirlock_file_missing;
-    case ENOMEM:
-      return heirlock_no_memory;
-    default:
-      return heirlock_system_error;
-  }
-}
-
-// What is being thrown, as an outcome. Nothing else is ever thrown.
-HEIRLOCK_NOINLINE heirlock_outcome outcome_of_exception() noexcept {
-  const detail::ErrnoKept errno_kept;
-  try {
-    throw;
-  } catch (const AssertionError& error) {
-    return refused(heirlock_not_owner, error.what());
-  } catch (const std::invalid_argument& error) {
-    return refused(heirlock_invalid_name, error.what());
-  } catch (const std::system_error& error) {
-    const int code = error.code().value();
-    if (error.code().category() == error_category())
-      return refused(outcome_of(static_cast<errc>(code)), error.what());
-    return refused(outcome_of_system(code), error.what(), code);
-  } catch (const std::bad_alloc&) {
-    return refused(heirlock_no_memory, "heirlock: found no memory, expected some; free what is not needed",
-                   ENOMEM);
-  }
-}
-
-HEIRLOCK_NOINLINE heirlock_outcome invalid_argument(const char* message) noexcept {
-  const detail::ErrnoKept errno_kept;
-  return refused(heirlock_invalid_argument, message);
-}
-
-// --- The lock ---
-
-const ReentrantLock& lock_at(const heirlock_lock* lock) noexcept {
-  return *std::launder(reinterpret_cast<const ReentrantLock*>(lock));
-}
-
-bool is_place_of_lock(const heirlock_lock* lock) noexcept {
-  return lock != nullptr && reinterpret_cast<std::uintptr_t>(lock) % alignof(ReentrantLock) == 0;
-}
-
-HEIRLOCK_NOINLINE heirlock_outcome no_place_of_lock(const heirlock_lock* lock) noexcept {
-  char message[128];
-  std::snprintf(
-      message, sizeof message,
-      "heirlock: found a lock at address %#jx, expected a multiple of 8 other than 0; give 40 bytes "
-      "aligned to 8",
-      static_cast<std::uintmax_t>(reinterpret_cast<std::uintptr_t>(lock)));
-  return invalid_argument(message);
-}
-
-// Does `operation` to the lock. It returns an AcquireResult, or nothing.
+// Does `operation`, named `call`, to the lock. A timed one that comes to nothing has timed out.
 template <class Operation>
-heirlock_outcome on(heirlock_lock* lock, Operation operation) noexcept {
-  if (HEIRLOCK_UNLIKELY(!is_place_of_lock(lock))) return no_place_of_lock(lock);
-  auto& object = const_cast<ReentrantLock&>(lock_at(lock));
-  try {
-    if constexpr (std::is_void_v<std::invoke_result_t<Operation, ReentrantLock&>>) {
-      std::invoke(operation, object);
-      return heirlock_done;
-    } else {
-      return static_cast<heirlock_outcome>(std::invoke(operation, object));
-    }
-  } catch (...) {
-    return outcome_of_exception();
-  }
+heirlock_outcome on(heirlock_lock* lock, const char* call, Operation operation,
+                    bool is_timed = false) noexcept {
+  const auto address = reinterpret_cast<std::uintptr_t>(lock);
+  if (HEIRLOCK_UNLIKELY(address == 0 || address % alignof(LinuxLock) != 0))
+    return static_cast<heirlock_outcome>(refused(
+        Outcome::invalid_argument, 0,
+        "found a lock at address %#jx, expected a multiple of 8 other than 0; give 40 bytes aligned to 8",
+        static_cast<std::uintmax_t>(address)));
+  const Outcome outcome = operation(*lock_at(lock));
+  if (HEIRLOCK_UNLIKELY(is_refused(outcome))) explained(outcome, *lock_at(lock), call);
+  if (outcome == Outcome::not_acquired) has_timed_out = is_timed;
+  return static_cast<heirlock_outcome>(outcome);
 }
 
-// --- Named segments ---
-
-// No exception may pass a C caller, and a cancellation is one.
-class CancellationPutOff {
- public:
-  CancellationPutOff() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
-  CancellationPutOff(const CancellationPutOff&) = delete;
-  CancellationPutOff& operator=(const CancellationPutOff&) = delete;
-  ~CancellationPutOff() { pthread_setcancelstate(before_, nullptr); }
-
- private:
-  int before_ = PTHREAD_CANCEL_ENABLE;
-};
-
+// Does `operation`, which ends in a cancellation point's call: no cancellation may pass a C caller. What the
+// system refused is said in its words as well.
 template <class Operation>
 heirlock_outcome on_files(Operation operation) noexcept {
-  const detail::ErrnoKept errno_kept;
-  const CancellationPutOff cancellation_put_off;
-  try {
-    return operation();
-  } catch (...) {
-    return outcome_of_exception();
+  const ErrnoKept errno_kept;
+  int before = PTHREAD_CANCEL_ENABLE;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  const Outcome outcome = operation();
+  pthread_setcancelstate(before, nullptr);
+  if (is_refused(outcome) && last_error.system != 0) {
+    const std::size_t length = std::strlen(last_error.message);
+    std::snprintf(last_error.message + length, sizeof last_error.message - length, ": %s",
+                  std::strerror(last_error.system));
   }
+  return static_cast<heirlock_outcome>(outcome);
 }
 
+constexpr char no_segment[] =
+    "found a null pointer for the segment, expected one to a heirlock_segment; give its address";
+
 // What is wrong with the arguments of a call that makes a segment's handle; null if nothing is.
-const char* fault_of(const heirlock_segment* segment, const detail::ObjectType& type) noexcept {
+const char* fault_of(const heirlock_segment* segment, const ObjectType& type) noexcept {
   constexpr std::uint64_t page = 4096;
-  if (segment == nullptr)
-    return "heirlock: found a null pointer for the segment, expected one to a heirlock_segment; give its "
-           "address";
+  if (segment == nullptr) return no_segment;
   if (type.name == nullptr)
-    return "heirlock: found a null pointer for the type, expected its name; give a text that names it";
+    return "found a null pointer for the type, expected its name; give a text that names it";
   if (type.size == 0 || type.size > static_cast<std::uint64_t>(INT64_MAX) - page)
-    return "heirlock: found a size that no object has, expected at least 1 byte and less than 2^63; give "
-           "sizeof the object";
+    return "found a size that no object has, expected at least 1 byte and less than 2^63; give sizeof the "
+           "object";
   if (type.alignment == 0 || type.alignment > page || (type.alignment & (type.alignment - 1)) != 0)
-    return "heirlock: found an alignment that is not to be had, expected a power of two up to 4096; "
-           "give that of the object";
+    return "found an alignment that is not to be had, expected a power of two up to 4096; give that of the "
+           "object";
   return nullptr;
 }
 
-/// Fills the handle with the mapping that `make` returns for the name and the type.
+/// Fills the handle with the mapping that `make` makes for the name and the type.
 template <class Make>
 heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::uint64_t size,
                              std::uint64_t alignment, const char* type_name, Make make) noexcept {
   if (segment != nullptr) *segment = heirlock_segment{};
-  const std::uint64_t fingerprint = type_name == nullptr ? 0 : detail::fingerprint_of(type_name);
-  const detail::ObjectType type{size, alignment, fingerprint, type_name};
-  if (const char* const fault = fault_of(segment, type)) return invalid_argument(fault);
+  const ObjectType type{size, alignment, type_name == nullptr ? 0 : fingerprint_of(type_name), type_name};
   return on_files([&] {
-    detail::Mapping mapping = make(name == nullptr ? "" : name, type);
-    const std::uint64_t offset = detail::object_offset(type);
+    if (const char* const fault = fault_of(segment, type))
+      return refused(Outcome::invalid_argument, 0, "%s", fault);
+    Mapping mapping;
+    const Outcome outcome = make(name == nullptr ? "" : name, type, mapping);
+    if (is_refused(outcome)) return outcome;
+    const std::uint64_t offset = object_offset(type);
     *segment = heirlock_segment{mapping.at(offset), mapping.at(0), offset + size};
-    mapping.keep();  // until heirlock_segment_close()
-    return heirlock_done;
+    mapping.leave();  // to heirlock_segment_close()
+    return outcome;
   });
 }
 
-void leave_zeros(void*) noexcept {}
-
-detail::Mapping create(const char* name, const detail::ObjectType& type) {
-  return detail::create_segment(name, type, leave_zeros);
-}
-
-detail::Mapping open_or_create(const char* name, const detail::ObjectType& type) {
-  return detail::open_or_create_segment(name, type, leave_zeros);
-}
+constexpr auto leave_zeros = [](void*) {};
 
 }  // namespace
-}  // namespace heirlock
+}  // namespace heirlock::v0_1::detail
 
 // --- The interface ---
 
-using heirlock::ReentrantLock;
+using namespace heirlock::detail;
 
 heirlock_outcome heirlock_init(heirlock_lock* lock) {
-  if (!heirlock::is_place_of_lock(lock)) return heirlock::no_place_of_lock(lock);
-  ::new (lock) ReentrantLock();
-  return heirlock_done;
+  return on(lock, "init", [](LinuxLock& memory) { return ::new (&memory) LinuxLock(), Outcome::done; });
 }
 
 heirlock_outcome heirlock_acquire(heirlock_lock* lock) {
-  return heirlock::on(lock, &ReentrantLock::acquire);
+  return on(lock, "acquire",
+            [](LinuxLock& memory) { return Algorithm::acquire(memory, LinuxPlatform::for_ever); });
 }
 
 heirlock_outcome heirlock_try_acquire(heirlock_lock* lock) {
-  return heirlock::on(lock, &ReentrantLock::try_acquire);
+  return on(lock, "acquire",
+            [](LinuxLock& memory) { return Algorithm::acquire(memory, LinuxPlatform::no_wait); });
 }
 
 heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) {
-  return heirlock::on(
-      lock, [&](ReentrantLock& object) { return object.acquire_for(std::chrono::nanoseconds(nanoseconds)); });
+  return on(
+      lock, "acquire", [=](LinuxLock& memory) { return acquire_for(memory, nanoseconds); }, true);
 }
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
-  using Clock = std::chrono::steady_clock;  // CLOCK_MONOTONIC
-  const Clock::time_point deadline{std::chrono::nanoseconds(nanoseconds)};
-  return heirlock::on(lock, [&](ReentrantLock& object) { return object.acquire_until(deadline); });
+  return on(
+      lock, "acquire",
+      [=](LinuxLock& memory) {
+        return Algorithm::acquire(memory, std::max(nanoseconds, LinuxPlatform::no_wait));
+      },
+      true);
 }
 
 heirlock_outcome heirlock_release(heirlock_lock* lock) {
-  return heirlock::on(lock, &ReentrantLock::release);
+  return on(lock, "release", Algorithm::release);
 }
 
 heirlock_outcome heirlock_repaired(heirlock_lock* lock) {
-  return heirlock::on(lock, &ReentrantLock::repaired);
+  return on(lock, "repaired", Algorithm::repaired);
 }
 
 int32_t heirlock_owner(const heirlock_lock* lock) {
-  return heirlock::lock_at(lock).owner();
+  return static_cast<int32_t>(owner_of(lock_at(lock)->word.load(Order::relaxed)));
 }
 
 uint32_t heirlock_depth(const heirlock_lock* lock) {
-  return heirlock::lock_at(lock).depth();
+  return Algorithm::is_owned(*lock_at(lock)) ? lock_at(lock)->depth.load() : 0;
 }
 
 int32_t heirlock_needs_repair(const heirlock_lock* lock) {
-  return heirlock::lock_at(lock).needs_repair() ? 1 : 0;
+  return (lock_at(lock)->word.load(Order::relaxed) & owner_died_bit) != 0 ? 1 : 0;
 }
 
 heirlock_outcome heirlock_segment_create(heirlock_segment* segment, const char* name, uint64_t size,
                                          uint64_t alignment, const char* type) {
-  return heirlock::make_handle(segment, name, size, alignment, type, heirlock::create);
+  return make_handle(segment, name, size, alignment, type, [](auto name_, auto& type_, auto& mapping) {
+    return create_segment(name_, type_, mapping, leave_zeros);
+  });
 }
 
 heirlock_outcome heirlock_segment_open(heirlock_segment* segment, const char* name, uint64_t size,
                                        uint64_t alignment, const char* type) {
-  return heirlock::make_handle(segment, name, size, alignment, type, heirlock::detail::open_segment);
+  return make_handle(segment, name, size, alignment, type, open_segment);
 }
 
 heirlock_outcome heirlock_segment_open_or_create(heirlock_segment* segment, const char* name, uint64_t size,
                                                  uint64_t alignment, const char* type) {
-  return heirlock::make_handle(segment, name, size, alignment, type, heirlock::open_or_create);
+  return make_handle(segment, name, size, alignment, type, [](auto name_, auto& type_, auto& mapping) {
+    return open_or_create_segment(name_, type_, mapping, leave_zeros);
+  });
 }
 
 heirlock_outcome heirlock_segment_close(heirlock_segment* segment) {
-  if (segment == nullptr)
-    return heirlock::invalid_argument(
-        "heirlock: found a null pointer for the segment, expected one to a heirlock_segment; give its "
-        "address");
-  const heirlock::detail::ErrnoKept errno_kept;
-  const heirlock::detail::Mapping ended(segment->mapping, segment->mapping_size);
-  *segment = heirlock_segment{};
-  return heirlock_done;
+  return on_files([=] {
+    if (segment == nullptr) return refused(Outcome::invalid_argument, 0, "%s", no_segment);
+    Mapping(segment->mapping, segment->mapping_size, true).end();
+    *segment = heirlock_segment{};
+    return Outcome::done;
+  });
 }
 
 heirlock_outcome heirlock_segment_remove(const char* name) {
-  return heirlock::on_files([&] {
-    if (heirlock::detail::remove_segment(name == nullptr ? "" : name)) return heirlock_done;
-    return heirlock::refused(
-        heirlock_file_missing,
-        "heirlock: found no segment of this name to remove, expected one; it may have been "
-        "removed already",
-        ENOENT);
-  });
+  return on_files([=] { return remove_segment(name == nullptr ? "" : name); });
 }
 
 const char* heirlock_text(int32_t outcome) {
@@ -333,12 +254,43 @@ const char* heirlock_text(int32_t outcome) {
   }
 }
 
+int32_t heirlock_errno(int32_t outcome) {
+  switch (outcome) {
+    case heirlock_not_acquired:
+      return has_timed_out ? ETIMEDOUT : EBUSY;
+    case heirlock_inherited:
+      return EOWNERDEAD;
+    case heirlock_not_owner:
+      return EPERM;
+    case heirlock_recursion_too_deep:
+      return EDEADLK;
+    case heirlock_foreign_pid_namespace:
+      return EXDEV;
+    case heirlock_unsupported_platform:
+      return ENOSYS;
+    case heirlock_layout_mismatch:
+      return EPROTO;
+    case heirlock_not_trusted:
+      return EACCES;
+    case heirlock_file_exists:
+      return EEXIST;
+    case heirlock_file_missing:
+      return ENOENT;
+    case heirlock_no_memory:
+      return ENOMEM;
+    case heirlock_system_error:
+      return last_error.system;
+    default:
+      return outcome > 0 ? 0 : EINVAL;
+  }
+}
+
 const char* heirlock_last_message(void) {
-  return heirlock::last_error.message;
+  return last_error.message;
 }
 
 int32_t heirlock_last_errno(void) {
-  return heirlock::last_error.system;
+  return last_error.system;
 }
 
 const char* heirlock_version(void) {

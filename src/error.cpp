@@ -2,7 +2,11 @@
 
 #include <string>
 
-namespace heirlock {
+#include "heirlock/reentrant_lock.hpp"
+#include "heirlock/shared.hpp"
+#include "last_error.hpp"
+
+namespace heirlock::v0_1 {
 namespace {
 
 class Category final : public std::error_category {
@@ -32,4 +36,34 @@ const std::error_category& error_category() noexcept {
   return category;
 }
 
-}  // namespace heirlock
+namespace detail {
+
+void throw_refusal(Outcome outcome) {
+  const ErrnoKept errno_kept;
+  const char* const message = last_error.message;
+  if (outcome == Outcome::not_owner) throw AssertionError(message);
+  if (outcome == Outcome::invalid_name) throw std::invalid_argument(message);
+  if (last_error.system != 0) throw std::system_error(last_error.system, std::system_category(), message);
+  throw std::system_error(static_cast<errc>(-static_cast<int>(outcome)), message);
+}
+
+void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call) {
+  throw_refusal(explained(outcome, lock, call));
+}
+
+void give_back_and_throw(LinuxLock& lock) {
+  LockAlgorithm<LinuxPlatform>::release(lock);
+  throw std::system_error(
+      std::make_error_code(std::errc::owner_dead),
+      "heirlock: an owner died, and what the lock guards may be half-written; acquire() the "
+      "lock, mend that, call repaired(), and release() it");
+}
+
+void throw_not_a_number() {
+  throw std::invalid_argument(
+      "heirlock: found a timeout that is not a number, expected a duration; give one, or no timeout to wait "
+      "for ever");
+}
+
+}  // namespace detail
+}  // namespace heirlock::v0_1

@@ -2,7 +2,6 @@
 #include "heirlock/detail/linux_platform.hpp"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -11,55 +10,43 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <string>
 
-#include "errno_kept.hpp"
-#include "heirlock/detail/deadline.hpp"
-#include "heirlock/error.hpp"
+#include "last_error.hpp"
 
-namespace heirlock::detail {
+namespace heirlock::v0_1::detail {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
 
-// The kernel said what no state of this program explains: going on could break the lock for every process.
-[[noreturn]] void die(const char* call, int error, const void* word) noexcept {
+// The system said what no state of this program explains: going on could break the lock for every process.
+[[noreturn]] void die(const char* call, const void* word = nullptr) noexcept {
+  const char* const reason = std::strerror(errno);
+  char where[48] = "";
+  if (word != nullptr) std::snprintf(where, sizeof where, " on the lock at %p", word);
   std::fprintf(
       stderr,
-      "heirlock: %s on the lock at %p failed with '%s', which it never should; is the lock's memory still "
-      "mapped, and is the system call allowed by the sandbox?\n",
-      call, word, std::strerror(error));
+      "heirlock: %s%s failed with '%s', which it never should; is the lock's memory still mapped, and "
+      "is the system call allowed by the sandbox?\n",
+      call, where, reason);
   std::abort();
 }
 
 std::int64_t now() noexcept {
   timespec time{};
-  if (clock_gettime(CLOCK_MONOTONIC, &time) != 0) {
-    std::fprintf(
-        stderr,
-        "heirlock: clock_gettime(CLOCK_MONOTONIC) failed with '%s', which it never should; is it allowed "
-        "by the sandbox?\n",
-        std::strerror(errno));
-    std::abort();
-  }
+  if (clock_gettime(CLOCK_MONOTONIC, &time) != 0) die("clock_gettime(CLOCK_MONOTONIC)");
   return time.tv_sec * second + time.tv_nsec;
-}
-
-[[noreturn]] void unsupported(const std::string& found) {
-  throw std::system_error(make_error_code(errc::unsupported_platform), "heirlock: " + found);
 }
 
 }  // namespace
 
 // --- Time --------------------------------------------------------------------------------------------------
 
-LinuxPlatform::Deadline deadline_after(std::int64_t nanoseconds) noexcept {
+LinuxPlatform::Deadline LinuxPlatform::deadline_after(std::int64_t nanoseconds) noexcept {
   const std::int64_t start = now();
-  return nanoseconds >= LinuxPlatform::for_ever - start ? LinuxPlatform::for_ever : start + nanoseconds;
+  return nanoseconds >= for_ever - start ? for_ever : start + nanoseconds;
 }
 
 bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
@@ -74,11 +61,11 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 bool LinuxPlatform::spin(Patience& patience) noexcept {
   constexpr std::uint32_t most_pauses = 128;  // 1 to 5 us
   constexpr std::uint32_t most_looks = 100;   // if the clock stands still
-  LinuxThread& me = this_thread_record;
+  Spinning& learned = patience.learned;
   if (patience.pauses == 0) {
-    if (me.spinning_was_enough) me.spin_time = std::min(me.spin_time * 2, LinuxThread::longest_spin);
-    me.spinning_was_enough = true;  // unless wait() follows
-    patience.spin_end = now() + me.spin_time;
+    if (learned.was_enough) learned.time = std::min(learned.time * 2, Spinning::longest);
+    learned.was_enough = true;  // unless wait() follows
+    patience.spin_end = now() + learned.time;
   } else if (patience.slice_end != no_wait || ++patience.looks == most_looks || now() >= patience.spin_end) {
     return false;
   }
@@ -106,7 +93,7 @@ bool LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadl
     case ETIMEDOUT:
       return true;
     default:
-      die("futex(FUTEX_WAIT_BITSET)", errno, &word);
+      die("futex(FUTEX_WAIT_BITSET)", &word);
   }
 }
 
@@ -114,9 +101,8 @@ Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadli
                          Patience& patience) noexcept {
   if (patience.slice_end == no_wait) {
     patience.slice_end = now() + patience.slice;
-    LinuxThread& me = this_thread_record;
-    me.spinning_was_enough = false;
-    me.spin_time = std::max(me.spin_time / 2, LinuxThread::shortest_spin);
+    patience.learned.was_enough = false;
+    patience.learned.time = std::max(patience.learned.time / 2, Spinning::shortest);
   }
   const bool timed_out = sleep(word, seen, std::min(deadline, patience.slice_end));
   if (!timed_out || deadline <= patience.slice_end) return Wait::look_again;
@@ -125,19 +111,11 @@ Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadli
   return Wait::slice_ended;
 }
 
-bool LinuxPlatform::asks_before_giving_up(Deadline deadline, Patience& patience) noexcept {
-  // A prime number: who tries several locks in turn asks after the owner of each.
-  constexpr std::uint32_t tries_for_one_question = 61;
-  if (patience.has_asked) return false;
-  patience.has_asked = true;
-  return !is_try(deadline) || ++this_thread_record.failed_tries % tries_for_one_question == 0;
-}
-
 int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
   const ErrnoKept errno_kept;
   const long woken = syscall(SYS_futex, word.futex(), FUTEX_WAKE, 1, nullptr, nullptr, 0);
   if (woken >= 0) return static_cast<int>(woken);
-  if (errno == EPERM || errno == ENOSYS) die("futex(FUTEX_WAKE)", errno, &word);
+  if (errno == EPERM || errno == ENOSYS) die("futex(FUTEX_WAKE)", &word);
   return 0;  // the lock is free and may be gone; whatever lies at its address now, nobody waits for it there
 }
 
@@ -147,7 +125,7 @@ void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
   // nobody: nobody is left.
   const int operation = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
   if (syscall(SYS_futex, word.futex(), FUTEX_WAKE_OP, INT32_MAX, 0L, word.futex(), operation) < 0)
-    die("futex(FUTEX_WAKE_OP)", errno, &word);
+    die("futex(FUTEX_WAKE_OP)", &word);
 }
 
 // Asks for the thread's robust list, which every owner has registered. The kernel forgets it after its walk
@@ -166,105 +144,118 @@ bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
 
 namespace {
 
-// Set by the fork handler where the kernel cannot wipe a page (before 4.14).
-std::atomic<std::uint64_t> generation_without_wiping{0};
+// The page: that the kernel wipes it frees the lock in a child, whoever held it in the parent.
+struct ProcessPage {
+  LinuxProcess process;
+  LinuxLock lock;
+};
 
-std::atomic<std::uint64_t>& make_generation_page() {
-  const auto* existing = generation_page.load(std::memory_order_acquire);
-  if (existing != &no_generation_yet) return const_cast<std::atomic<std::uint64_t>&>(*existing);
-
-  const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED)
-    throw std::system_error(errno, std::system_category(), "heirlock: mmap of one page of private memory");
-  auto* page = static_cast<std::atomic<std::uint64_t>*>(memory);
-  if (madvise(memory, size, MADV_WIPEONFORK) != 0) {
-    munmap(memory, size);
-    page = &generation_without_wiping;
-    static const int handler = pthread_atfork(nullptr, nullptr, [] { generation_without_wiping = 0; });
-    if (handler != 0)  // GCOVR_EXCL_START: only a libc without memory for two pointers refuses
-      throw std::system_error(handler, std::system_category(), "heirlock: pthread_atfork");
-    // GCOVR_EXCL_STOP
-  }
-  if (!generation_page.compare_exchange_strong(existing, page, std::memory_order_acq_rel)) {
-    if (page != &generation_without_wiping) munmap(memory, size);
-    return const_cast<std::atomic<std::uint64_t>&>(*existing);  // another thread was first
-  }
-  return *page;
-}
-
-std::uint64_t random_id() {
-  std::uint64_t id = 0;
+// Any number but those that an owner_id is not, nor its complement.
+Outcome draw_id(std::uint64_t& id) noexcept {
+  id = 0;
   while (!is_owner_id(id) || !is_owner_id(~id)) {
     if (syscall(SYS_getrandom, &id, sizeof id, 0U) == sizeof id || errno == EINTR) continue;
-    unsupported(std::string("getrandom failed with '") + std::strerror(errno) + "', expected 8 random bytes");
+    return refused(Outcome::unsupported_platform, 0,
+                   "getrandom failed with '%s', expected 8 random bytes; allow it in the sandbox",
+                   std::strerror(errno));
   }
-  return id;
+  return Outcome::done;
 }
 
-std::uint64_t current_generation() {
-  std::atomic<std::uint64_t>& page = make_generation_page();
-  std::uint64_t current = page.load(std::memory_order_acquire);
-  if (current != 0) return current;
+Outcome read_pid_namespace(std::uint32_t& number) noexcept {
+  struct stat status {};
+  bool known = stat("/proc/self/ns/pid", &status) == 0;
+  if (!known) {  // no /proc: a pidfd tells since Linux 6.11 (PIDFD_GET_PID_NAMESPACE of linux/pidfd.h)
+    const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0U));
+    const int space = self < 0 ? -1 : ioctl(self, _IO(0xFF, 5), 0UL);
+    known = space >= 0 && fstat(space, &status) == 0;
+    if (space >= 0) syscall(SYS_close, space);
+    if (self >= 0) syscall(SYS_close, self);
+  }
+  // Guessing could let the same thread id of two namespaces own one lock.
+  if (!known)
+    return refused(Outcome::unsupported_platform, 0,
+                   "found no /proc/self/ns/pid, expected it to name the caller's PID namespace; mount /proc");
+  number = static_cast<std::uint32_t>(status.st_ino);
+  return Outcome::done;
+}
+
+// The process's page, made when there is none.
+Outcome find_process(LinuxProcess*& process) noexcept {
+  const LinuxProcess* known = this_process.load(std::memory_order_acquire);
+  if (known == &no_process_yet) {
+    const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+    void* const page = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+      return refused(Outcome::system_error, errno, "mmap of one page of private memory");
+    if (madvise(page, size, MADV_WIPEONFORK) != 0) {
+      const char* const reason = std::strerror(errno);
+      munmap(page, size);
+      return refused(
+          Outcome::unsupported_platform, 0,
+          "madvise(MADV_WIPEONFORK) failed with '%s', expected a page that a child finds empty; use "
+          "Linux 4.14 or later, and allow it in the sandbox",
+          reason);
+    }
+    if (this_process.compare_exchange_strong(known, static_cast<LinuxProcess*>(page),
+                                             std::memory_order_acq_rel))
+      known = static_cast<LinuxProcess*>(page);
+    else
+      munmap(page, size);  // another thread was first
+  }
+  process = const_cast<LinuxProcess*>(known);
+  return Outcome::done;
+}
+
+// Its namespace and its generation, found out by the first of its threads that uses a lock: a later one may
+// have no way to, in a sandbox of its own.
+Outcome find_out_about(LinuxProcess& process, std::uint64_t& generation) noexcept {
+  generation = process.generation.load(std::memory_order_acquire);
+  if (generation != 0) return Outcome::done;
+  std::uint32_t pid_namespace = 0;
+  if (const Outcome outcome = read_pid_namespace(pid_namespace); is_refused(outcome)) return outcome;
   // Drawn and not counted: copies of the library in one process may share the page and not the count.
-  const std::uint64_t fresh = random_id();
-  return page.compare_exchange_strong(current, fresh, std::memory_order_acq_rel) ? fresh : current;
+  std::uint64_t fresh = 0;
+  if (const Outcome outcome = draw_id(fresh); is_refused(outcome)) return outcome;
+  process.pid_namespace.store(pid_namespace, std::memory_order_relaxed);  // all threads store the same
+  if (process.generation.compare_exchange_strong(generation, fresh, std::memory_order_acq_rel))
+    generation = fresh;
+  return Outcome::done;
 }
 
 // For a process that libc did not make, such as the child of a raw clone(): the kernel knows no list of its.
-thread_local robust_list_head list_without_libc;
+thread_local robust_list_head list_without_libc HEIRLOCK_STATIC_TLS;
 
-robust_list_head* registered_robust_list() {
-  robust_list_head* head = nullptr;
+Outcome find_robust_list(robust_list_head*& head) noexcept {
   std::size_t size = 0;
   if (syscall(SYS_get_robust_list, 0, &head, &size) != 0)
-    unsupported(
-        std::string("get_robust_list failed with '") + std::strerror(errno) +
-        "', expected the calling thread's list; allow get_robust_list and set_robust_list in the sandbox");
+    return refused(
+        Outcome::unsupported_platform, 0,
+        "get_robust_list failed with '%s', expected the calling thread's list; allow get_robust_list and "
+        "set_robust_list in the sandbox",
+        std::strerror(errno));
   if (head == nullptr) {
     head = &list_without_libc;
     head->list.next = &head->list;
     head->futex_offset = word_from_node;
     head->list_op_pending = nullptr;
     if (syscall(SYS_set_robust_list, head, sizeof *head) != 0)
-      unsupported(std::string("set_robust_list failed with '") + std::strerror(errno) +
-                  "', expected it to register the calling thread's list; allow it in the sandbox");
+      return refused(
+          Outcome::unsupported_platform, 0,
+          "set_robust_list failed with '%s', expected it to register the calling thread's list; allow it in "
+          "the sandbox",
+          std::strerror(errno));
   }
   if (head->futex_offset != word_from_node)
-    unsupported("found a robust list whose futexes lie at " + std::to_string(head->futex_offset) +
-                " from the node, expected " + std::to_string(word_from_node) +
-                "; use glibc on a 64-bit machine");
-  return head;
+    return refused(
+        Outcome::unsupported_platform, 0,
+        "found a robust list whose futexes lie at %ld from the node, expected %ld; use glibc on a 64-bit "
+        "machine",
+        static_cast<long>(head->futex_offset), static_cast<long>(word_from_node));
+  return Outcome::done;
 }
-
-// Not libc's, which may remember a parent's.
-std::uint32_t thread_id() {
-  const long tid = syscall(SYS_gettid);
-  if (tid > 0) return static_cast<std::uint32_t>(tid);
-  unsupported(std::string("gettid failed with '") + std::strerror(errno) +
-              "', expected the calling thread's id; allow it in the sandbox");
-}
-
-std::uint32_t pid_namespace_of_caller() {
-  struct stat status {};
-  if (stat("/proc/self/ns/pid", &status) == 0) return static_cast<std::uint32_t>(status.st_ino);
-  // No /proc: a pidfd tells since Linux 6.11 (PIDFD_GET_PID_NAMESPACE of linux/pidfd.h).
-  const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0U));
-  const int space = self < 0 ? -1 : ioctl(self, _IO(0xFF, 5), 0UL);
-  const bool known = space >= 0 && fstat(space, &status) == 0;
-  if (space >= 0) syscall(SYS_close, space);
-  if (self >= 0) syscall(SYS_close, self);
-  // Guessing could let the same thread id of two namespaces own one lock.
-  if (!known)
-    unsupported("found no /proc/self/ns/pid, expected it to name the caller's PID namespace; mount /proc");
-  return static_cast<std::uint32_t>(status.st_ino);
-}
-
-}  // namespace
 
 #if HEIRLOCK_THREAD_SANITIZER
-namespace {
-
 // ThreadSanitizer does not see the kernel hand over the locks that a thread holds at its end: said here, for
 // each lock on its list.
 struct EndOfThread {
@@ -281,57 +272,56 @@ struct EndOfThread {
   void begin() const noexcept {}  // what is never named is never made, and then never destroyed
 };
 thread_local EndOfThread end_of_thread;
-
-}  // namespace
 #endif
 
-LinuxThread& LinuxPlatform::identify() {
+Outcome identify() noexcept {
+  LinuxProcess* process = nullptr;
+  LinuxThread fresh;
+  if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
+  if (const Outcome outcome = find_out_about(*process, fresh.generation); is_refused(outcome)) return outcome;
+  if (const Outcome outcome = draw_id(fresh.id); is_refused(outcome)) return outcome;
+  if (const Outcome outcome = find_robust_list(fresh.robust_list); is_refused(outcome)) return outcome;
+  const long tid = syscall(SYS_gettid);  // not libc's, which may remember a parent's
+  if (tid <= 0)
+    return refused(Outcome::unsupported_platform, 0,
+                   "gettid failed with '%s', expected the calling thread's id; allow it in the sandbox",
+                   std::strerror(errno));
+  fresh.tid = static_cast<std::uint32_t>(tid);
+  fresh.pid_namespace = process->pid_namespace.load(std::memory_order_relaxed);
+  fresh.last_draw = static_cast<std::uint32_t>(fresh.id);
+  this_thread_record = fresh;
+  return Outcome::done;
+}
+
+}  // namespace
+
+Outcome hold_process(LinuxLock*& lock) noexcept {
+  LinuxProcess* process = nullptr;
+  if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
+  lock = &reinterpret_cast<ProcessPage*>(process)->lock;
+  const Outcome outcome = LockAlgorithm<LinuxPlatform>::acquire(*lock, LinuxPlatform::for_ever);
+  if (outcome == Outcome::inherited) LockAlgorithm<LinuxPlatform>::repaired(*lock);
+  return outcome;
+}
+
+Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
   const ErrnoKept errno_kept;
 #if HEIRLOCK_THREAD_SANITIZER
   end_of_thread.begin();
 #endif
-  LinuxThread fresh;
-  fresh.generation = current_generation();
-  fresh.tid = thread_id();
-  fresh.pid_namespace = pid_namespace_of_caller();
-  fresh.id = random_id();
-  fresh.robust_list = registered_robust_list();
-  return this_thread_record = fresh;
-}
-
-void LinuxPlatform::join_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thread& me) {
-  const ErrnoKept errno_kept;
-  if (of_lock.compare_exchange(0, me.pid_namespace, Order::relaxed)) return;
-  const std::uint32_t found = of_lock.load(Order::relaxed);
-  if (found == me.pid_namespace) return;  // another thread of the same namespace was first
-  throw std::system_error(make_error_code(errc::foreign_pid_namespace),
-                          "heirlock: found a lock of PID namespace " + std::to_string(found) +
-                              ", expected the caller's, " + std::to_string(me.pid_namespace) +
-                              "; let all its users run in one PID namespace");
-}
-
-void LinuxPlatform::refuse(Refusal why, const LinuxLock& lock) {
-  const ErrnoKept errno_kept;  // which a message that finds no memory sets
-  const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
-  std::string found = "a free lock";
-  if (owner != 0) found = "a lock owned by thread " + std::to_string(owner);
-  const std::string caller = std::to_string(syscall(SYS_gettid));
-  switch (why) {
-    case Refusal::not_owner_of_release:
-      throw AssertionError("heirlock: release() found " + found +
-                           ", expected one owned by the calling thread " + caller +
-                           "; release once for each acquire, in the thread that acquired");
-    case Refusal::not_owner_of_repaired:
-      throw AssertionError("heirlock: repaired() found " + found +
-                           ", expected one owned by the calling thread " + caller +
-                           "; call it between acquire and release");
-    case Refusal::recursion_too_deep:
-      throw std::system_error(
-          make_error_code(errc::recursion_too_deep),
-          "heirlock: acquire() found a depth of 4294967295, expected less; look for an acquire "
-          "without its release");
+  if (known_thread() == nullptr) {
+    const Outcome outcome = identify();
+    if (is_refused(outcome)) return outcome;
   }
-  std::abort();  // GCOVR_EXCL_LINE: every Refusal has thrown
+  const std::uint32_t mine = this_thread_record.pid_namespace;
+  if (of_lock.compare_exchange(0, mine, Order::relaxed)) return Outcome::done;
+  const std::uint32_t found = of_lock.load(Order::relaxed);
+  if (found == mine) return Outcome::done;
+  return refused(
+      Outcome::foreign_pid_namespace, 0,
+      "found a lock of PID namespace %u, expected the caller's, %u; let all its users run in one PID "
+      "namespace",
+      found, mine);
 }
 
-}  // namespace heirlock::detail
+}  // namespace heirlock::v0_1::detail

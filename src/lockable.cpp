@@ -1,47 +1,24 @@
 #include "heirlock/lockable.hpp"
 
-#include <sys/syscall.h>
-#include <unistd.h>
+namespace heirlock::v0_1 {
 
-#include <cerrno>
-
-namespace heirlock {
-namespace {
-
-std::uint64_t id_of_calling_thread() noexcept {
-  const detail::LinuxThread* const me = detail::LinuxPlatform::known_thread();
-  return me != nullptr ? me->id : 0;
-}
-
-bool is_thread_of_this_process(pid_t tid) noexcept {
-  if (tid == 0) return false;
-  const int errno_before = errno;
-  const bool is_here = syscall(SYS_tgkill, getpid(), tid, 0) == 0;
-  errno = errno_before;
-  return is_here;
-}
-
-}  // namespace
-
-Lockable::Lockable() : own_(std::in_place), lock_(own_->get()), has_other_handles_(false) {}
+Lockable::Lockable() : own_(std::in_place), lock_(own_->get()) {}
 
 Lockable::Lockable(std::string_view name)
-    : own_(Shared<ReentrantLock>::open_or_create(name)), lock_(own_->get()), has_other_handles_(true) {}
+    : own_(Shared<ReentrantLock>::open_or_create(name)), lock_(own_->get()) {}
 
-Lockable::Lockable(ReentrantLock& placed_by_user) noexcept
-    : lock_(&placed_by_user), has_other_handles_(true) {}
+Lockable::Lockable(ReentrantLock& placed_by_user) noexcept : lock_(&placed_by_user) {}
 
 Lockable::~Lockable() {
-  if (is_held_through_this()) ReentrantLock::Algorithm::abandon(lock_->memory_);
-  if (own_ && is_listed_by_another()) own_->mapping_.keep();
+  if (own_) own_->mapping_.end_unless_static(&lock_->memory_);
 }
 
-// A thread that took the lock through this object, and by now holds it through another of the same name, has
-// it on its robust list at this address. One that took it through the other has not.
-bool Lockable::is_listed_by_another() const noexcept {
-  const bool may_be_here = !has_other_handles_ || was_shown_.load(std::memory_order_relaxed) ||
-                           lock_->memory_.owner_id.load(detail::Order::relaxed) == taken_by_;
-  return may_be_here && is_thread_of_this_process(lock_->owner());
+void Lockable::recover() {
+  throw std::system_error(
+      std::make_error_code(std::errc::owner_dead),
+      "heirlock: an owner died, and this class does not override recover(), so that what the "
+      "lock guards may stay half-written; override it to mend that, or with an empty body if "
+      "nothing can be half-written");
 }
 
 void Lockable::mend() {
@@ -49,27 +26,10 @@ void Lockable::mend() {
     recover();
     lock_->repaired();
   } catch (...) {
-    if (lock_->is_owned()) {
-      held_ = 0;
-      ReentrantLock::Algorithm::abandon(lock_->memory_);  // at whatever depth recover() left
-    }
+    // At whatever depth recover() left.
+    if (lock_->is_owned()) ReentrantLock::Algorithm::abandon(lock_->memory_);
     throw;
   }
 }
 
-void Lockable::note_acquire(AcquireResult result) noexcept {
-  const std::uint64_t me = id_of_calling_thread();
-  held_ = result == AcquireResult::reentered && held_by_ == me ? held_ + 1 : 1;
-  held_by_ = me;
-  if (result != AcquireResult::reentered) taken_by_ = me;
-}
-
-void Lockable::note_release() noexcept {
-  if (lock_->is_owned() && held_by_ == id_of_calling_thread() && held_ > 0) --held_;
-}
-
-bool Lockable::is_held_through_this() const noexcept {
-  return lock_->is_owned() && (!has_other_handles_ || (held_ > 0 && held_by_ == id_of_calling_thread()));
-}
-
-}  // namespace heirlock
+}  // namespace heirlock::v0_1

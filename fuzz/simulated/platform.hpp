@@ -10,7 +10,7 @@
 namespace simulated {
 
 using heirlock::detail::Order;
-using heirlock::detail::Refusal;
+using heirlock::detail::Outcome;
 using heirlock::detail::Wait;
 
 struct Platform;
@@ -60,11 +60,6 @@ class Plain {
   T value_{};
 };
 
-/// What an operation throws instead of the library's exceptions.
-struct Refused {
-  Refusal why;
-};
-
 struct Platform {
   template <class T>
   using Atomic = simulated::Atomic<T>;
@@ -74,14 +69,13 @@ struct Platform {
   using Link = simulated::Link;
   enum class Deadline : std::uint8_t { passed, passes_at_some_time, never };
   struct Patience {
+    explicit Patience(Thread&) {}
     bool has_spun = false;
-    bool has_asked = false;
   };
 
   static Thread* known_thread();
-  static Thread& this_thread();
-  static void require_same_pid_namespace(Atomic<std::uint32_t>&, const Thread&) {}  // there is one
-  [[noreturn]] static void refuse(Refusal why, const Lock&) { throw Refused{why}; }
+  static bool is_admitted(const Thread* me, const Atomic<std::uint32_t>&) { return me != nullptr; }
+  static Outcome admit(Atomic<std::uint32_t>&);  // there is one PID namespace
 
   static void set_pending(Thread& me, const Lock& lock);
   static void clear_pending(Thread& me);
@@ -97,9 +91,7 @@ struct Platform {
   static bool has_passed(Deadline deadline);
   static bool spin(Patience& patience);
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&);
-  static bool asks_before_giving_up(Deadline, Patience& patience) {
-    return !std::exchange(patience.has_asked, true);
-  }
+  static bool asks_this_time(Thread&) { return true; }
   static int wake_one(Atomic<std::uint32_t>& word);
   static void clear_and_wake_all(Atomic<std::uint32_t>& word);
   static const void*& quiet(Thread& me, const Lock&) { return me.quiet; }

@@ -5,7 +5,9 @@
 #include <stdexcept>
 #include <system_error>
 
-namespace heirlock {
+#include "heirlock/detail/attributes.hpp"
+
+namespace heirlock::v0_1 {
 
 /// A claim of ownership that is false: release() or repaired() by a thread that does not own the lock, of a
 /// free lock, or once too often. The program is wrong; the lock is unchanged.
@@ -14,9 +16,10 @@ class AssertionError : public std::logic_error {
   using std::logic_error::logic_error;
 };
 
-/// Why heirlock refuses, as the code of a std::system_error. Nothing has changed when it is thrown.
+/// Why heirlock refuses, as the code of a std::system_error. Nothing has changed when it is thrown. The
+/// numbers are those of heirlock.h, without their sign.
 enum class errc {
-  recursion_too_deep = 1,  ///< the lock is held 2^32-1 times already
+  recursion_too_deep = 2,  ///< the lock is held 2^32-1 times already
   foreign_pid_namespace,   ///< the lock belongs to another PID namespace: thread ids of two cannot be told
                            ///< apart
   unsupported_platform,    ///< the kernel, the libc or a sandbox lacks what the lock is built on
@@ -31,7 +34,7 @@ inline std::error_code make_error_code(errc code) noexcept {
   return {static_cast<int>(code), error_category()};
 }
 
-}  // namespace heirlock
+}  // namespace heirlock::v0_1
 
 template <>
 struct std::is_error_code_enum<heirlock::errc> : std::true_type {};

@@ -2,23 +2,42 @@
 //
 // A call returns its outcome: above 0 it did what its name says, 0 means that the lock is busy, below 0 that
 // it was refused and has changed nothing. No call throws, sets errno or needs it, or is a cancellation point;
-// none may be made in a signal handler or in the child of vfork. What is promised of the lock itself stands
-// in SPECIFICATION.md and in heirlock/reentrant_lock.hpp.
+// none may be made in a signal handler or in the child of vfork.
 //
-// In heirlock's static library, and in libheirlock_c.so, which shows nothing else. That one is never
-// unloaded. When dlopen has loaded it, libc allocates a thread's storage in it at the thread's first call.
+// Owner:   a thread. Another thread of the same process is another owner.
+// Death:   when the owner dies, however it dies, the next acquire returns heirlock_inherited. So does each
+//          one after it, until somebody calls heirlock_repaired().
+// fork:    the child owns nothing; its parent keeps what it owns. The child may use the same locks.
+// exec:    is a death: the new program owns nothing.
+// Mapping: one lock may be mapped at several addresses, in one process or in many: it is one lock. The
+//          address that was given to the first acquire must stay mapped until the last release.
+// Destroy: there is nothing to destroy. A free lock's memory can be unmapped or used for something else.
 //
-// Several copies of the library in one process, linked in or loaded, know the same owners; but a copy in
-// which a thread has acquired no lock yet refuses its release.
+// In libheirlock_c.so, which shows nothing else and is never unloaded, in libheirlock_c.a, and in the C++
+// library. A library that is linked with an archive uses its own copy, and hides it from others; define
+// HEIRLOCK_API when building the archive, for another visibility. Several copies in one process know the same
+// owners; but a copy in which a thread has acquired no lock yet refuses its release.
 #ifndef HEIRLOCK_HEIRLOCK_H
 #define HEIRLOCK_HEIRLOCK_H
 
 #include <stdint.h>
 
-#define HEIRLOCK_API __attribute__((visibility("default")))
+#if !defined(__linux__) || !defined(__LP64__) || !defined(__GLIBC__)
+#error "heirlock: found a target that is not 64-bit Linux with glibc; the lock shares the robust list of both"
+#endif
+
+#ifndef HEIRLOCK_API
+#define HEIRLOCK_API
+#endif
+
+// An outcome that is not looked at is a death, or a lock that was not acquired, unnoticed.
+#define HEIRLOCK_MUST_CHECK __attribute__((warn_unused_result))
 
 /// The version of this header; heirlock_version() has the library's.
 #define HEIRLOCK_VERSION "0.1.0"
+
+/// The version of the memory that processes share: those of one version may share a lock.
+#define HEIRLOCK_LAYOUT_VERSION 1
 
 /// What a segment is said to hold that holds a lock alone: then it is the lock of heirlock::Lockable(name).
 #define HEIRLOCK_LOCK_TYPE "N8heirlock13ReentrantLockE"
@@ -62,27 +81,28 @@ typedef struct heirlock_lock {
 // --- The lock -------------------------------------------------------------------------------------------
 //
 // Errors of every call that takes `lock` and returns an outcome: invalid_argument if the pointer is null or
-// not aligned to 8; no_memory, in place of its own error, if there is none for its message. Errors of every
-// acquire: recursion_too_deep, foreign_pid_namespace, unsupported_platform, and no_memory at the first use in
-// a process.
+// not aligned to 8. Errors of every acquire: recursion_too_deep, foreign_pid_namespace, unsupported_platform,
+// and no_memory at the first use in a process.
 
 /// Makes a free lock of the memory, whatever is there. Nobody may hold the lock there or wait for it.
 /// Returns done.
 HEIRLOCK_API heirlock_outcome heirlock_init(heirlock_lock* lock);
 
 /// Waits until the lock is the caller's. Returns acquired, reentered or inherited.
-HEIRLOCK_API heirlock_outcome heirlock_acquire(heirlock_lock* lock);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire(heirlock_lock* lock);
 
 /// Takes the lock if that needs no waiting. Returns acquired, reentered, inherited or not_acquired.
-HEIRLOCK_API heirlock_outcome heirlock_try_acquire(heirlock_lock* lock);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_try_acquire(heirlock_lock* lock);
 
 /// Waits for the lock at least for `nanoseconds`, on CLOCK_MONOTONIC. Zero or less tries once, INT64_MAX
 /// waits for ever. Returns acquired, reentered, inherited or not_acquired.
-HEIRLOCK_API heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire_for(heirlock_lock* lock,
+                                                                       int64_t nanoseconds);
 
 /// Waits for the lock at least until CLOCK_MONOTONIC shows `nanoseconds`. A moment that has passed tries
 /// once, INT64_MAX waits for ever. Returns acquired, reentered, inherited or not_acquired.
-HEIRLOCK_API heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire_until(heirlock_lock* lock,
+                                                                         int64_t nanoseconds);
 
 /// Gives back one acquire; the last one frees the lock. Returns done.
 /// Errors: not_owner.
@@ -128,24 +148,26 @@ typedef struct heirlock_segment {
 /// Makes a segment whose object is all zero bytes, so that each lock in it is free. Nobody sees it before it
 /// is complete; who is killed meanwhile leaves nothing. Returns done. Errors: file_exists; file_missing if
 /// there is no /dev/shm.
-HEIRLOCK_API heirlock_outcome heirlock_segment_create(heirlock_segment* segment, const char* name,
-                                                      uint64_t size, uint64_t alignment, const char* type);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_create(heirlock_segment* segment,
+                                                                          const char* name, uint64_t size,
+                                                                          uint64_t alignment,
+                                                                          const char* type);
 
 /// Opens a segment. Returns done.
 /// Errors: file_missing.
-HEIRLOCK_API heirlock_outcome heirlock_segment_open(heirlock_segment* segment, const char* name,
-                                                    uint64_t size, uint64_t alignment, const char* type);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open(heirlock_segment* segment,
+                                                                        const char* name, uint64_t size,
+                                                                        uint64_t alignment, const char* type);
 
 /// Opens a segment, or creates it when there is none. Of several that do so at once, one creates and all
 /// share. Returns done.
 /// Errors: file_missing if there is no /dev/shm.
-HEIRLOCK_API heirlock_outcome heirlock_segment_open_or_create(heirlock_segment* segment, const char* name,
-                                                              uint64_t size, uint64_t alignment,
-                                                              const char* type);
+HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open_or_create(
+    heirlock_segment* segment, const char* name, uint64_t size, uint64_t alignment, const char* type);
 
-/// Unmaps the segment from this process and sets *segment to zeros; does nothing if it is all zero. No thread
-/// of the process may hold a lock in it, wait for one, or use the object. Returns done.
-/// Errors: invalid_argument if `segment` is null.
+/// Ends this handle, sets *segment to zeros, and unmaps the segment if the handle was the process's last;
+/// does nothing if it is all zero. When the last one ends, no thread of the process may hold a lock in it,
+/// wait for one, or use the object. Returns done. Errors: invalid_argument if `segment` is null.
 HEIRLOCK_API heirlock_outcome heirlock_segment_close(heirlock_segment* segment);
 
 /// Takes the name away: the next create makes a new segment, while those who have this one keep it.
@@ -159,8 +181,15 @@ HEIRLOCK_API heirlock_outcome heirlock_segment_remove(const char* name);
 /// No errors, no effects.
 HEIRLOCK_API const char* heirlock_text(int32_t outcome);
 
+/// An errno value for an outcome, as a recursive, robust pthread mutex has them: 0 for acquired, reentered
+/// and done, EOWNERDEAD for inherited, EPERM for not_owner, EDEADLK for recursion_too_deep. For not_acquired,
+/// ETIMEDOUT if the calling thread's last acquire in vain was a timed one, else EBUSY. For system_error,
+/// heirlock_last_errno(). For the others EXDEV, ENOSYS, EPROTO, EACCES, EINVAL, EEXIST, ENOENT or ENOMEM, in
+/// this order. No errors, no effects.
+HEIRLOCK_API int32_t heirlock_errno(int32_t outcome);
+
 /// What the calling thread's last call with an outcome below 0 found, what it expected and what to do; cut at
-/// 511 bytes. Empty before the first. The memory is the thread's, and stays as it is until its next such
+/// 383 bytes. Empty before the first. The memory is the thread's, and stays as it is until its next such
 /// call. No errors, no effects.
 HEIRLOCK_API const char* heirlock_last_message(void);
 

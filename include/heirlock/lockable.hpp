@@ -2,12 +2,9 @@
 #ifndef HEIRLOCK_LOCKABLE_HPP
 #define HEIRLOCK_LOCKABLE_HPP
 
-#include <atomic>
 #include <chrono>
-#include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -17,7 +14,7 @@
 #include "heirlock/reentrant_lock.hpp"
 #include "heirlock/shared.hpp"
 
-namespace heirlock {
+namespace heirlock::v0_1 {
 
 /// A base class for objects whose methods are called from many processes and threads: derive, and run the
 /// body of each shared method under locked(). A locked method may call another.
@@ -27,21 +24,27 @@ namespace heirlock {
 ///     int increment() { return locked([&] { return ++*value_; }); }
 ///     int increment_twice() { return locked([&] { increment(); return increment(); }); }
 ///
+///    protected:
+///     void recover() override {}  // no method leaves the number half-written
+///
 ///    private:
 ///     heirlock::Shared<int> value_{0};   // live state must be shared as well
 ///   };
 ///
 /// The object itself is local to each process; the lock, and what the object keeps in Shared<T>, is not.
 ///
-/// When the owner of the lock dies, the next one to acquire runs recover() before it goes on. Override
-/// recover() if a method that is cut short can leave the shared state in a condition that other methods do
-/// not expect.
+/// When the owner of the lock dies, the next one to acquire runs recover() before it goes on. Override it.
 ///
-/// Errors: as ReentrantLock. The constructors also throw as Shared<T> does.
+/// Errors: as ReentrantLock, and what recover() throws. The constructors also throw as Shared<T> does.
 ///
-/// Destroying an object whose lock the calling thread still holds through it gives the lock up at once, as
-/// the thread's death would: the next owner inherits. No other thread of the process may be using the object
-/// then. What was acquired through one object is to be released through the same one.
+/// All objects of one name in a process, and each Shared<ReentrantLock> of that name, are handles of one
+/// lock: what was acquired through one can be released through any. Destroying the last of them, or an object
+/// with a lock of its own, gives up a lock that the calling thread still holds, as the thread's death would:
+/// the next owner inherits. No other thread of the process may be using that object then. An object over a
+/// lock in the user's memory leaves it as it is.
+///
+/// An object in static storage leaves its lock mapped when main() returns: detached threads may go on with
+/// it. One that a smart pointer in static storage owns does not.
 class HEIRLOCK_CAPABILITY Lockable {
  public:
   Lockable(const Lockable&) = delete;
@@ -71,10 +74,7 @@ class HEIRLOCK_CAPABILITY Lockable {
 
   /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the calling thread of
   /// the calling process owns it.
-  void release() HEIRLOCK_RELEASES {
-    if (has_other_handles_) note_release();
-    lock_->release();
-  }
+  void release() HEIRLOCK_RELEASES { lock_->release(); }
 
   // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock.
   void lock() HEIRLOCK_ACQUIRES { static_cast<void>(settle(lock_->acquire())); }
@@ -103,10 +103,7 @@ class HEIRLOCK_CAPABILITY Lockable {
   }
 
   /// The lock itself, for its owner(), depth() and needs_repair().
-  ReentrantLock& mutex() noexcept {
-    was_shown_.store(true, std::memory_order_relaxed);
-    return *lock_;
-  }
+  ReentrantLock& mutex() noexcept { return *lock_; }
 
  protected:
   /// A lock of its own, shared with the children that are forked while the object lives.
@@ -121,9 +118,10 @@ class HEIRLOCK_CAPABILITY Lockable {
   /// inherits it, before that acquire returns; may call locked methods. If it throws, the lock is released,
   /// the exception goes to the caller of acquire, and the next to acquire recovers again.
   ///
-  /// The default does nothing. Override it when a method that is killed half-way, between any two of its
-  /// stores, can leave what other methods would not expect: finish the work, undo it, or reset the state.
-  virtual void recover() {}
+  /// Override it: finish the work of a method that was killed between any two of its stores, undo it, or
+  /// reset the state. An empty body declares that nothing can be half-written. The default throws
+  /// std::system_error with std::errc::owner_dead: a program that cannot mend leaves it to one that can.
+  virtual void recover();
 
  private:
   // Releases at the end of locked(). A release that fails, because f() itself has given up the lock, throws;
@@ -144,25 +142,13 @@ class HEIRLOCK_CAPABILITY Lockable {
 
   bool settle(AcquireResult result) {
     if (HEIRLOCK_UNLIKELY(result == AcquireResult::not_acquired)) return false;
-    if (has_other_handles_) note_acquire(result);
     if (HEIRLOCK_UNLIKELY(result == AcquireResult::inherited)) mend();
     return true;
   }
   void mend();
-  void note_acquire(AcquireResult result) noexcept;
-  void note_release() noexcept;
-  bool is_held_through_this() const noexcept;
-  bool is_listed_by_another() const noexcept;
 
   std::optional<Shared<ReentrantLock>> own_;  // none when placed by the user
   ReentrantLock* lock_;
-  // Others may use the same lock in the same thread, so that being its owner does not tell whether it is held
-  // through this object. Then these do: how often, and by which thread. The lock guards them.
-  const bool has_other_handles_;
-  std::uint32_t held_ = 0;
-  std::uint64_t held_by_ = 0;
-  std::uint64_t taken_by_ = 0;          // who last became the owner through this object
-  std::atomic<bool> was_shown_{false};  // and may have been taken past it
 };
 
 namespace detail {
@@ -192,5 +178,5 @@ struct Locked {
 template <auto Method>
 inline constexpr detail::Locked<Method> locked{};
 
-}  // namespace heirlock
+}  // namespace heirlock::v0_1
 #endif

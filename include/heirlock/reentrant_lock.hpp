@@ -14,23 +14,31 @@
 #include "heirlock/detail/lock_algorithm.hpp"
 #include "heirlock/error.hpp"
 
-namespace heirlock {
+namespace heirlock::v0_1 {
+namespace detail {
+
+/// Throws what an operation was refused with, AssertionError or std::system_error.
+[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call);
+/// Releases what the caller has inherited, its mark kept, and throws std::errc::owner_dead.
+[[noreturn]] HEIRLOCK_COLD void give_back_and_throw(LinuxLock& lock);
+
+}  // namespace detail
 
 /// A reentrant mutex for threads and processes, 40 bytes in memory that all of them map (`MAP_SHARED`; for
 /// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
 /// acquire inherits the lock and is told so.
 ///
-///   | the lock is          | acquire()             | try_acquire()         | release(), repaired() |
-///   |----------------------|-----------------------|-----------------------|-----------------------|
-///   | free                 | acquired              | acquired              | AssertionError        |
-///   | free, to be inherited| inherited             | inherited             | AssertionError        |
-///   | the caller's         | reentered             | reentered             | done                  |
-///   | another thread's     | waits                 | not_acquired          | AssertionError        |
-///   | a dead thread's      | inherited             | inherited             | AssertionError        |
+///   | the lock is          | acquire()  | try_acquire() | lock()     | try_lock() | release(), repaired() |
+///   |----------------------|------------|---------------|------------|------------|-----------------------|
+///   | free                 | acquired   | acquired      | locks      | true       | AssertionError        |
+///   | free, to be inherited| inherited  | inherited     | owner_dead | owner_dead | AssertionError        |
+///   | the caller's         | reentered  | reentered     | locks      | true       | done                  |
+///   | another thread's     | waits      | not_acquired  | waits      | false      | AssertionError        |
+///   | a dead thread's      | inherited  | inherited     | owner_dead | owner_dead | AssertionError        |
 ///
 /// The kernel says in the lock that its owner died. What it misses (SPECIFICATION.md, section 7: more than
 /// 2048 locks held, exec from a thread that is not the leader) is found by whoever waits, within a second or
-/// at its deadline, and by one of 61 failed tries of a thread.
+/// at its deadline, and by one of 64 failed tries, on the average.
 ///
 /// The owner is a thread. A child made by fork owns nothing, whatever its parent held.
 ///
@@ -42,9 +50,9 @@ namespace heirlock {
 /// or waits for it. Everything an owner wrote is visible to the next one, an heir included.
 ///
 /// Errors: every acquire may throw std::system_error with errc::recursion_too_deep,
-/// errc::foreign_pid_namespace or errc::unsupported_platform; the lock is then as it was. No operation
-/// allocates memory (but to throw), logs, or changes errno. None is async-signal-safe. There is no promise of
-/// fairness.
+/// errc::foreign_pid_namespace, errc::unsupported_platform or, for want of one page, the system's error; the
+/// lock is then as it was. No operation allocates memory (but to throw), logs, or changes errno. None is
+/// async-signal-safe. There is no promise of fairness.
 class HEIRLOCK_CAPABILITY ReentrantLock {
  public:
   constexpr ReentrantLock() noexcept = default;
@@ -53,40 +61,38 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
 
   /// Waits until the lock is the caller's. Never returns not_acquired.
   [[nodiscard]] AcquireResult acquire() HEIRLOCK_ACQUIRES {
-    return Algorithm::acquire(memory_, Platform::for_ever);
+    return result_of(Algorithm::acquire(memory_, Platform::for_ever));
   }
 
   /// Takes the lock if that needs no waiting.
-  [[nodiscard]] AcquireResult try_acquire() { return Algorithm::acquire(memory_, Platform::no_wait); }
+  [[nodiscard]] AcquireResult try_acquire() {
+    return result_of(Algorithm::acquire(memory_, Platform::no_wait));
+  }
 
   /// Waits at least for `timeout`, measured on CLOCK_MONOTONIC, unless it gets the lock. A timeout of zero or
   /// less tries once; one too large to count waits for ever. Throws std::invalid_argument on NaN.
   template <class Rep, class Period>
   [[nodiscard]] AcquireResult acquire_for(std::chrono::duration<Rep, Period> timeout) {
-    const std::int64_t nanoseconds = detail::nanoseconds_of(timeout);
-    const AcquireResult at_once = try_acquire();  // the clock is asked only when one has to wait
-    if (at_once != AcquireResult::not_acquired || nanoseconds == 0) return at_once;
-    return Algorithm::acquire(memory_, detail::deadline_after(nanoseconds));
+    return result_of(detail::acquire_for(memory_, detail::nanoseconds_of(timeout)));
   }
 
   /// Waits until `deadline` has passed on its own clock, unless it gets the lock.
   template <class Clock, class Duration>
   [[nodiscard]] AcquireResult acquire_until(std::chrono::time_point<Clock, Duration> deadline) {
     for (;;) {
-      // In floating point, so that no moment of any clock overflows.
-      using Moment = std::chrono::duration<long double, std::nano>;
-      const auto left = Moment(deadline.time_since_epoch()) - Moment(Clock::now().time_since_epoch());
-      const AcquireResult result = acquire_for(left);
+      const auto left = detail::wide_nanoseconds_of(deadline.time_since_epoch()) -
+                        detail::wide_nanoseconds_of(Clock::now().time_since_epoch());
+      const auto result = result_of(detail::acquire_for(memory_, detail::whole_nanoseconds_of(left)));
       // Its clock may have been set back meanwhile, or run slower: only that clock says when it is over.
-      if (result != AcquireResult::not_acquired || left <= Moment::zero()) return result;
+      if (result != AcquireResult::not_acquired || left <= 0) return result;
     }
   }
 
   /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the caller owns it.
-  void release() HEIRLOCK_RELEASES { Algorithm::release(memory_); }
+  void release() HEIRLOCK_RELEASES { require_done(Algorithm::release(memory_), "release"); }
 
   /// Declares the data under the lock whole again. Throws AssertionError unless the caller owns the lock.
-  void repaired() { Algorithm::repaired(memory_); }
+  void repaired() { require_done(Algorithm::repaired(memory_), "repaired"); }
 
   /// Whether the calling thread owns the lock.
   bool is_owned() const noexcept { return Algorithm::is_owned(memory_); }
@@ -97,18 +103,20 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
   /// Whether an owner died, or gave the lock up unrepaired, and nobody has called repaired() since.
   bool needs_repair() const noexcept { return (word() & detail::owner_died_bit) != 0; }
 
-  // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock. Whether the lock was
-  // inherited, needs_repair() tells.
-  void lock() HEIRLOCK_ACQUIRES { static_cast<void>(acquire()); }
-  bool try_lock() HEIRLOCK_TRY_ACQUIRES { return try_acquire() != AcquireResult::not_acquired; }
+  // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock. They cannot tell of a
+  // death: where acquire() would return `inherited`, they leave the lock free and to be inherited, and throw
+  // std::system_error with std::errc::owner_dead, until somebody has acquired it and called repaired().
+  // std::condition_variable_any gives back one level only: wait at depth 1.
+  void lock() HEIRLOCK_ACQUIRES { static_cast<void>(is_whole(acquire())); }
+  bool try_lock() HEIRLOCK_TRY_ACQUIRES { return is_whole(try_acquire()); }
   void unlock() HEIRLOCK_RELEASES { release(); }
   template <class Rep, class Period>
   bool try_lock_for(std::chrono::duration<Rep, Period> timeout) HEIRLOCK_TRY_ACQUIRES {
-    return acquire_for(timeout) != AcquireResult::not_acquired;
+    return is_whole(acquire_for(timeout));
   }
   template <class Clock, class Duration>
   bool try_lock_until(std::chrono::time_point<Clock, Duration> deadline) HEIRLOCK_TRY_ACQUIRES {
-    return acquire_until(deadline) != AcquireResult::not_acquired;
+    return is_whole(acquire_until(deadline));
   }
 
  private:
@@ -116,6 +124,17 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
   using Platform = detail::LinuxPlatform;
   using Algorithm = detail::LockAlgorithm<Platform>;
 
+  AcquireResult result_of(detail::Outcome outcome) const {
+    require_done(outcome, "acquire");
+    return static_cast<AcquireResult>(outcome);
+  }
+  void require_done(detail::Outcome outcome, const char* call) const {
+    if (HEIRLOCK_UNLIKELY(is_refused(outcome))) detail::throw_refusal(outcome, memory_, call);
+  }
+  bool is_whole(AcquireResult result) {
+    if (HEIRLOCK_UNLIKELY(result == AcquireResult::inherited)) detail::give_back_and_throw(memory_);
+    return result != AcquireResult::not_acquired;
+  }
   std::uint32_t word() const noexcept { return memory_.word.load(detail::Order::relaxed); }
 
   detail::LinuxLock memory_;
@@ -124,5 +143,5 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
 static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
 static_assert(std::is_standard_layout_v<ReentrantLock> && std::is_trivially_destructible_v<ReentrantLock>);
 
-}  // namespace heirlock
+}  // namespace heirlock::v0_1
 #endif

@@ -11,7 +11,16 @@
 #include "heirlock/detail/segment.hpp"
 #include "heirlock/error.hpp"
 
-namespace heirlock {
+namespace heirlock::v0_1 {
+namespace detail {
+
+/// Throws what an operation was refused with; its message is the calling thread's last.
+[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome);
+inline void require_done(Outcome outcome) {
+  if (is_refused(outcome)) throw_refusal(outcome);
+}
+
+}  // namespace detail
 
 /// Whether a T may live in shared memory. By itself: if it is trivially destructible (the last process may be
 /// killed, and then nobody destroys it) and of standard layout (every program sees the same bytes). It must
@@ -53,7 +62,8 @@ class Shared {
  public:
   /// Anonymous: makes a T(args...) that the caller shares with the children it forks while the handle lives.
   template <class... Args, class = std::enable_if_t<!is_other_handle<Args...>>>
-  explicit Shared(Args&&... args) : mapping_(detail::map_anonymous(sizeof(T))) {
+  explicit Shared(Args&&... args) {
+    detail::require_done(detail::map_anonymous(sizeof(T), mapping_));
     object_ = construct(mapping_.at(0), std::forward<Args>(args)...);
   }
 
@@ -61,25 +71,35 @@ class Shared {
   /// A name that is taken is an error: std::errc::file_exists.
   template <class... Args>
   static Shared create(std::string_view name, Args&&... args) {
-    return detail::create_segment(name, type(),
-                                  [&](void* at) { construct(at, std::forward<Args>(args)...); });
+    return segment([&](detail::Mapping& mapping) {
+      return detail::create_segment(name, type(), mapping,
+                                    [&](void* at) { construct(at, std::forward<Args>(args)...); });
+    });
   }
 
   /// Opens what another process, or this one, has created. That there is none is an error:
   /// std::errc::no_such_file_or_directory.
-  static Shared open(std::string_view name) { return Shared(detail::open_segment(name, type())); }
+  static Shared open(std::string_view name) {
+    return segment([&](detail::Mapping& mapping) { return detail::open_segment(name, type(), mapping); });
+  }
 
   /// Opens the segment, or creates it as a T(args...) when there is none. Of several that do so at once, one
   /// creates and all share.
   template <class... Args>
   static Shared open_or_create(std::string_view name, Args&&... args) {
-    // Not forwarded: the arguments may be needed again.
-    return detail::open_or_create_segment(name, type(), [&](void* at) { construct(at, args...); });
+    return segment([&](detail::Mapping& mapping) {
+      // Not forwarded: the arguments may be needed again.
+      return detail::open_or_create_segment(name, type(), mapping, [&](void* at) { construct(at, args...); });
+    });
   }
 
   /// Takes the name away: the next create() makes a new T, while those who have this one keep it.
   /// Returns false when there was none.
-  static bool remove(std::string_view name) { return detail::remove_segment(name); }
+  static bool remove(std::string_view name) {
+    const detail::Outcome outcome = detail::remove_segment(name);
+    if (outcome != detail::Outcome::file_missing) detail::require_done(outcome);
+    return outcome == detail::Outcome::done;
+  }
 
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
@@ -98,10 +118,17 @@ class Shared {
  private:
   friend class Lockable;
 
-  Shared(detail::Mapping&& mapping) noexcept
-      : mapping_(std::move(mapping)),
-        object_(mapping_ ? std::launder(static_cast<T*>(mapping_.at(detail::object_offset(type()))))
-                         : nullptr) {}
+  struct None {};
+  explicit Shared(None) noexcept {}
+
+  /// The segment that `map` maps. Throws what it is refused with.
+  template <class Map>
+  static Shared segment(Map map) {
+    Shared made{None{}};
+    detail::require_done(map(made.mapping_));
+    made.object_ = std::launder(static_cast<T*>(made.mapping_.at(detail::object_offset(type()))));
+    return made;
+  }
 
   static detail::ObjectType type() noexcept {
 #if defined(__GXX_RTTI)
@@ -126,5 +153,5 @@ class Shared {
   T* object_ = nullptr;
 };
 
-}  // namespace heirlock
+}  // namespace heirlock::v0_1
 #endif

@@ -12,14 +12,14 @@ using heirlock::detail::Wait;
 thread_local bool time_is_over = false;
 thread_local std::int64_t one_sleep = 0;
 
-struct Platform : support::PlatformWithoutBackstop<Platform> {
+struct Platform : support::PlatformWithoutBackstop {
   static bool spin(Patience& patience) noexcept {
     constexpr std::uint32_t spins = 2;
     return patience.pauses++ < spins;
   }
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&) noexcept {
     const bool is_timed = deadline != for_ever;
-    sleep(word, seen, is_timed ? heirlock::detail::deadline_after(one_sleep) : for_ever);
+    sleep(word, seen, is_timed ? deadline_after(one_sleep) : for_ever);
     if (is_timed) time_is_over = true;
     return Wait::look_again;
   }
@@ -45,7 +45,7 @@ AcquireResult Lock::acquire_for_one_sleep(std::int64_t nanoseconds) {
   one_sleep = nanoseconds;
   const AcquireResult at_once = try_acquire();
   if (at_once != AcquireResult::not_acquired) return at_once;
-  return View(*lock_).acquire(heirlock::detail::deadline_after(more_than_stepping_takes));
+  return View(*lock_).acquire(Platform::deadline_after(more_than_stepping_takes));
 }
 
 void Lock::release() {
@@ -70,7 +70,7 @@ std::uint32_t Lock::depth() const noexcept {
 
 void Lock::set_quiet() {
   auto& lock = View(*lock_).memory();
-  Platform::quiet(Platform::this_thread(), lock) = &lock;
+  Platform::quiet(heirlock::detail::this_thread_record, lock) = &lock;
 }
 
 }  // namespace crash

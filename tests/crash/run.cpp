@@ -71,8 +71,9 @@ Party& Run::make(const std::function<void(std::size_t)>& life, bool is_traced, s
 void Run::make_victim() {
   scenario_.before(*this);
   const auto life = [this](std::size_t desk) {
-    heirlock::detail::LinuxPlatform::this_thread();  // so that the steps are not those of a thread's first
-                                                     // use
+    heirlock::ReentrantLock first;  // so that the steps are not those of a thread's first use
+    first.lock();
+    first.unlock();
     scenario_.prepared(world);
     raise(SIGSTOP);
     world.victims_phase = Phase::inside;

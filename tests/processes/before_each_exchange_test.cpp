@@ -180,7 +180,7 @@ TEST_F(BeforeEachExchange,
     heirlock::ReentrantLock any;
     any.lock();
     any.unlock();
-    heirlock::detail::this_thread_record.failed_tries = 60;  // so that the next one asks
+    support::let_the_next_try_ask();
     syscall(mark);
     EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
     EXPECT_EQ(word_of(*lock), of_nobody);

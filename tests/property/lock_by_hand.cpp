@@ -7,7 +7,7 @@ namespace {
 
 thread_local const std::atomic<bool>* clock_of_thread = nullptr;
 
-struct ByHand : support::PlatformWithoutBackstop<ByHand> {
+struct ByHand : support::PlatformWithoutBackstop {
   static constexpr Deadline when_told = for_ever - 1;
 
   static bool has_passed(Deadline deadline) noexcept {

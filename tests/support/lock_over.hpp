@@ -9,19 +9,15 @@
 namespace support {
 
 /// The shipped platform but for the backstop: no time-out of its own ends a sleep, and no owner is looked
-/// for. `Derived` is the platform made from it.
-template <class Derived>
+/// for.
 struct PlatformWithoutBackstop : heirlock::detail::LinuxPlatform {
   static heirlock::detail::Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                                      Patience&) noexcept {
     sleep(word, seen, deadline);
     return heirlock::detail::Wait::look_again;
   }
-  static bool asks_before_giving_up(Deadline, Patience&) noexcept { return false; }
-  [[noreturn]] static void refuse(heirlock::detail::Refusal why,
-                                  const heirlock::detail::LockMemory<Derived>& lock) {
-    LinuxPlatform::refuse(why, reinterpret_cast<const heirlock::detail::LinuxLock&>(lock));
-  }
+  static bool asks_this_time(Thread&) noexcept { return false; }
+  static bool owner_is_gone(std::uint32_t) noexcept { return false; }
 };
 
 /// A view of a lock, to be used together with all who use its bytes as a ReentrantLock.
@@ -33,10 +29,11 @@ class LockOver {
   explicit LockOver(heirlock::ReentrantLock& lock) noexcept : lock_(&lock) {}
 
   [[nodiscard]] heirlock::AcquireResult acquire(typename Platform::Deadline deadline) {
-    return Algorithm::acquire(memory(), deadline);
+    return static_cast<heirlock::AcquireResult>(
+        require_done(Algorithm::acquire(memory(), deadline), "acquire"));
   }
-  void release() { Algorithm::release(memory()); }
-  void repaired() { Algorithm::repaired(memory()); }
+  void release() { require_done(Algorithm::release(memory()), "release"); }
+  void repaired() { require_done(Algorithm::repaired(memory()), "repaired"); }
   void abandon() { Algorithm::abandon(memory()); }
   bool is_owned() const noexcept { return Algorithm::is_owned(memory()); }
 
@@ -48,6 +45,13 @@ class LockOver {
   }
 
  private:
+  heirlock::detail::Outcome require_done(heirlock::detail::Outcome outcome, const char* call) const {
+    if (is_refused(outcome))
+      heirlock::detail::throw_refusal(outcome, reinterpret_cast<const heirlock::detail::LinuxLock&>(*lock_),
+                                      call);
+    return outcome;
+  }
+
   heirlock::ReentrantLock* lock_;
 };
 

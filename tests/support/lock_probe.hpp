@@ -52,5 +52,12 @@ inline void forget_quiet_locks() {
   for (const void*& lock : heirlock::detail::this_thread_record.quiet) lock = nullptr;
 }
 
+/// Few failed tries, drawn at random, ask after the owner. Makes the calling thread's next one do so.
+inline void let_the_next_try_ask() {
+  heirlock::detail::LinuxThread& me = heirlock::detail::this_thread_record;
+  for (heirlock::detail::LinuxThread next = me; !heirlock::detail::LinuxPlatform::asks_this_time(next);)
+    me.last_draw = next.last_draw;
+}
+
 }  // namespace support
 #endif

@@ -5,7 +5,7 @@
 namespace support {
 namespace {
 
-struct WithoutBackstop : PlatformWithoutBackstop<WithoutBackstop> {};
+using WithoutBackstop = PlatformWithoutBackstop;
 using View = LockOver<WithoutBackstop>;
 
 }  // namespace
@@ -20,7 +20,7 @@ heirlock::AcquireResult LockWithoutBackstop::try_acquire() {
 
 heirlock::AcquireResult LockWithoutBackstop::acquire_for(std::chrono::nanoseconds timeout) {
   if (timeout <= std::chrono::nanoseconds::zero()) return try_acquire();
-  return View(*lock_).acquire(heirlock::detail::deadline_after(timeout.count()));
+  return View(*lock_).acquire(WithoutBackstop::deadline_after(timeout.count()));
 }
 
 void LockWithoutBackstop::release() {

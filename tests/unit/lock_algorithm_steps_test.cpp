@@ -4,14 +4,12 @@
 
 #include <functional>
 #include <string>
-#include <utility>
 
 #include "heirlock/detail/lock_algorithm.hpp"
 
 namespace {
 
 using namespace heirlock::detail;
-using heirlock::AcquireResult;
 
 std::string steps;
 std::function<void(const std::string&)> before;  // what others do before a step
@@ -47,20 +45,25 @@ struct Written {
   using Lock = LockMemory<Written>;
   using Deadline = int;  // how many looks until it has passed; negative: never
   struct Patience {
-    int spins;
-    bool has_asked;
-    Patience() : spins(1), has_asked(false) {}
+    int spins = 1;
+    explicit Patience(Thread&) {}
   };
   static inline Thread me{7, 77};
   static inline const void* note = nullptr;
   static inline Wait ended_by = Wait::look_again;
-  static inline bool gone = false, listed = false;
+  static inline bool gone = false, listed = false, asks = true, is_known = true;
+  static inline Outcome admission = Outcome::done;
   static inline int woken = 0, looks = 0;
 
-  static Thread& this_thread() { return me; }
-  static Thread* known_thread() { return &me; }
-  static void require_same_pid_namespace(Atomic<std::uint32_t>&, const Thread&) { step("namespace"); }
-  [[noreturn]] static void refuse(Refusal why, const Lock&) { throw why; }
+  static Thread* known_thread() { return is_known ? &me : nullptr; }
+  static bool is_admitted(const Thread* thread, const Atomic<std::uint32_t>&) {
+    return step("admitted?"), thread != nullptr;
+  }
+  static Outcome admit(Atomic<std::uint32_t>&) {
+    step("admit");
+    is_known = !is_refused(admission);
+    return admission;
+  }
   static void set_pending(Thread&, const Lock&) { step("pending"); }
   static void clear_pending(Thread&) { step("clear"); }
   static Link link_to(const Lock&) { return 1; }
@@ -77,9 +80,7 @@ struct Written {
   static Wait wait(Atomic<std::uint32_t>&, std::uint32_t, Deadline, Patience&) {
     return step("wait"), ended_by;
   }
-  static bool asks_before_giving_up(Deadline, Patience& patience) {
-    return step("asks?"), !std::exchange(patience.has_asked, true);
-  }
+  static bool asks_this_time(Thread&) { return step("asks?"), asks; }
   static int wake_one(Atomic<std::uint32_t>&) { return step("wake-one"), woken; }
   static void clear_and_wake_all(Atomic<std::uint32_t>& word) { step("store-and-wake-all"), word.value = 0; }
   static const void*& quiet(Thread&, const Lock&) { return note; }
@@ -96,6 +97,8 @@ class Steps : public testing::Test {
     Written::note = nullptr;
     Written::ended_by = Wait::look_again;
     Written::gone = Written::listed = false;
+    Written::asks = Written::is_known = true;
+    Written::admission = Outcome::done;
     Written::woken = Written::looks = 0;
   }
   ~Steps() override { before = nullptr; }
@@ -117,12 +120,12 @@ class Steps : public testing::Test {
     return of([&] { Algorithm::release(lock); });
   }
   Written::Lock lock;
-  AcquireResult result{};
+  Outcome result{};
 };
 
 // Spec: protocol.steps
 TEST_F(Steps, of_an_acquire_and_a_release_that_nobody_disturbs) {
-  EXPECT_EQ(acquire(), "id? namespace pending exchange prev! next! clear id! depth! ");
+  EXPECT_EQ(acquire(), "id? admitted? pending exchange prev! next! clear id! depth! ");
   EXPECT_EQ(acquire(), "id? depth! ");
   EXPECT_EQ(release(), "id? depth! ");
   EXPECT_EQ(release(), "id? pending next! prev! id! exchange clear ");
@@ -131,15 +134,34 @@ TEST_F(Steps, of_an_acquire_and_a_release_that_nobody_disturbs) {
 // Spec: protocol.steps
 TEST_F(Steps, of_an_acquire_that_sees_a_mark) {
   lock.word.value = waiters_bit;
-  EXPECT_EQ(acquire(), "id? namespace pending exchange read exchange prev! next! clear id! depth! ");
+  EXPECT_EQ(acquire(), "id? admitted? pending exchange read exchange prev! next! clear id! depth! ");
 }
 
 // Spec: protocol.steps
 TEST_F(Steps, of_a_try_on_a_held_lock) {
   lock.word.value = 8;
   EXPECT_EQ(acquire(0),
-            "id? namespace pending read read deadline? asks? id? gone? "
-            "read deadline? asks? clear ");  // asks, looks again, gives up
+            "id? admitted? read asks? pending exchange read deadline? id? gone? "
+            "read deadline? clear ");  // asks, looks again, gives up
+  Written::asks = false;
+  EXPECT_EQ(acquire(0), "id? admitted? read asks? ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_a_try_that_others_are_faster_than) {
+  others("exchange", 1, 8);
+  EXPECT_EQ(acquire(0), "id? admitted? read pending exchange read deadline? clear ");
+}
+
+// Spec: protocol.steps
+TEST_F(Steps, of_a_first_acquire_and_of_one_that_is_refused) {
+  Written::is_known = false;
+  Written::admission = Outcome::unsupported_platform;
+  EXPECT_EQ(acquire(), "admitted? admit ");
+  EXPECT_EQ(result, Outcome::unsupported_platform);
+  EXPECT_EQ(release(), "");
+  Written::admission = Outcome::done;
+  EXPECT_EQ(acquire(), "admitted? admit pending exchange prev! next! clear id! depth! ");
 }
 
 // Spec: protocol.steps
@@ -147,7 +169,7 @@ TEST_F(Steps, of_an_acquire_that_waits) {
   lock.word.value = 8;
   others("wait", 1, waiters_bit);
   EXPECT_EQ(acquire(),
-            "id? namespace pending exchange read deadline? spin "
+            "id? admitted? pending exchange read deadline? spin "
             "read deadline? spin exchange wait "
             "read exchange prev! next! clear id! depth! ");
 }
@@ -157,7 +179,7 @@ TEST_F(Steps, of_an_acquire_that_waits_behind_others) {
   lock.word.value = 8 | waiters_bit;
   others("wait", 1, waiters_bit);
   EXPECT_EQ(acquire(),
-            "id? namespace pending exchange read deadline? spin "
+            "id? admitted? pending exchange read deadline? spin "
             "read deadline? spin wait "
             "read exchange prev! next! clear id! depth! ");
 }
@@ -170,7 +192,7 @@ TEST_F(Steps, of_an_acquire_whose_mark_another_sets) {
     if (now == "wait") lock.word.value = waiters_bit;
   };
   EXPECT_EQ(acquire(),
-            "id? namespace pending exchange read deadline? spin "
+            "id? admitted? pending exchange read deadline? spin "
             "read deadline? spin exchange "
             "read deadline? spin wait "
             "read exchange prev! next! clear id! depth! ");
@@ -182,10 +204,10 @@ TEST_F(Steps, of_an_acquire_that_buries_a_dead_owner) {
   Written::gone = true;
   Written::ended_by = Wait::slice_ended;
   EXPECT_EQ(acquire(),
-            "id? namespace pending exchange read deadline? spin "
+            "id? admitted? pending exchange read deadline? spin "
             "read deadline? spin exchange wait id? gone? id? exchange "
             "read exchange prev! next! clear id! depth! ");
-  EXPECT_EQ(result, AcquireResult::inherited);
+  EXPECT_EQ(result, Outcome::inherited);
 }
 
 // Spec: protocol.steps, lock.owner.copies
@@ -193,8 +215,8 @@ TEST_F(Steps, of_an_owner_with_another_id) {
   acquire();
   lock.owner_id.value = 78;
   Written::listed = true;
-  EXPECT_EQ(acquire(), "id? namespace pending exchange read id? listed? clear depth! ");
-  EXPECT_EQ(result, AcquireResult::reentered);
+  EXPECT_EQ(acquire(), "id? admitted? pending exchange read id? listed? clear depth! ");
+  EXPECT_EQ(result, Outcome::reentered);
   EXPECT_EQ(release(), "id? read id? listed? depth! ");
   EXPECT_EQ(release(), "id? read id? listed? pending next! prev! id! exchange clear ");
 }
@@ -203,9 +225,9 @@ TEST_F(Steps, of_an_owner_with_another_id) {
 TEST_F(Steps, of_a_namesake_of_a_dead_owner) {
   lock.word.value = 7;
   EXPECT_EQ(acquire(),
-            "id? namespace pending exchange read id? listed? exchange "
+            "id? admitted? pending exchange read id? listed? exchange "
             "read exchange prev! next! clear id! depth! ");
-  EXPECT_EQ(result, AcquireResult::inherited);
+  EXPECT_EQ(result, Outcome::inherited);
 }
 
 // Spec: protocol.steps

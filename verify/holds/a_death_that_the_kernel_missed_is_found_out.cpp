@@ -57,6 +57,8 @@ struct a_death_that_the_kernel_missed_is_found_out
 template <bool vanishes>
 using with_no_deadline = a_death_that_the_kernel_missed_is_found_out<vanishes, Deadline::never>;
 template <bool vanishes>
+using with_a_try = a_death_that_the_kernel_missed_is_found_out<vanishes, Deadline::passed>;
+template <bool vanishes>
 using with_a_deadline = a_death_that_the_kernel_missed_is_found_out<vanishes, Deadline::passes_at_some_time>;
 
 }  // namespace
@@ -67,6 +69,7 @@ int main(int argc, char** argv) {
       {row<with_a_deadline<true>>("it vanishes, one is timed", every_execution_with(1),
                                   every_execution_with(2)),
        row<with_a_deadline<true>>("the same, random", sampled(500'000), sampled(10'000'000)),
+       row<with_a_try<true>>("it vanishes, one tries", every_execution_with(1), every_execution_with(2)),
        row<with_no_deadline<true>>("the owner vanishes", every_execution_with(1), every_execution_with(3)),
        row<with_no_deadline<false>>("the owner lives", every_execution_with(2), every_execution_with(3))});
 }

@@ -19,6 +19,8 @@ struct a_thread_with_two_ids_is_one_owner : Scenario<a_thread_with_two_ids_is_on
     lock.acquire();
     id = in_the_other;
     lock.acquire();
+    lock.acquire(Deadline::passed);
+    lock.release();
     expect(Algorithm::is_owned(lock.memory), "the owner does not know itself by its other id");
     lock.release();
     id = in_one;

@@ -8,30 +8,34 @@
 namespace {
 using namespace heirlock::verify;
 
-struct a_try_on_a_lock_known_to_be_free_succeeds : Scenario<a_try_on_a_lock_known_to_be_free_succeeds, 2> {
-  CheckedLock lock{kernel, "the lock"};
+template <bool abandons>
+struct a_try_on_a_lock_known_to_be_free_succeeds
+    : Scenario<a_try_on_a_lock_known_to_be_free_succeeds<abandons>, 2> {
+  using Self = a_try_on_a_lock_known_to_be_free_succeeds;
+  CheckedLock lock{this->kernel, "the lock"};
   ModelAtomic<std::uint64_t> has_released;
 
   void owner() {
     lock.acquire();
-    lock.release();
+    abandons ? lock.abandon() : lock.release();
     has_released.store(1, Order::release);
   }
   void other() {
     const bool free = has_released.load(Order::acquire) == 1;
     const auto result = lock.acquire(Deadline::passed);
-    expect(!free || result == heirlock::AcquireResult::acquired, "a try has failed on a free lock");
+    expect(!free || result != heirlock::AcquireResult::not_acquired, "a try has failed on a free lock");
     if (result != heirlock::AcquireResult::not_acquired) lock.release();
   }
   void at_the_end() { expect_usable(lock); }
 
-  static constexpr Role roles[] = {{"owner", &a_try_on_a_lock_known_to_be_free_succeeds::owner},
-                                   {"other", &a_try_on_a_lock_known_to_be_free_succeeds::other}};
+  static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"other", &Self::other}};
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<a_try_on_a_lock_known_to_be_free_succeeds>("nobody dies", every_execution())});
+  return explore(
+      argc, argv,
+      {row<a_try_on_a_lock_known_to_be_free_succeeds<false>>("nobody dies", every_execution()),
+       row<a_try_on_a_lock_known_to_be_free_succeeds<true>>("the owner gives it up", every_execution())});
 }

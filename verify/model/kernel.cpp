@@ -202,6 +202,7 @@ bool Kernel::has_gone(int thread) {
 }
 
 bool Kernel::is_gone(std::uint32_t tid) {
+  if (!backstop) return false;
   for (int i = 0; i < max_threads; ++i)
     if (threads[i].tid == tid && !has_gone(i)) {
       tell("asks after %s: it lives", threads[i].name);

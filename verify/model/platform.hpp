@@ -12,7 +12,7 @@
 namespace heirlock::verify {
 
 using detail::Order;
-using detail::Refusal;
+using detail::Outcome;
 using detail::Wait;
 
 constexpr rl::memory_order in_relacy(Order order) {
@@ -118,23 +118,16 @@ struct ModelPlatform {
   using Thread = ModelThread;
   using Link = verify::Link;
 
-  // What an operation throws instead of the library's exceptions.
-  struct Refused {
-    Refusal why;
-  };
-
   // --- Who I am
   static Thread* known_thread() {
     Thread& me = Kernel::running().me();
     return me.has_used_a_lock ? &me : nullptr;
   }
-  static Thread& this_thread() {
-    Thread& me = Kernel::running().me();
-    me.has_used_a_lock = true;
-    return me;
+  static bool is_admitted(const Thread* me, const Atomic<std::uint32_t>&) { return me != nullptr; }
+  static Outcome admit(Atomic<std::uint32_t>&) {  // the model has one PID namespace
+    Kernel::running().me().has_used_a_lock = true;
+    return Outcome::done;
   }
-  static void require_same_pid_namespace(Atomic<std::uint32_t>&, const Thread&) {}  // the model has one
-  [[noreturn]] static void refuse(Refusal why, const Lock&) { throw Refused{why}; }
 
   // --- The robust list
   static void set_pending(Thread& me, const Lock& lock) { mark_pending(me, link_to(lock)); }
@@ -165,7 +158,7 @@ struct ModelPlatform {
   // --- Waiting
   enum class Deadline : std::uint8_t { passed, passes_at_some_time, never };
   struct Patience {
-    bool has_asked = false;
+    explicit Patience(Thread&) {}
   };
 
   static bool is_try(Deadline deadline) { return deadline == Deadline::passed; }
@@ -198,9 +191,7 @@ struct ModelPlatform {
     kernel.sleep(&word, deadline == Deadline::passes_at_some_time);
     return std::exchange(kernel.me().slice_has_ended, false) ? Wait::slice_ended : Wait::look_again;
   }
-  static bool asks_before_giving_up(Deadline, Patience& patience) {
-    return Kernel::running().backstop && !std::exchange(patience.has_asked, true);
-  }
+  static bool asks_this_time(Thread&) { return Kernel::running().backstop; }
 
   static int wake_one(Atomic<std::uint32_t>& word) {
     Kernel::running().before_step(Moment::waking);
@@ -237,7 +228,6 @@ inline bool lists_nothing(const ModelThread& thread) {
 }
 
 using Deadline = ModelPlatform::Deadline;
-using Refused = ModelPlatform::Refused;
 using Algorithm = detail::LockAlgorithm<ModelPlatform>;
 
 }  // namespace heirlock::verify

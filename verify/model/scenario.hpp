@@ -44,7 +44,9 @@ class CheckedLock final : public Watcher {
     me.time_is_over = false;
     tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
     const unsigned sleeps = me.sleeps;
-    const AcquireResult result = Algorithm::acquire(memory, deadline);
+    const Outcome outcome = Algorithm::acquire(memory, deadline);
+    expect(!is_refused(outcome), "an acquire is refused");
+    const auto result = static_cast<AcquireResult>(outcome);
     expect(deadline != Deadline::passed || me.sleeps == sleeps, "a try has waited");
     expect(me.pending == 0, "an acquire has ended and left its pending mark");
     if (result == AcquireResult::not_acquired) {
@@ -76,19 +78,19 @@ class CheckedLock final : public Watcher {
     if (depth_ == 1) owner_ = nullptr;  // before the step that lets the next one in
     --depth_;
     tell("release");
-    as_owner([&] { Algorithm::release(memory); });
+    as_owner([&] { return Algorithm::release(memory); });
     tell("... released");
   }
   void repaired() {
     tell("repaired");
     must_inherit_ = false;
-    as_owner([&] { Algorithm::repaired(memory); });
+    as_owner([&] { return Algorithm::repaired(memory); });
   }
   void abandon() {
     owner_ = nullptr;
     must_inherit_ = true;
     tell("abandon");
-    as_owner([&] { Algorithm::abandon(memory); });
+    as_owner([&] { return Algorithm::abandon(memory), Outcome::done; });
   }
 
   bool is_held() const { return owner_ != nullptr; }
@@ -103,13 +105,7 @@ class CheckedLock final : public Watcher {
  private:
   template <class Operation>
   void as_owner(Operation operation) {
-    bool refused = false;
-    try {
-      operation();
-    } catch (const Refused&) {
-      refused = true;
-    }
-    expect(!refused, "the owner is refused what is the owner's");
+    expect(operation() == Outcome::done, "the owner is refused what is the owner's");
     expect(Kernel::running().me().pending == 0, "an operation has ended and left its pending mark");
   }
   void tell(const char* what) {
@@ -192,17 +188,6 @@ struct Scenario : rl::test_suite<Derived, thread_count_> {
 inline void expect_usable(CheckedLock& lock) {
   expect(lock.acquire(Deadline::passed) != AcquireResult::not_acquired,
          "all threads have ended, and the lock is not to be had");
-}
-
-template <class Operation>
-void expect_refusal(Refusal why, const char* words, Operation operation) {
-  bool refused = false;
-  try {
-    operation();
-  } catch (const Refused& refusal) {
-    refused = refusal.why == why;
-  }
-  expect(refused, words);
 }
 
 // --- Rows: a scenario, and how it is searched

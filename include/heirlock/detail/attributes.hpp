@@ -3,8 +3,19 @@
 #ifndef HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 #define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 
+// Several versions of the library may meet in one process: each has names of its own, and uses its own code.
+// The name is that of the minor version, which is also the shared library's.
+namespace heirlock {
+inline namespace v0_1 {}
+}  // namespace heirlock
+
 #define HEIRLOCK_NOINLINE __attribute__((noinline))
+#define HEIRLOCK_COLD __attribute__((noinline, cold))
+#ifndef HEIRLOCK_VISIBLE
 #define HEIRLOCK_VISIBLE __attribute__((visibility("default")))
+#endif
+// No call, and so no allocation, to reach a thread's variable, also in what dlopen loads.
+#define HEIRLOCK_STATIC_TLS __attribute__((tls_model("initial-exec")))
 #define HEIRLOCK_UNLIKELY(condition) __builtin_expect(static_cast<bool>(condition), false)
 
 #if defined(__clang__)

@@ -15,15 +15,15 @@
 #include "heirlock/detail/attributes.hpp"
 #include "heirlock/detail/lock_algorithm.hpp"
 
-#if !defined(__linux__) || !defined(__LP64__)
-#error "heirlock: found a target that is not 64-bit Linux; the lock is built on its robust futexes"
+#if !defined(__linux__) || !defined(__LP64__) || !defined(__GLIBC__)
+#error "heirlock: found a target that is not 64-bit Linux with glibc; the lock shares the robust list of both"
 #endif
 
 #if HEIRLOCK_THREAD_SANITIZER
 extern "C" void __tsan_release(void* address);
 #endif
 
-namespace heirlock::detail {
+namespace heirlock::v0_1::detail {
 
 static_assert(waiters_bit == FUTEX_WAITERS && owner_died_bit == FUTEX_OWNER_DIED &&
                   owner_mask == FUTEX_TID_MASK,
@@ -64,14 +64,17 @@ class LinuxPlain {
   T value_{};
 };
 
-// A program may come to hold several versions of the library, whose records must not be taken for each
-// other's: each other layout of LinuxThread needs another name here.
-inline namespace record_1 {
+// How long a thread spins before it sleeps, as it has learned.
+struct Spinning {
+  static constexpr std::int64_t shortest = 250;  // nanoseconds
+  static constexpr std::int64_t longest = 10'000;
+  std::int64_t time = longest;
+  bool was_enough = false;
+};
 
-// What a thread knows of itself. It is valid while `generation` equals the number in the page below, which
-// the kernel wipes to 0 in every child that does not share memory with its parent, however it was made.
+// What a thread knows of itself. It is valid while `generation` equals that of the process.
 struct LinuxThread {
-  // No page ever holds this number, and it differs from a wiped page's 0: a record that was never filled is
+  // No process ever has this number, and it differs from a wiped page's 0: a record that was never filled is
   // invalid in a parent and in a child.
   static constexpr std::uint64_t never_filled = ~std::uint64_t{0};
 
@@ -83,20 +86,21 @@ struct LinuxThread {
   // Locks whose last wake-up by this thread found nobody. Several, for threads that hold several at once;
   // which slot a lock uses depends on its address only, and one that is pushed out costs a system call.
   const void* quiet[8] = {};
-  std::uint32_t failed_tries = 0;
-  // How long it spins before it sleeps, as it has learned: see spin().
-  static constexpr std::int64_t shortest_spin = 250;  // nanoseconds
-  static constexpr std::int64_t longest_spin = 10'000;
-  std::int64_t spin_time = longest_spin;
-  bool spinning_was_enough = false;
+  std::uint32_t last_draw = 0;
+  Spinning spinning;
 };
-// One of each in a process: visible however a program that includes this is compiled.
-HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record{};
-HEIRLOCK_VISIBLE inline const std::atomic<std::uint64_t> no_generation_yet{0};
-HEIRLOCK_VISIBLE inline std::atomic<const std::atomic<std::uint64_t>*> generation_page{&no_generation_yet};
 
-}  // namespace record_1
-static_assert(sizeof(LinuxThread) == 120, "another layout: give record_1 another name");
+// What a process knows of itself, in a page that the kernel wipes to 0 in every child that does not share
+// memory with its parent, however it was made.
+struct LinuxProcess {
+  std::atomic<std::uint64_t> generation{0};  // random
+  std::atomic<std::uint32_t> pid_namespace{0};
+};
+
+// One of each in a process: visible however a program that includes this is compiled.
+HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record HEIRLOCK_STATIC_TLS{};
+HEIRLOCK_VISIBLE inline const LinuxProcess no_process_yet{};
+HEIRLOCK_VISIBLE inline std::atomic<const LinuxProcess*> this_process{&no_process_yet};
 
 // What is drawn for an owner_id, so that nothing that a libc mutex has at its place is taken for one.
 constexpr bool is_owner_id(std::uint64_t number) noexcept {
@@ -116,24 +120,19 @@ struct LinuxPlatform {
   /// the child of a fork: then it can own none.
   static Thread* known_thread() noexcept {
     Thread& me = this_thread_record;
-    const auto* page = generation_page.load(std::memory_order_acquire);
-    return HEIRLOCK_UNLIKELY(me.generation != page->load(std::memory_order_relaxed)) ? nullptr : &me;
+    const LinuxProcess* const process = this_process.load(std::memory_order_acquire);
+    const bool is_known = me.generation == process->generation.load(std::memory_order_relaxed);
+    return HEIRLOCK_UNLIKELY(!is_known) ? nullptr : &me;
   }
-  /// The calling thread's record, made when there is none.
-  /// Throws std::system_error (errc::unsupported_platform) where the system lacks what the lock is built on.
-  static Thread& this_thread() {
-    Thread* const me = known_thread();
-    return me != nullptr ? *me : identify();
+  /// Whether the caller has a record, and the lock is one of the caller's PID namespace.
+  static bool is_admitted(const Thread* me, const Atomic<std::uint32_t>& of_lock) noexcept {
+    return !HEIRLOCK_UNLIKELY(me == nullptr || of_lock.load(Order::relaxed) != me->pid_namespace);
   }
-
-  /// Returns if the lock belongs to the caller's PID namespace, or to none yet: then it does from now on.
-  /// Throws std::system_error (errc::foreign_pid_namespace) otherwise.
-  static void require_same_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thread& me) {
-    if (HEIRLOCK_UNLIKELY(of_lock.load(Order::relaxed) != me.pid_namespace)) join_pid_namespace(of_lock, me);
-  }
-
-  /// Throws what the refusal calls for, with a message that names both sides. Changes nothing.
-  [[noreturn]] static void refuse(Refusal why, const LockMemory<LinuxPlatform>& lock);
+  /// Brings about what is_admitted() asks for: makes the record where there is none, and the lock, if it
+  /// belongs to no PID namespace yet, one of the caller's. Returns done, or, with its message in last_error,
+  /// unsupported_platform where the system lacks what the lock is built on, foreign_pid_namespace, or
+  /// no_memory.
+  static Outcome admit(Atomic<std::uint32_t>& of_lock) noexcept;
 
   // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst) --------------------------------
   //
@@ -185,17 +184,20 @@ struct LinuxPlatform {
 
   // How long one acquire has spun and slept.
   struct Patience {
+    explicit Patience(Thread& me) noexcept : learned(me.spinning) {}
+    Spinning& learned;
     std::uint32_t pauses = 0;  // between the last two looks at the word
     std::uint32_t looks = 0;
     Deadline spin_end = no_wait;
     std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
     Deadline slice_end = no_wait;     // a moment, so that signals do not put it off; set by the first wait
-    bool has_asked = false;
   };
 
   /// Whether the deadline is one that has passed from the beginning.
   static constexpr bool is_try(Deadline deadline) noexcept { return deadline == no_wait; }
   static bool has_passed(Deadline deadline) noexcept;
+  /// The moment that lies `nanoseconds` ahead; `for_ever` if that is too far to count.
+  static Deadline deadline_after(std::int64_t nanoseconds) noexcept;
 
   /// Returns true after a pause while it is better to look again than to sleep.
   static bool spin(Patience& patience) noexcept;
@@ -211,9 +213,12 @@ struct LinuxPlatform {
   /// As wait(), without slices. Returns true when the deadline ended it.
   static bool sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept;
 
-  /// Whether an acquire whose deadline has passed is to ask after the owner before it gives up: a timed one
-  /// does so once, and so does one try of many, since asking costs more than trying.
-  static bool asks_before_giving_up(Deadline deadline, Patience& patience) noexcept;
+  /// Whether a try that fails is one of the few, here of 64, that ask after the owner, since asking costs
+  /// more than trying. Drawn at random: a count could keep step with one who tries several locks in turn.
+  static bool asks_this_time(Thread& me) noexcept {
+    me.last_draw = me.last_draw * 1664525 + 1013904223;  // Numerical Recipes' "quick and dirty" generator
+    return HEIRLOCK_UNLIKELY(me.last_draw < UINT32_MAX / 64);
+  }
 
   /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. Needs no memory at the address:
   /// the lock was free before the call, and may be gone. Promises no order of memory.
@@ -257,8 +262,6 @@ struct LinuxPlatform {
     *static_cast<volatile Link*>(at) = value;
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  static Thread& identify();
-  static void join_pid_namespace(Atomic<std::uint32_t>& of_lock, const Thread& me);
 };
 
 // The 40 bytes of a lock, and the distance from a node to its word that the kernel was told by libc.
@@ -270,5 +273,10 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
               offsetof(LinuxLock, owner_id) == offsetof(LinuxLock, next) - 16 &&
               offsetof(LinuxLock, prev) == 24 && offsetof(LinuxLock, next) == -word_from_node);
 
-}  // namespace heirlock::detail
+/// Takes, for ever if need be, a lock of the process's own, free in each child. Guards what must be whole
+/// between any two of its changes: its owner may end, or be missing in a child. Returns what admit() returns
+/// when it is refused.
+Outcome hold_process(LinuxLock*& lock) noexcept;
+
+}  // namespace heirlock::v0_1::detail
 #endif

@@ -2,29 +2,18 @@
 //
 // No system call, no atomic type and no checker is named here: the Platform supplies them. The library
 // instantiates this file over Linux; model checks, fuzz targets and tests instantiate the very same text.
+// Nothing here throws: an operation returns its Outcome, a refusal included.
 #ifndef HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 #define HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 
 #include <cstdint>
 
 #include "heirlock/detail/attributes.hpp"
+#include "heirlock/detail/outcome.hpp"
 
-namespace heirlock {
-
-/// What an acquire came to.
-enum class AcquireResult : std::uint8_t {
-  not_acquired,  ///< busy, or the deadline passed
-  acquired,      ///< was free, now yours at depth 1
-  reentered,     ///< was yours already, one deeper
-  inherited,  ///< its last owner died, or released it unrepaired; yours at depth 1, state may be half-written
-};
-
-namespace detail {
+namespace heirlock::v0_1::detail {
 
 enum class Order : std::uint8_t { relaxed, acquire, release };
-
-// Why an operation is refused. Nothing has changed when it is.
-enum class Refusal : std::uint8_t { not_owner_of_release, not_owner_of_repaired, recursion_too_deep };
 
 // How a wait ended. `slice_ended` is the backstop's: time to ask whether the owner still exists.
 enum class Wait : std::uint8_t { look_again, slice_ended };
@@ -58,16 +47,7 @@ struct LockMemory {
   typename Platform::template Plain<typename Platform::Link> next{};
 };
 
-// Invariants, cited below where they are kept or bent:
-//   INV-OWNER    only t moves the owner part away from t; except the kernel when t dies, and bury().
-//   INV-WAITERS  whoever sleeps on the word does so with WAITERS set; nobody begins to sleep on a free word.
-//   INV-PENDING  the pending mark names the lock from before the first take, wait or freeing store until the
-//                operation ends, also while asleep, and is cleared on every way out.
-//   INV-LIST     a held lock is on its owner's robust list, or is pending.
-//   INV-DEPTH    depth >= 1 while held, except inside a take, which sets it to 1 whatever it was.
-//   INV-ID       owner_id is t's while t holds the lock, except inside t's take and release; never else while
-//                t lives. A release leaves the complement rather than 0: no two owners leave the same, on
-//                which bury_if_gone() relies.
+// INV-OWNER and the other invariants cited below stand in section 4 of SPECIFICATION.md.
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -75,48 +55,51 @@ class LockAlgorithm {
   using Thread = typename Platform::Thread;
   using Deadline = typename Platform::Deadline;
 
-  // Memory orders. What is not named here is relaxed. SPECIFICATION.md, section 6, names for each the mutant
-  // of verify/breaks that shows what happens without it.
-  //
-  // take: acquire. Pairs with free_it, free_in_kernel and bury_it.
-  //   Brings in: everything the last owner wrote under the lock.
-  //   If relaxed: the next owner reads stale data.
-  //   Not stronger: no second location is ordered by it.
-  static constexpr Order take = Order::acquire;
-  // free_it: release. Pairs with take.
-  //   Sends out: everything written under the lock, by this owner and by those before it.
-  //   If relaxed: the next owner reads stale data.
-  static constexpr Order free_it = Order::release;
-  // free_in_kernel: a release fence, as the store that follows is the kernel's. Pairs with take.
-  static constexpr Order free_in_kernel = Order::release;
-  // bury_it: release. Pairs with take, of a thread other than the one that saw the owner gone.
-  //   Sends out: what the dead owner wrote; the Platform's owner_is_gone() brought it in.
-  static constexpr Order bury_it = Order::release;
+  // Memory orders; what is not named here is relaxed. SPECIFICATION.md, section 6, gives the partner and the
+  // reason of each, and the mutant of verify/breaks that shows what happens without it.
+  static constexpr Order take = Order::acquire;            // brings in what all the others send out
+  static constexpr Order free_it = Order::release;         // what this owner wrote, and those before it
+  static constexpr Order free_in_kernel = Order::release;  // a fence: the store that follows is the kernel's
+  static constexpr Order bury_it =
+      Order::release;  // what the dead owner wrote; owner_is_gone() brought it in
 
   /// Takes the lock, waiting for it until the deadline.
-  static AcquireResult acquire(Lock& lock, Deadline deadline) {
-    Thread& me = Platform::this_thread();
-    if (has_my_id(lock, me)) return reenter(lock);
-    Platform::require_same_pid_namespace(lock.pid_namespace, me);  // two namespaces share thread ids
-    Platform::set_pending(me, lock);                               // INV-PENDING
-    // A try looks first: to fail, it need not take the cache line from the owner.
-    const bool may_be_free = !Platform::is_try(deadline) || lock.word.load(Order::relaxed) == 0;
-    if (may_be_free && lock.word.compare_exchange(0, me.tid, take)) return taken(lock, me, 0);
-    return acquire_contended(lock, me, deadline);
+  static Outcome acquire(Lock& lock, Deadline deadline) {
+    Thread* me = Platform::known_thread();
+    if (me != nullptr && has_my_id(lock, *me)) return reenter(lock);
+    if (!Platform::is_admitted(me, lock.pid_namespace)) {  // two namespaces share thread ids
+      const Outcome outcome = Platform::admit(lock.pid_namespace);
+      if (is_refused(outcome)) return outcome;
+      me = Platform::known_thread();
+    }
+    bool asks = true;  // after the owner, before it gives up
+    if (Platform::is_try(deadline)) {
+      // To fail, a try need not take the cache line from the owner. Few of many ask after the owner.
+      const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
+      asks = owner != 0;
+      if (asks && owner != me->tid && !Platform::asks_this_time(*me)) return Outcome::not_acquired;
+    }
+    Platform::set_pending(*me, lock);  // INV-PENDING
+    if (lock.word.compare_exchange(0, me->tid, take)) return taken(lock, *me, 0);
+    return acquire_contended(lock, *me, deadline, asks);
   }
 
   /// Gives back one level; the last one frees the lock. Refused unless the caller owns it.
-  static void release(Lock& lock) {
+  static Outcome release(Lock& lock) {
     Thread* const me = Platform::known_thread();
-    if (me == nullptr || !is_mine(lock, *me)) Platform::refuse(Refusal::not_owner_of_release, lock);
+    if (me == nullptr || !is_mine(lock, *me)) return Outcome::not_owner;
     const std::uint32_t depth = lock.depth.load();
-    if (depth > 1) return lock.depth.store(depth - 1);
+    if (depth > 1) {
+      lock.depth.store(depth - 1);
+      return Outcome::done;
+    }
     Platform::set_pending(*me, lock);  // INV-PENDING, and INV-LIST from the next line on
     unlink(lock, *me);
     lock.owner_id.store(~me->id, Order::relaxed);  // INV-ID
     if (!lock.word.compare_exchange(me->tid, 0, free_it)) free_marked(lock, *me);
     // From here on the lock is another's, or gone: not a byte of it is touched.
     Platform::clear_pending(*me);
+    return Outcome::done;
   }
 
   /// Whether the calling thread owns the lock.
@@ -126,11 +109,12 @@ class LockAlgorithm {
   }
 
   /// Declares the state whole: the next owner does not inherit. Refused unless the caller owns the lock.
-  static void repaired(Lock& lock) {
-    if (!is_owned(lock)) Platform::refuse(Refusal::not_owner_of_repaired, lock);
+  static Outcome repaired(Lock& lock) {
+    if (!is_owned(lock)) return Outcome::not_owner;
     std::uint32_t word = lock.word.load(Order::relaxed);
     while (!lock.word.compare_exchange(word, word & ~owner_died_bit, Order::relaxed))
       word = lock.word.load(Order::relaxed);  // a waiter set its bit
+    return Outcome::done;
   }
 
   /// Gives up the lock at any depth as the caller's death would: the next owner inherits. The caller owns it.
@@ -162,23 +146,23 @@ class LockAlgorithm {
     return owner_of(word) == me.tid && Platform::lists_owner_id(me, lock.owner_id.load(Order::relaxed));
   }
 
-  static AcquireResult reenter(Lock& lock) {
+  static Outcome reenter(Lock& lock) {
     const std::uint32_t depth = lock.depth.load();
-    if (depth == UINT32_MAX) Platform::refuse(Refusal::recursion_too_deep, lock);
+    if (depth == UINT32_MAX) return Outcome::recursion_too_deep;
     lock.depth.store(depth + 1);
-    return AcquireResult::reentered;
+    return Outcome::reentered;
   }
 
-  static AcquireResult taken(Lock& lock, Thread& me, std::uint32_t flag) {
+  static Outcome taken(Lock& lock, Thread& me, std::uint32_t flag) {
     link(lock, me);
     Platform::clear_pending(me);
     lock.owner_id.store(me.id, Order::relaxed);
     lock.depth.store(1);  // INV-DEPTH
-    return flag != 0 ? AcquireResult::inherited : AcquireResult::acquired;
+    return flag != 0 ? Outcome::inherited : Outcome::acquired;
   }
 
-  HEIRLOCK_NOINLINE static AcquireResult acquire_contended(Lock& lock, Thread& me, Deadline deadline) {
-    typename Platform::Patience patience;
+  HEIRLOCK_NOINLINE static Outcome acquire_contended(Lock& lock, Thread& me, Deadline deadline, bool asks) {
+    typename Platform::Patience patience(me);
     bool has_slept = false;
     for (;;) {  // after every wait, whatever ended it: look, try once more, and only then mind the deadline
       std::uint32_t word = lock.word.load(Order::relaxed);
@@ -200,7 +184,8 @@ class LockAlgorithm {
         // A wake-up that has come may be the only one, and brings no newer word with it: what was read may be
         // older. A compare-exchange knows.
         if (has_slept && !lock.word.compare_exchange(word, word, Order::relaxed)) continue;
-        if (!Platform::asks_before_giving_up(deadline, patience)) break;
+        if (!asks) break;
+        asks = false;
         bury_if_gone(lock, word);
         continue;
       }
@@ -213,7 +198,7 @@ class LockAlgorithm {
       if (Platform::wait(lock.word, word, deadline, patience) == Wait::slice_ended) bury_if_gone(lock, word);
     }
     Platform::clear_pending(me);
-    return AcquireResult::not_acquired;
+    return Outcome::not_acquired;
   }
 
   // Backstop. If the kernel's walk missed no lock, the owner's death is in the word before the owner is gone,
@@ -269,6 +254,5 @@ class LockAlgorithm {
   }
 };
 
-}  // namespace detail
-}  // namespace heirlock
+}  // namespace heirlock::v0_1::detail
 #endif

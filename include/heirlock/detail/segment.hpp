@@ -4,50 +4,49 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <string_view>
 #include <utility>
 
-namespace heirlock::detail {
+#include "heirlock/detail/linux_platform.hpp"
 
-/// One mapping, unmapped with the handle. The kernel counts who else still uses the memory.
+namespace heirlock::v0_1::detail {
+
+/// A handle of memory that processes share: of an anonymous mapping, or of a named segment, which a process
+/// maps once for all its handles. So an owner's robust list leads to the same place through each.
+/// A handle in static storage keeps the memory mapped: threads that outlive main() may go on using it.
 class Mapping {
  public:
   Mapping() noexcept = default;
-  Mapping(void* memory, std::size_t size) noexcept : memory_(memory), size_(size) {}
-  Mapping(Mapping&& other) noexcept
-      : memory_(std::exchange(other.memory_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Mapping(void* memory, std::size_t size, bool is_segment) noexcept
+      : memory_(memory), size_(size), is_segment_(is_segment) {}
+  Mapping(Mapping&& other) noexcept { *this = std::move(other); }
   Mapping& operator=(Mapping&& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(size_, other.size_);
+    std::swap(is_segment_, other.is_segment_);
     return *this;
   }
-  ~Mapping();
+  ~Mapping() { end_unless_static(); }
 
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
   explicit operator bool() const noexcept { return memory_ != nullptr; }
-  /// Leaves the memory mapped for as long as the process lives.
-  void keep() noexcept { memory_ = nullptr; }
+  /// Ends the handle, if it is not in static storage. Where it was the process's last, and its memory is that
+  /// of `lock`: gives up the lock if the caller owns it, and leaves the memory mapped if another thread of
+  /// the process does.
+  void end_unless_static(LinuxLock* lock = nullptr) noexcept;
+  /// The same for one in any storage that has not ended yet.
+  void end(LinuxLock* lock = nullptr) noexcept;
+  /// Leaves it to another handle to end this one.
+  void leave() noexcept { memory_ = nullptr; }
 
  private:
   void* memory_ = nullptr;
   std::size_t size_ = 0;
+  bool is_segment_ = false;
 };
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int number) noexcept : number_(number) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor();
-  int number() const noexcept { return number_; }
-
- private:
-  const int number_;
-};
-
-/// Zeroed memory that children forked later share. Throws std::system_error when there is none to be had.
-Mapping map_anonymous(std::size_t size);
+/// Zeroed memory that children forked later share. Refused with the system's error when there is none.
+Outcome map_anonymous(std::size_t size, Mapping& made) noexcept;
 
 /// What a named segment holds, as its header says it.
 struct ObjectType {
@@ -57,11 +56,16 @@ struct ObjectType {
   const char* name;           // for messages; not stored
 };
 
-/// FNV-1a, 64 bits, of the type's name in the Itanium C++ ABI: the same for every compiler on Linux.
+/// FNV-1a, 64 bits, of the type's name in the Itanium C++ ABI: the same for every compiler on Linux, and for
+/// every version of heirlock, whose own namespace is left out.
 constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
+  constexpr std::string_view version = "4v0_1";
   std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char character : mangled_name)
-    hash = (hash ^ static_cast<unsigned char>(character)) * 0x00000100000001b3;
+  for (std::size_t i = 0; i < mangled_name.size(); ++i) {
+    if (mangled_name.substr(i, version.size()) == version) i += version.size();
+    if (i < mangled_name.size())
+      hash = (hash ^ static_cast<unsigned char>(mangled_name[i])) * 0x00000100000001b3;
+  }
   return hash;
 }
 
@@ -84,64 +88,63 @@ constexpr std::size_t object_offset(const ObjectType& type) noexcept {
   return type.alignment > sizeof(SegmentHeader) ? type.alignment : sizeof(SegmentHeader);
 }
 
+/// The path of a segment. Refused: invalid_name.
+struct SegmentPath {
+  char text[224];
+  Outcome set(std::string_view name) noexcept;
+};
+
 /// A segment in the making, in a file without a name: nobody sees it half-built, and nothing is left of it
 /// when its maker dies or throws.
 class SegmentDraft {
  public:
-  /// Throws std::invalid_argument on a bad name, std::system_error when there is no room or no /dev/shm.
-  SegmentDraft(std::string_view name, const ObjectType& type);
-
-  void* object() const noexcept { return mapping_.at(offset_); }
-  /// Gives the finished segment its name. Returns false when the name is taken.
-  bool publish();
-  Mapping take() noexcept { return std::move(mapping_); }
+  SegmentDraft() noexcept = default;
+  SegmentDraft(const SegmentDraft&) = delete;
+  SegmentDraft& operator=(const SegmentDraft&) = delete;
+  ~SegmentDraft();
+  /// Refused: invalid_name, file_missing without a /dev/shm, or the system's error, such as no room.
+  Outcome begin(std::string_view name, const ObjectType& type) noexcept;
+  void* object() const noexcept { return memory_ + offset_; }
+  /// Gives the finished segment its name. Refused: file_exists, or the system's error.
+  Outcome publish(Mapping& made) noexcept;
 
  private:
-  std::string path_;
-  std::size_t offset_;
-  FileDescriptor file_;
-  Mapping mapping_;
+  SegmentPath path_{};
+  std::size_t offset_ = 0;
+  std::size_t size_ = 0;
+  int file_ = -1;
+  char* memory_ = nullptr;
 };
 
-/// Maps an existing segment after checking that it can be trusted and holds a `type`; nothing when there is
-/// none. Throws std::invalid_argument on a bad name; std::system_error with errc::not_trusted,
-/// errc::layout_mismatch or the system's code.
-Mapping open_segment_if_present(std::string_view name, const ObjectType& type);
+/// Maps an existing segment after checking that it can be trusted and holds a `type`.
+/// Refused: invalid_name, file_missing, not_trusted, layout_mismatch, or the system's error.
+Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept;
 
-/// As open_segment_if_present(); that there is none is an error, std::errc::no_such_file_or_directory.
-Mapping open_segment(std::string_view name, const ObjectType& type);
+/// Takes the name away; who has the segment open keeps it. Refused: invalid_name, file_missing, or the
+/// system's error.
+Outcome remove_segment(std::string_view name) noexcept;
 
-/// Takes the name away; who has the segment open keeps it. Returns false when there was none.
-bool remove_segment(std::string_view name);
-
-[[noreturn]] void segment_exists(std::string_view name);
-
-/// Makes a segment whose object `construct` makes at the address that it is given. Nothing when the name is
-/// taken.
+/// Makes a segment whose object `construct` makes at the address that it is given.
 template <class Construct>
-Mapping create_segment_unless_present(std::string_view name, const ObjectType& type, Construct construct) {
-  SegmentDraft draft(name, type);
+Outcome create_segment(std::string_view name, const ObjectType& type, Mapping& made, Construct construct) {
+  SegmentDraft draft;
+  if (const Outcome outcome = draft.begin(name, type); is_refused(outcome)) return outcome;
   construct(draft.object());
-  return draft.publish() ? draft.take() : Mapping();
-}
-
-/// As create_segment_unless_present(); that the name is taken is an error, std::errc::file_exists.
-template <class Construct>
-Mapping create_segment(std::string_view name, const ObjectType& type, Construct construct) {
-  Mapping made = create_segment_unless_present(name, type, construct);
-  if (!made) segment_exists(name);
-  return made;
+  return draft.publish(made);
 }
 
 /// Opens the segment, or creates it when there is none. `construct` may be called more than once: another
 /// creator may be faster and then remove its segment.
 template <class Construct>
-Mapping open_or_create_segment(std::string_view name, const ObjectType& type, Construct construct) {
+Outcome open_or_create_segment(std::string_view name, const ObjectType& type, Mapping& mapping,
+                               Construct construct) {
   for (;;) {
-    if (Mapping found = open_segment_if_present(name, type)) return found;
-    if (Mapping made = create_segment_unless_present(name, type, construct)) return made;
+    Outcome outcome = open_segment(name, type, mapping);
+    if (outcome != Outcome::file_missing) return outcome;
+    outcome = create_segment(name, type, mapping, construct);
+    if (outcome != Outcome::file_exists) return outcome;
   }
 }
 
-}  // namespace heirlock::detail
+}  // namespace heirlock::v0_1::detail
 #endif

@@ -1,0 +1,40 @@
+// Why the calling thread's last call was refused: what C++ throws and C asks for.
+#ifndef HEIRLOCK_SRC_LAST_ERROR_HPP
+#define HEIRLOCK_SRC_LAST_ERROR_HPP
+
+#include <cerrno>
+#include <cstdint>
+
+#include "heirlock/detail/linux_platform.hpp"
+
+namespace heirlock::v0_1::detail {
+
+struct LastError {
+  std::int32_t system = 0;  // errno's value, 0 if it was not the system
+  char message[384] = "";   // without the system's words for `system`
+};
+inline thread_local LastError last_error HEIRLOCK_STATIC_TLS{};
+
+/// Notes it, with "heirlock: " before the message; `system` is 0, or the errno value of what is a
+/// system_error. Returns the outcome, of which the system's errors have three of their own.
+HEIRLOCK_COLD __attribute__((format(printf, 3, 4))) Outcome refused(Outcome outcome, int system,
+                                                                    const char* format, ...) noexcept;
+
+/// Notes why the algorithm, which knows no messages, refused `call` on the lock: not_owner and
+/// recursion_too_deep. The others are noted where they arise. Returns the outcome.
+HEIRLOCK_COLD Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept;
+
+// For operations that must not change errno, whatever they ask of the system.
+class ErrnoKept {
+ public:
+  ErrnoKept() = default;
+  ErrnoKept(const ErrnoKept&) = delete;
+  ErrnoKept& operator=(const ErrnoKept&) = delete;
+  ~ErrnoKept() { errno = value_; }
+
+ private:
+  const int value_ = errno;
+};
+
+}  // namespace heirlock::v0_1::detail
+#endif
