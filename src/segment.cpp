@@ -7,11 +7,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "last_error.hpp"
 
@@ -44,9 +46,9 @@ class FileDescriptor {
 struct MappedSegment {
   dev_t device;
   ino_t file;
-  char* memory;
+  void* memory;
   std::size_t handles;
-  std::atomic<MappedSegment*> next;
+  std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
 
@@ -76,8 +78,9 @@ class ProcessHeld {
   const Outcome outcome_;
 };
 
-// A handle of the open file's segment, mapped at `memory` if need be. The caller holds the process.
-Outcome share(int file, char* memory, const char* path, Mapping& handle) noexcept {
+// A handle of the open file's segment, which is at `memory` unless that is null. The caller holds the
+// process.
+Outcome share(int file, void* memory, const char* path, Mapping& handle) noexcept {
   struct stat status {};
   if (fstat(file, &status) != 0) return refused(Outcome::system_error, errno, "fstat of %s", path);
   const auto size = static_cast<std::size_t>(status.st_size);
@@ -86,19 +89,15 @@ Outcome share(int file, char* memory, const char* path, Mapping& handle) noexcep
   });
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
-    segment = static_cast<MappedSegment*>(std::calloc(1, sizeof *segment));
-    if (segment == nullptr)
-      return refused(Outcome::system_error, ENOMEM, "no memory for a handle of %s", path);
-    void* const mapped =
-        memory != nullptr ? memory : mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (mapped == MAP_FAILED) {
+    void* const room = std::malloc(sizeof *segment);
+    if (room == nullptr) return refused(Outcome::system_error, ENOMEM, "no memory for a handle of %s", path);
+    if (memory == nullptr) memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (memory == MAP_FAILED) {
       const int error = errno;
-      std::free(segment);
+      std::free(room);
       return refused(Outcome::system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment->device = status.st_dev;
-    segment->file = status.st_ino;
-    segment->memory = static_cast<char*>(mapped);
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, memory, 0};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -201,6 +200,7 @@ void Mapping::end_unless_static(LinuxLock* lock) noexcept {
 }
 
 void Mapping::end(LinuxLock* lock) noexcept {
+  if (memory_ == nullptr) return;
   const ErrnoKept errno_kept;
   const auto unmap = [&] {
     if (lock != nullptr && Algorithm::is_owned(*lock))
@@ -231,7 +231,7 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
 }
 
 Outcome SegmentPath::set(std::string_view name) noexcept {
-  char printable[longest_name + 1] = "";
+  char printable[longest_name + 1];
   bool is_good = !name.empty() && name.size() <= longest_name;
   for (std::size_t i = 0; i < name.size() && i < longest_name; ++i) {
     const char c = name[i];
@@ -239,6 +239,7 @@ Outcome SegmentPath::set(std::string_view name) noexcept {
                           c == '.' || c == '-' || c == '_');
     printable[i] = c >= ' ' && c <= '~' ? c : '?';
   }
+  printable[std::min(name.size(), longest_name)] = '\0';
   if (!is_good)
     return refused(
         Outcome::invalid_name, 0,

@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 namespace crash {
 namespace {
@@ -188,12 +189,15 @@ std::vector<Point> Run::scout() {
   make_victim();
   std::vector<Point> points;
   std::map<std::uintptr_t, int> visits;
+  std::uintptr_t last = 0;
   std::string before;  // of the last point
   while (world.victims_phase != Phase::after) {
     const std::uintptr_t here = victim_->stepped->next_instruction();
-    const int count = visits[here]++;
+    // A repeated string instruction ends a step in each of its rounds, and meets a breakpoint in the first.
+    const bool is_next_round = std::exchange(last, here) == here;
+    const int count = is_next_round ? 0 : visits[here]++;
     const std::string now = what_outlives_the_victim();
-    if (world.victims_phase == Phase::inside)
+    if (world.victims_phase == Phase::inside && !is_next_round)
       points.push_back({Point::Kind::instruction, here, count, now.empty() || now != before});
     // What the kernel does for it, and for those whom it wakes, is not seen at once.
     before = is_system_call(here) ? "" : now;

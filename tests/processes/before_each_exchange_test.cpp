@@ -105,20 +105,19 @@ TEST_F(BeforeEachExchange, of_repaired_a_waiter_may_mark_the_lock_and_stays_mark
                           [&] { mark_waiter(); });
 }
 
-// Spec: lockable.destroy-held, lock.acquire.progress
+// Spec: lockable.recover.throws, lock.acquire.progress
 TEST_F(BeforeEachExchange, of_giving_up_a_waiter_may_mark_the_lock_and_stays_marked) {
   struct Object : heirlock::Lockable {
     explicit Object(heirlock::ReentrantLock& placed) : Lockable(placed) {}
   };
   std::optional<Object> object;
-  before_each_exchange_of(
-      {[&] {
-         make_free();
-         object.emplace(*lock);
-         EXPECT_TRUE(object->acquire());
-       },
-       [&] { object.reset(); }, [&] { EXPECT_EQ(word_of(*lock), owner_died_bit | *waiter); }},
-      [&] { mark_waiter(); });
+  before_each_exchange_of({[&] {
+                             make_free(owner_died_bit);
+                             object.emplace(*lock);
+                           },
+                           [&] { EXPECT_THROW(object->acquire(), std::system_error); },
+                           [&] { EXPECT_EQ(word_of(*lock), owner_died_bit | *waiter); }},
+                          [&] { mark_waiter(); });
 }
 
 class TwoThatTry : public BeforeEachExchange, public testing::WithParamInterface<std::uint32_t> {};

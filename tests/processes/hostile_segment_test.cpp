@@ -204,7 +204,8 @@ TEST_F(HostileSegment, of_any_shorter_length_is_refused) {
   ASSERT_EQ(bytes.size(), account_file_size);
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     write_file(name.path(), bytes.substr(0, length));
-    EXPECT_TRUE(says(message_of_the_mismatch(), "found a size of " + std::to_string(length)));
+    const std::string found = length < 64 ? "found a header of " : "found a size of ";
+    EXPECT_TRUE(says(message_of_the_mismatch(), found + std::to_string(length)));
   }
 }
 

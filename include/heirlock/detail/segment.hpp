@@ -57,15 +57,14 @@ struct ObjectType {
 };
 
 /// FNV-1a, 64 bits, of the type's name in the Itanium C++ ABI: the same for every compiler on Linux, and for
-/// every version of heirlock, whose own namespace is left out.
+/// every version of heirlock, whose own namespace is left out (a mangled name has each namespace once).
 constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
   constexpr std::string_view version = "4v0_1";
+  const std::size_t left_out = mangled_name.find(version);
   std::uint64_t hash = 0xcbf29ce484222325;
-  for (std::size_t i = 0; i < mangled_name.size(); ++i) {
-    if (mangled_name.substr(i, version.size()) == version) i += version.size();
-    if (i < mangled_name.size())
+  for (std::size_t i = 0; i < mangled_name.size(); ++i)
+    if (i < left_out || i >= left_out + version.size())
       hash = (hash ^ static_cast<unsigned char>(mangled_name[i])) * 0x00000100000001b3;
-  }
   return hash;
 }
 
@@ -98,7 +97,7 @@ struct SegmentPath {
 /// when its maker dies or throws.
 class SegmentDraft {
  public:
-  SegmentDraft() noexcept = default;
+  SegmentDraft() noexcept {}
   SegmentDraft(const SegmentDraft&) = delete;
   SegmentDraft& operator=(const SegmentDraft&) = delete;
   ~SegmentDraft();
@@ -109,7 +108,7 @@ class SegmentDraft {
   Outcome publish(Mapping& made) noexcept;
 
  private:
-  SegmentPath path_{};
+  SegmentPath path_;
   std::size_t offset_ = 0;
   std::size_t size_ = 0;
   int file_ = -1;
