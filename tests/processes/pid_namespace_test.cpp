@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -203,6 +204,24 @@ TEST_F(PidNamespace, of_a_parent_that_unshared_is_still_the_old_one) {
     EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
     Child(Birth::fork, [&] { expect_refusal(*lock); }).join();
     lock->release();
+  }).join();
+}
+
+// A process that has unshared its PID namespace stays in the old one; its children are in the new.
+// Spec: lock.owner.pid-namespace
+TEST_F(PidNamespace, of_the_lock_is_the_callers_and_not_its_childrens) {
+  struct stat own {};
+  ASSERT_EQ(stat("/proc/self/ns/pid", &own), 0);
+  Party(As::process, [&] {
+    ASSERT_TRUE(enter_new_pid_namespace());
+    Gate done;
+    Child first(Birth::fork,
+                [&] { done.wait(); });  // until there is one, /proc shows no namespace of children
+    lock->lock();
+    EXPECT_EQ(support::fields_of(*lock).pid_namespace.load(heirlock::detail::Order::relaxed), own.st_ino);
+    lock->unlock();
+    done.open();
+    first.join();
   }).join();
 }
 

@@ -211,8 +211,18 @@ TEST_F(WithoutProc, and_with_pidfds_that_do_not_tell_no_acquire_is_possible) {
   });
 }
 
-// --- Where the kernel cannot wipe a page in a child (before 4.14)
-// ---------------------------------------------
+// Spec: lock.owner.pid-namespace-once
+TEST_F(WithoutProc, a_thread_of_a_process_that_used_a_lock_before_acquires) {
+  in_a_new_process([&] {
+    lock->lock();
+    lock->unlock();
+    hide_proc();
+    ASSERT_TRUE(forbid(SYS_pidfd_open, {}, ENOSYS));
+    std::thread([&] { EXPECT_EQ(lock->acquire(), AcquireResult::acquired); }).join();
+  });
+}
+
+// --- Where the kernel cannot wipe a page in a child (before 4.14) ---
 
 constexpr Where wiping{2, ~0U, MADV_WIPEONFORK};
 
