@@ -40,20 +40,19 @@ constexpr unsigned most_operations = 40;
 
 // What the algorithm says, in the model's words.
 Outcome outcome_of(heirlock::detail::Outcome outcome) {
-  using Said = heirlock::detail::Outcome;
   switch (outcome) {
-    case Said::not_acquired:
+    case heirlock_not_acquired:
       return Outcome::not_acquired;
-    case Said::acquired:
+    case heirlock_acquired:
       return Outcome::acquired;
-    case Said::reentered:
+    case heirlock_reentered:
       return Outcome::reentered;
-    case Said::inherited:
+    case heirlock_inherited:
       return Outcome::inherited;
-    case Said::done:
+    case heirlock_done:
       return Outcome::done;
-    case Said::not_owner:
-    case Said::recursion_too_deep:
+    case heirlock_not_owner:
+    case heirlock_recursion_too_deep:
       return Outcome::refused;
     default:
       std::abort();

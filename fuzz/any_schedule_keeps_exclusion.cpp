@@ -94,9 +94,9 @@ class Run {
     for (int times = role.comes_again ? 2 : 1; times > 0; --times) {
       const unsigned first = role.lock < 2 ? role.lock : 0;
       const Outcome of_first = take(first, role);
-      if (of_first == Outcome::not_acquired) continue;
-      const Outcome of_second = role.lock < 2 ? Outcome::not_acquired : take(1, role);
-      const bool has_second = of_second != Outcome::not_acquired;
+      if (of_first == heirlock_not_acquired) continue;
+      const Outcome of_second = role.lock < 2 ? heirlock_not_acquired : take(1, role);
+      const bool has_second = of_second != heirlock_not_acquired;
       if (has_second && !role.first_in_first_out) give_back(1, role, of_second);
       give_back(first, role, of_first);
       if (has_second && role.first_in_first_out) give_back(1, role, of_second);
@@ -107,15 +107,15 @@ class Run {
     Lock& lock = machine_.lock(number);
     const std::uint32_t missed = gone_owner_of(lock);
     const Outcome result = Algorithm::acquire(lock, role.deadline);
-    if (result == Outcome::not_acquired) {
+    if (result == heirlock_not_acquired) {
       if (missed != 0 && missed == gone_owner_of(lock))
         fail("an acquire has ended and did not find a missed death");
       return result;
     }
-    if (result == Outcome::reentered) fail("a lock was reentered by a thread that did not own it");
+    if (result == heirlock_reentered) fail("a lock was reentered by a thread that did not own it");
     come_in(number, result);
     if (role.is_nested) {
-      if (Algorithm::acquire(lock, Deadline::passed) != Outcome::reentered) fail("the owner did not reenter");
+      if (Algorithm::acquire(lock, Deadline::passed) != heirlock_reentered) fail("the owner did not reenter");
       if (!role.abandons) Algorithm::release(lock);
     }
     return result;
@@ -131,7 +131,7 @@ class Run {
     Lock& lock = machine_.lock(number);
     Guarded& guarded = guarded_[number];
     simulated::step();
-    if (result == Outcome::inherited && role.repairs) {
+    if (result == heirlock_inherited && role.repairs) {
       Algorithm::repaired(lock);
       guarded.is_for_an_heir = false;
     }
@@ -148,9 +148,9 @@ class Run {
     Guarded& guarded = guarded_[number];
     if (guarded.inside != Guarded::nobody && machine_.actor(guarded.inside).life == Life::alive)
       fail("two threads are inside");
-    if (guarded.is_for_an_heir && result != Outcome::inherited)
+    if (guarded.is_for_an_heir && result != heirlock_inherited)
       fail("an owner died or left it unrepaired, and the next one was not told");
-    if (!guarded.is_for_an_heir && result == Outcome::inherited)
+    if (!guarded.is_for_an_heir && result == heirlock_inherited)
       fail("inherited, and nobody had died with it or left it unrepaired");
     guarded.inside = me();
   }
@@ -282,7 +282,7 @@ class Run {
     machine_.begin(newcomer, [this] {
       for (unsigned lock = 0; lock < 2; ++lock) {
         const Outcome result = Algorithm::acquire(machine_.lock(lock), Deadline::passed);
-        if (result == Outcome::not_acquired || result == Outcome::reentered)
+        if (result == heirlock_not_acquired || result == heirlock_reentered)
           fail("nobody is left, and the lock cannot be had");
         come_in(lock, result);
       }

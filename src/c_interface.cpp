@@ -13,7 +13,7 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <cstddef>
+#include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <type_traits>
@@ -23,7 +23,7 @@
 #include "heirlock/heirlock.h"
 #include "last_error.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
@@ -31,22 +31,6 @@ using Algorithm = LockAlgorithm<LinuxPlatform>;
 static_assert(sizeof(heirlock_lock) == sizeof(LinuxLock) && alignof(heirlock_lock) == alignof(LinuxLock));
 static_assert(std::is_standard_layout_v<heirlock_lock> && std::is_trivial_v<heirlock_lock>);
 static_assert(HEIRLOCK_LAYOUT_VERSION == SegmentHeader::current_version);
-static_assert(heirlock_not_acquired == static_cast<int>(Outcome::not_acquired) &&
-              heirlock_inherited == static_cast<int>(Outcome::inherited) &&
-              heirlock_done == static_cast<int>(Outcome::done) &&
-              heirlock_not_owner == static_cast<int>(Outcome::not_owner) &&
-              heirlock_recursion_too_deep == static_cast<int>(Outcome::recursion_too_deep) &&
-              heirlock_foreign_pid_namespace == static_cast<int>(Outcome::foreign_pid_namespace) &&
-              heirlock_unsupported_platform == static_cast<int>(Outcome::unsupported_platform) &&
-              heirlock_layout_mismatch == static_cast<int>(Outcome::layout_mismatch) &&
-              heirlock_not_trusted == static_cast<int>(Outcome::not_trusted) &&
-              heirlock_invalid_name == static_cast<int>(Outcome::invalid_name) &&
-              heirlock_invalid_argument == static_cast<int>(Outcome::invalid_argument) &&
-              heirlock_file_exists == static_cast<int>(Outcome::file_exists) &&
-              heirlock_file_missing == static_cast<int>(Outcome::file_missing) &&
-              heirlock_no_memory == static_cast<int>(Outcome::no_memory) &&
-              heirlock_system_error == static_cast<int>(Outcome::system_error));
-
 // Whether the thread's last acquire in vain was a timed one.
 thread_local bool has_timed_out HEIRLOCK_STATIC_TLS = false;
 
@@ -61,13 +45,13 @@ heirlock_outcome on(heirlock_lock* lock, const char* call, Operation operation,
   const auto address = reinterpret_cast<std::uintptr_t>(lock);
   if (HEIRLOCK_UNLIKELY(address == 0 || address % alignof(LinuxLock) != 0))
     return static_cast<heirlock_outcome>(refused(
-        Outcome::invalid_argument, 0,
+        heirlock_invalid_argument, 0,
         "found a lock at address %#jx, expected a multiple of 8 other than 0; give 40 bytes aligned to 8",
         static_cast<std::uintmax_t>(address)));
   const Outcome outcome = operation(*lock_at(lock));
   if (HEIRLOCK_UNLIKELY(is_refused(outcome))) explained(outcome, *lock_at(lock), call);
-  if (outcome == Outcome::not_acquired) has_timed_out = is_timed;
-  return static_cast<heirlock_outcome>(outcome);
+  if (outcome == heirlock_not_acquired) has_timed_out = is_timed;
+  return outcome;
 }
 
 // Does `operation`, which ends in a cancellation point's call: no cancellation may pass a C caller. What the
@@ -84,25 +68,7 @@ heirlock_outcome on_files(Operation operation) noexcept {
     std::snprintf(last_error.message + length, sizeof last_error.message - length, ": %s",
                   std::strerror(last_error.system));
   }
-  return static_cast<heirlock_outcome>(outcome);
-}
-
-constexpr char no_segment[] =
-    "found a null pointer for the segment, expected one to a heirlock_segment; give its address";
-
-// What is wrong with the arguments of a call that makes a segment's handle; null if nothing is.
-const char* fault_of(const heirlock_segment* segment, const ObjectType& type) noexcept {
-  constexpr std::uint64_t page = 4096;
-  if (segment == nullptr) return no_segment;
-  if (type.name == nullptr)
-    return "found a null pointer for the type, expected its name; give a text that names it";
-  if (type.size == 0 || type.size > static_cast<std::uint64_t>(INT64_MAX) - page)
-    return "found a size that no object has, expected at least 1 byte and less than 2^63; give sizeof the "
-           "object";
-  if (type.alignment == 0 || type.alignment > page || (type.alignment & (type.alignment - 1)) != 0)
-    return "found an alignment that is not to be had, expected a power of two up to 4096; give that of the "
-           "object";
-  return nullptr;
+  return outcome;
 }
 
 /// Fills the handle with the mapping that `make` makes for the name and the type.
@@ -110,10 +76,18 @@ template <class Make>
 heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::uint64_t size,
                              std::uint64_t alignment, const char* type_name, Make make) noexcept {
   if (segment != nullptr) *segment = heirlock_segment{};
-  const ObjectType type{size, alignment, type_name == nullptr ? 0 : fingerprint_of(type_name), type_name};
+  constexpr std::uint64_t page = 4096;
+  const bool has_size = size != 0 && size <= static_cast<std::uint64_t>(INT64_MAX) - page;
+  const bool has_alignment = alignment != 0 && alignment <= page && (alignment & (alignment - 1)) == 0;
   return on_files([&] {
-    if (const char* const fault = fault_of(segment, type))
-      return refused(Outcome::invalid_argument, 0, "%s", fault);
+    if (segment == nullptr || type_name == nullptr || !has_size || !has_alignment)
+      return refused(
+          heirlock_invalid_argument, 0,
+          "found the segment %p, the type %s, the size %" PRIu64 ", the alignment %" PRIu64
+          ", expected the address of a heirlock_segment, a name, 1 byte to 2^63, and a power of two up "
+          "to 4096",
+          static_cast<void*>(segment), type_name == nullptr ? "null" : type_name, size, alignment);
+    const ObjectType type{size, alignment, fingerprint_of(type_name), type_name};
     Mapping mapping;
     const Outcome outcome = make(name == nullptr ? "" : name, type, mapping);
     if (is_refused(outcome)) return outcome;
@@ -124,17 +98,51 @@ heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::u
   });
 }
 
+struct Meaning {
+  int32_t outcome, error;
+  const char* text;
+};
+constexpr Meaning meanings[] = {
+    {heirlock_not_acquired, EBUSY, "the lock is another's"},
+    {heirlock_acquired, 0, "the lock was free and is yours"},
+    {heirlock_reentered, 0, "the lock was yours already, and is so once more"},
+    {heirlock_inherited, EOWNERDEAD,
+     "the lock is yours after the death of an owner; mend what it guards, then declare it repaired"},
+    {heirlock_done, 0, "done"},
+    {heirlock_not_owner, EPERM, "the calling thread does not own the lock"},
+    {heirlock_recursion_too_deep, EDEADLK, "the lock is held 2^32-1 times already; release it first"},
+    {heirlock_foreign_pid_namespace, EXDEV,
+     "the lock belongs to another PID namespace; use one lock per namespace"},
+    {heirlock_unsupported_platform, ENOSYS, "this system lacks what the lock is built on"},
+    {heirlock_layout_mismatch, EPROTO, "the segment holds something else; use another name, or remove it"},
+    {heirlock_not_trusted, EACCES,
+     "somebody else owns or may write the segment; use another name, or remove it"},
+    {heirlock_invalid_name, EINVAL, "the name is not 1 to 200 letters, digits, '.', '-' and '_'"},
+    {heirlock_invalid_argument, EINVAL,
+     "a null pointer, a lock that is not aligned to 8, or a size or alignment that cannot be"},
+    {heirlock_file_exists, EEXIST, "there is a segment of this name already"},
+    {heirlock_file_missing, ENOENT, "there is no segment of this name, or no /dev/shm"},
+    {heirlock_no_memory, ENOMEM, "the system has no memory left"},
+    {heirlock_system_error, 0, "the system refused; heirlock_last_errno() tells why"},
+};
+
+const Meaning* meaning_of(int32_t outcome) noexcept {
+  for (const Meaning& meaning : meanings)
+    if (meaning.outcome == outcome) return &meaning;
+  return nullptr;
+}
+
 constexpr auto leave_zeros = [](void*) {};
 
 }  // namespace
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1
 
 // --- The interface ---
 
 using namespace heirlock::detail;
 
 heirlock_outcome heirlock_init(heirlock_lock* lock) {
-  return on(lock, "init", [](LinuxLock& memory) { return ::new (&memory) LinuxLock(), Outcome::done; });
+  return on(lock, "init", [](LinuxLock& memory) { return ::new (&memory) LinuxLock(), heirlock_done; });
 }
 
 heirlock_outcome heirlock_acquire(heirlock_lock* lock) {
@@ -202,10 +210,11 @@ heirlock_outcome heirlock_segment_open_or_create(heirlock_segment* segment, cons
 
 heirlock_outcome heirlock_segment_close(heirlock_segment* segment) {
   return on_files([=] {
-    if (segment == nullptr) return refused(Outcome::invalid_argument, 0, "%s", no_segment);
+    if (segment == nullptr)
+      return refused(heirlock_invalid_argument, 0, "found no segment to close, expected the address of one");
     Mapping(segment->mapping, segment->mapping_size, true).end();
     *segment = heirlock_segment{};
-    return Outcome::done;
+    return heirlock_done;
   });
 }
 
@@ -214,75 +223,15 @@ heirlock_outcome heirlock_segment_remove(const char* name) {
 }
 
 const char* heirlock_text(int32_t outcome) {
-  switch (outcome) {
-    case heirlock_not_acquired:
-      return "the lock is another's";
-    case heirlock_acquired:
-      return "the lock was free and is yours";
-    case heirlock_reentered:
-      return "the lock was yours already, and is so once more";
-    case heirlock_inherited:
-      return "the lock is yours after the death of an owner; mend what it guards, then declare it repaired";
-    case heirlock_done:
-      return "done";
-    case heirlock_not_owner:
-      return "the calling thread does not own the lock";
-    case heirlock_recursion_too_deep:
-      return "the lock is held 2^32-1 times already; release it first";
-    case heirlock_foreign_pid_namespace:
-      return "the lock belongs to another PID namespace; use one lock per namespace";
-    case heirlock_unsupported_platform:
-      return "this system lacks what the lock is built on";
-    case heirlock_layout_mismatch:
-      return "the segment holds something else; use another name, or remove it";
-    case heirlock_not_trusted:
-      return "somebody else owns or may write the segment; use another name, or remove it";
-    case heirlock_invalid_name:
-      return "the name is not 1 to 200 letters, digits, '.', '-' and '_'";
-    case heirlock_invalid_argument:
-      return "a null pointer, a lock that is not aligned to 8, or a size or alignment that cannot be";
-    case heirlock_file_exists:
-      return "there is a segment of this name already";
-    case heirlock_file_missing:
-      return "there is no segment of this name, or no /dev/shm";
-    case heirlock_no_memory:
-      return "the system has no memory left";
-    case heirlock_system_error:
-      return "the system refused; heirlock_last_errno() tells why";
-    default:
-      return "unknown outcome";
-  }
+  const Meaning* const meaning = meaning_of(outcome);
+  return meaning != nullptr ? meaning->text : "unknown outcome";
 }
 
 int32_t heirlock_errno(int32_t outcome) {
-  switch (outcome) {
-    case heirlock_not_acquired:
-      return has_timed_out ? ETIMEDOUT : EBUSY;
-    case heirlock_inherited:
-      return EOWNERDEAD;
-    case heirlock_not_owner:
-      return EPERM;
-    case heirlock_recursion_too_deep:
-      return EDEADLK;
-    case heirlock_foreign_pid_namespace:
-      return EXDEV;
-    case heirlock_unsupported_platform:
-      return ENOSYS;
-    case heirlock_layout_mismatch:
-      return EPROTO;
-    case heirlock_not_trusted:
-      return EACCES;
-    case heirlock_file_exists:
-      return EEXIST;
-    case heirlock_file_missing:
-      return ENOENT;
-    case heirlock_no_memory:
-      return ENOMEM;
-    case heirlock_system_error:
-      return last_error.system;
-    default:
-      return outcome > 0 ? 0 : EINVAL;
-  }
+  if (outcome == heirlock_not_acquired && has_timed_out) return ETIMEDOUT;
+  if (outcome == heirlock_system_error) return last_error.system;
+  const Meaning* const meaning = meaning_of(outcome);
+  return meaning != nullptr ? meaning->error : EINVAL;
 }
 
 const char* heirlock_last_message(void) {

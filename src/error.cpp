@@ -6,43 +6,33 @@
 #include "heirlock/shared.hpp"
 #include "last_error.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
 namespace {
 
 class Category final : public std::error_category {
  public:
   const char* name() const noexcept override { return "heirlock"; }
   std::string message(int code) const override {
-    switch (static_cast<errc>(code)) {
-      case errc::recursion_too_deep:
-        return "the lock is held 2^32-1 times already; release it first";
-      case errc::foreign_pid_namespace:
-        return "the lock belongs to another PID namespace; use one lock per namespace";
-      case errc::unsupported_platform:
-        return "this system lacks what the lock is built on";
-      case errc::layout_mismatch:
-        return "the segment holds something else; use another name, or remove it";
-      case errc::not_trusted:
-        return "somebody else owns or may write the segment; use another name, or remove it";
-    }
-    return "unknown error " + std::to_string(code);
+    return heirlock_text(static_cast<int>(0U - static_cast<unsigned>(code)));
   }
 };
 
 }  // namespace
 
-const std::error_category& error_category() noexcept {
+const std::error_category& v0_1::error_category() noexcept {
   static const Category category;
   return category;
 }
 
-namespace detail {
+}  // namespace heirlock
+
+namespace heirlock::detail_v0_1 {
 
 void throw_refusal(Outcome outcome) {
   const ErrnoKept errno_kept;
   const char* const message = last_error.message;
-  if (outcome == Outcome::not_owner) throw AssertionError(message);
-  if (outcome == Outcome::invalid_name) throw std::invalid_argument(message);
+  if (outcome == heirlock_not_owner) throw AssertionError(message);
+  if (outcome == heirlock_invalid_name) throw std::invalid_argument(message);
   if (last_error.system != 0) throw std::system_error(last_error.system, std::system_category(), message);
   throw std::system_error(static_cast<errc>(-static_cast<int>(outcome)), message);
 }
@@ -65,5 +55,4 @@ void throw_not_a_number() {
       "for ever");
 }
 
-}  // namespace detail
-}  // namespace heirlock::v0_1
+}  // namespace heirlock::detail_v0_1

@@ -7,7 +7,7 @@
 
 #include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 
 struct LastError {
   std::int32_t system = 0;  // errno's value, 0 if it was not the system
@@ -36,5 +36,5 @@ class ErrnoKept {
   const int value_ = errno;
 };
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1
 #endif

@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "last_error.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
@@ -42,7 +43,40 @@ std::int64_t now() noexcept {
 
 }  // namespace
 
-// --- Time --------------------------------------------------------------------------------------------------
+// --- What is refused ---
+
+Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept {
+  const ErrnoKept errno_kept;
+  constexpr char prefix[] = "heirlock: ";
+  constexpr std::size_t length = sizeof prefix - 1;
+  last_error.system = system;
+  std::memcpy(last_error.message, prefix, length);
+  std::va_list values;
+  va_start(values, format);
+  std::vsnprintf(last_error.message + length, sizeof last_error.message - length, format, values);
+  va_end(values);
+  return system == EEXIST   ? heirlock_file_exists
+         : system == ENOENT ? heirlock_file_missing
+         : system == ENOMEM ? heirlock_no_memory
+                            : outcome;
+}
+
+Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept {
+  if (outcome == heirlock_recursion_too_deep)
+    return refused(outcome, 0,
+                   "%s() found a depth of 4294967295, expected less; look for an acquire without its release",
+                   call);
+  if (outcome != heirlock_not_owner) return outcome;
+  char found[48] = "a free lock";
+  const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
+  if (owner != 0) std::snprintf(found, sizeof found, "a lock owned by thread %u", owner);
+  return refused(outcome, 0,
+                 "%s() found %s, expected one owned by the calling thread %ld; call it once for each "
+                 "acquire, in the thread that acquired",
+                 call, found, syscall(SYS_gettid));
+}
+
+// --- Time ---
 
 LinuxPlatform::Deadline LinuxPlatform::deadline_after(std::int64_t nanoseconds) noexcept {
   const std::int64_t start = now();
@@ -53,7 +87,7 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
   return is_try(deadline) || (deadline != for_ever && now() >= deadline);
 }
 
-// --- Waiting -----------------------------------------------------------------------------------------------
+// --- Waiting ---
 
 // Looks less and less often: each look takes the lock's cache line from the owner. How long is worth it the
 // thread learns: half as long after a sleep that followed, twice as long after none. Once it has slept it
@@ -140,7 +174,7 @@ bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   return head == nullptr;
 }
 
-// --- Who I am ----------------------------------------------------------------------------------------------
+// --- Who I am ---
 
 namespace {
 
@@ -150,16 +184,22 @@ struct ProcessPage {
   LinuxLock lock;
 };
 
+// The system lacks what the lock is built on, or a sandbox refuses it.
+Outcome lacks(const char* call) noexcept {
+  return refused(
+      heirlock_unsupported_platform, 0,
+      "%s failed with '%s', expected it to work; use Linux 4.14 or later, and allow %s in the sandbox", call,
+      std::strerror(errno), call);
+}
+
 // Any number but those that an owner_id is not, nor its complement.
 Outcome draw_id(std::uint64_t& id) noexcept {
   id = 0;
   while (!is_owner_id(id) || !is_owner_id(~id)) {
     if (syscall(SYS_getrandom, &id, sizeof id, 0U) == sizeof id || errno == EINTR) continue;
-    return refused(Outcome::unsupported_platform, 0,
-                   "getrandom failed with '%s', expected 8 random bytes; allow it in the sandbox",
-                   std::strerror(errno));
+    return lacks("getrandom");
   }
-  return Outcome::done;
+  return heirlock_done;
 }
 
 Outcome read_pid_namespace(std::uint32_t& number) noexcept {
@@ -174,53 +214,40 @@ Outcome read_pid_namespace(std::uint32_t& number) noexcept {
   }
   // Guessing could let the same thread id of two namespaces own one lock.
   if (!known)
-    return refused(Outcome::unsupported_platform, 0,
+    return refused(heirlock_unsupported_platform, 0,
                    "found no /proc/self/ns/pid, expected it to name the caller's PID namespace; mount /proc");
   number = static_cast<std::uint32_t>(status.st_ino);
-  return Outcome::done;
+  return heirlock_done;
 }
 
-// The process's page, made when there is none.
+// The process's page, made when there is none, with its namespace and its generation. They are found out by
+// the first of its threads that uses a lock: a later one may have no way to, in a sandbox of its own.
 Outcome find_process(LinuxProcess*& process) noexcept {
   const LinuxProcess* known = this_process.load(std::memory_order_acquire);
   if (known == &no_process_yet) {
     const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     void* const page = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
-      return refused(Outcome::system_error, errno, "mmap of one page of private memory");
-    if (madvise(page, size, MADV_WIPEONFORK) != 0) {
-      const char* const reason = std::strerror(errno);
-      munmap(page, size);
-      return refused(
-          Outcome::unsupported_platform, 0,
-          "madvise(MADV_WIPEONFORK) failed with '%s', expected a page that a child finds empty; use "
-          "Linux 4.14 or later, and allow it in the sandbox",
-          reason);
-    }
-    if (this_process.compare_exchange_strong(known, static_cast<LinuxProcess*>(page),
-                                             std::memory_order_acq_rel))
-      known = static_cast<LinuxProcess*>(page);
+      return refused(heirlock_system_error, errno, "mmap of one page of private memory");
+    const bool is_wiped = madvise(page, size, MADV_WIPEONFORK) == 0;
+    const auto* const fresh = static_cast<LinuxProcess*>(page);
+    if (is_wiped && this_process.compare_exchange_strong(known, fresh, std::memory_order_acq_rel))
+      known = fresh;
     else
-      munmap(page, size);  // another thread was first
+      munmap(page, size);  // or another thread was first
+    if (!is_wiped) return lacks("madvise(MADV_WIPEONFORK)");
   }
   process = const_cast<LinuxProcess*>(known);
-  return Outcome::done;
-}
-
-// Its namespace and its generation, found out by the first of its threads that uses a lock: a later one may
-// have no way to, in a sandbox of its own.
-Outcome find_out_about(LinuxProcess& process, std::uint64_t& generation) noexcept {
-  generation = process.generation.load(std::memory_order_acquire);
-  if (generation != 0) return Outcome::done;
+  if (process->generation.load(std::memory_order_acquire) != 0) return heirlock_done;
   std::uint32_t pid_namespace = 0;
-  if (const Outcome outcome = read_pid_namespace(pid_namespace); is_refused(outcome)) return outcome;
   // Drawn and not counted: copies of the library in one process may share the page and not the count.
   std::uint64_t fresh = 0;
+  if (const Outcome outcome = read_pid_namespace(pid_namespace); is_refused(outcome)) return outcome;
   if (const Outcome outcome = draw_id(fresh); is_refused(outcome)) return outcome;
-  process.pid_namespace.store(pid_namespace, std::memory_order_relaxed);  // all threads store the same
-  if (process.generation.compare_exchange_strong(generation, fresh, std::memory_order_acq_rel))
-    generation = fresh;
-  return Outcome::done;
+  process->pid_namespace.store(pid_namespace, std::memory_order_relaxed);  // all threads store the same
+  std::uint64_t none = 0;
+  process->generation.compare_exchange_strong(none, fresh, std::memory_order_acq_rel);
+  return heirlock_done;
 }
 
 // For a process that libc did not make, such as the child of a raw clone(): the kernel knows no list of its.
@@ -228,31 +255,21 @@ thread_local robust_list_head list_without_libc HEIRLOCK_STATIC_TLS;
 
 Outcome find_robust_list(robust_list_head*& head) noexcept {
   std::size_t size = 0;
-  if (syscall(SYS_get_robust_list, 0, &head, &size) != 0)
-    return refused(
-        Outcome::unsupported_platform, 0,
-        "get_robust_list failed with '%s', expected the calling thread's list; allow get_robust_list and "
-        "set_robust_list in the sandbox",
-        std::strerror(errno));
+  if (syscall(SYS_get_robust_list, 0, &head, &size) != 0) return lacks("get_robust_list");
   if (head == nullptr) {
     head = &list_without_libc;
     head->list.next = &head->list;
     head->futex_offset = word_from_node;
     head->list_op_pending = nullptr;
-    if (syscall(SYS_set_robust_list, head, sizeof *head) != 0)
-      return refused(
-          Outcome::unsupported_platform, 0,
-          "set_robust_list failed with '%s', expected it to register the calling thread's list; allow it in "
-          "the sandbox",
-          std::strerror(errno));
+    if (syscall(SYS_set_robust_list, head, sizeof *head) != 0) return lacks("set_robust_list");
   }
   if (head->futex_offset != word_from_node)
     return refused(
-        Outcome::unsupported_platform, 0,
+        heirlock_unsupported_platform, 0,
         "found a robust list whose futexes lie at %ld from the node, expected %ld; use glibc on a 64-bit "
         "machine",
         static_cast<long>(head->futex_offset), static_cast<long>(word_from_node));
-  return Outcome::done;
+  return heirlock_done;
 }
 
 #if HEIRLOCK_THREAD_SANITIZER
@@ -278,19 +295,16 @@ Outcome identify() noexcept {
   LinuxProcess* process = nullptr;
   LinuxThread fresh;
   if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
-  if (const Outcome outcome = find_out_about(*process, fresh.generation); is_refused(outcome)) return outcome;
   if (const Outcome outcome = draw_id(fresh.id); is_refused(outcome)) return outcome;
   if (const Outcome outcome = find_robust_list(fresh.robust_list); is_refused(outcome)) return outcome;
   const long tid = syscall(SYS_gettid);  // not libc's, which may remember a parent's
-  if (tid <= 0)
-    return refused(Outcome::unsupported_platform, 0,
-                   "gettid failed with '%s', expected the calling thread's id; allow it in the sandbox",
-                   std::strerror(errno));
+  if (tid <= 0) return lacks("gettid");
   fresh.tid = static_cast<std::uint32_t>(tid);
+  fresh.generation = process->generation.load(std::memory_order_acquire);
   fresh.pid_namespace = process->pid_namespace.load(std::memory_order_relaxed);
   fresh.last_draw = static_cast<std::uint32_t>(fresh.id);
   this_thread_record = fresh;
-  return Outcome::done;
+  return heirlock_done;
 }
 
 }  // namespace
@@ -300,7 +314,7 @@ Outcome hold_process(LinuxLock*& lock) noexcept {
   if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
   lock = &reinterpret_cast<ProcessPage*>(process)->lock;
   const Outcome outcome = LockAlgorithm<LinuxPlatform>::acquire(*lock, LinuxPlatform::for_ever);
-  if (outcome == Outcome::inherited) LockAlgorithm<LinuxPlatform>::repaired(*lock);
+  if (outcome == heirlock_inherited) LockAlgorithm<LinuxPlatform>::repaired(*lock);
   return outcome;
 }
 
@@ -314,14 +328,14 @@ Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
     if (is_refused(outcome)) return outcome;
   }
   const std::uint32_t mine = this_thread_record.pid_namespace;
-  if (of_lock.compare_exchange(0, mine, Order::relaxed)) return Outcome::done;
+  if (of_lock.compare_exchange(0, mine, Order::relaxed)) return heirlock_done;
   const std::uint32_t found = of_lock.load(Order::relaxed);
-  if (found == mine) return Outcome::done;
+  if (found == mine) return heirlock_done;
   return refused(
-      Outcome::foreign_pid_namespace, 0,
+      heirlock_foreign_pid_namespace, 0,
       "found a lock of PID namespace %u, expected the caller's, %u; let all its users run in one PID "
       "namespace",
       found, mine);
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1

@@ -1,6 +1,6 @@
 #include "heirlock/lockable.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
 
 Lockable::Lockable() : own_(std::in_place), lock_(own_->get()) {}
 
@@ -32,4 +32,4 @@ void Lockable::mend() {
   }
 }
 
-}  // namespace heirlock::v0_1
+}  // namespace heirlock

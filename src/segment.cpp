@@ -7,7 +7,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cinttypes>
 #include <cstdio>
@@ -17,28 +16,13 @@
 
 #include "last_error.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
 
 constexpr char directory[] = "/dev/shm";
-constexpr char magic[] = {'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'};
 constexpr std::size_t longest_name = 200;
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int number) noexcept : number_(number) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor() {
-    if (number_ >= 0) close(number_);
-  }
-  int number() const noexcept { return number_; }
-
- private:
-  const int number_;
-};
 
 // --- What is mapped ---
 
@@ -46,6 +30,7 @@ class FileDescriptor {
 struct MappedSegment {
   dev_t device;
   ino_t file;
+  std::size_t size;  // one that has been made larger since is mapped anew
   void* memory;
   std::size_t handles;
   std::atomic<MappedSegment*> next{nullptr};
@@ -63,46 +48,39 @@ std::atomic<MappedSegment*>& find_mapped(IsIt is_it) noexcept {
   return *place;
 }
 
-class ProcessHeld {
- public:
-  ProcessHeld() noexcept : outcome_(hold_process(lock_)) {}
-  ProcessHeld(const ProcessHeld&) = delete;
-  ProcessHeld& operator=(const ProcessHeld&) = delete;
-  ~ProcessHeld() {
-    if (!is_refused(outcome_)) Algorithm::release(*lock_);
-  }
-  Outcome outcome() const noexcept { return outcome_; }
+template <class Action>
+Outcome holding_process(Action action) noexcept {
+  LinuxLock* lock = nullptr;
+  if (const Outcome outcome = hold_process(lock); is_refused(outcome)) return outcome;
+  const Outcome outcome = action();
+  Algorithm::release(*lock);
+  return outcome;
+}
 
- private:
-  LinuxLock* lock_ = nullptr;
-  const Outcome outcome_;
-};
-
-// A handle of the open file's segment, which is at `memory` unless that is null. The caller holds the
-// process.
-Outcome share(int file, void* memory, const char* path, Mapping& handle) noexcept {
+// A handle of the open file's segment. The caller holds the process.
+Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   struct stat status {};
-  if (fstat(file, &status) != 0) return refused(Outcome::system_error, errno, "fstat of %s", path);
+  if (fstat(file, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   const auto size = static_cast<std::size_t>(status.st_size);
   auto& place = find_mapped([&](const MappedSegment& other) {
-    return other.device == status.st_dev && other.file == status.st_ino;
+    return other.device == status.st_dev && other.file == status.st_ino && other.size == size;
   });
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
     void* const room = std::malloc(sizeof *segment);
-    if (room == nullptr) return refused(Outcome::system_error, ENOMEM, "no memory for a handle of %s", path);
-    if (memory == nullptr) memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (room == nullptr) return refused(heirlock_system_error, ENOMEM, "no memory for a handle of %s", path);
+    void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) {
       const int error = errno;
       std::free(room);
-      return refused(Outcome::system_error, error, "mmap of %zu bytes of %s", size, path);
+      return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, memory, 0};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
   handle = Mapping(segment->memory, size, true);
-  return Outcome::done;
+  return heirlock_done;
 }
 
 // Of another thread than the calling one.
@@ -114,47 +92,48 @@ bool is_held_in_this_process(const LinuxLock& lock) noexcept {
 // --- What is accepted ---
 
 const char* kind_of(mode_t mode) noexcept {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return "a file";
-    case S_IFLNK:
-      return "a symbolic link";
-    case S_IFDIR:
-      return "a directory";
-    case S_IFIFO:
-      return "a FIFO";
-    case S_IFSOCK:
-      return "a socket";
-    default:
-      return "a device";
-  }
+  return S_ISREG(mode)    ? "a file"
+         : S_ISLNK(mode)  ? "a symbolic link"
+         : S_ISDIR(mode)  ? "a directory"
+         : S_ISFIFO(mode) ? "a FIFO"
+         : S_ISSOCK(mode) ? "a socket"
+                          : "a device";
 }
 
 Outcome require_trust(const char* path, const struct stat& status) noexcept {
   const auto distrust = [path](const char* found, const char* expected) {
-    return refused(Outcome::not_trusted, 0,
+    return refused(heirlock_not_trusted, 0,
                    "%s: found %s, expected %s; use another name, or remove it if it is yours to remove", path,
                    found, expected);
   };
   const uid_t user = geteuid();
   if (!S_ISREG(status.st_mode)) return distrust(kind_of(status.st_mode), "a file");
-  if (status.st_uid != user && status.st_uid != 0) {
-    char found[48];
-    char expected[64];
-    std::snprintf(found, sizeof found, "a segment of user %u", status.st_uid);
-    std::snprintf(expected, sizeof expected, "one of the calling user %u or of root", user);
-    return distrust(found, expected);
-  }
+  char found[48];
+  std::snprintf(found, sizeof found, "a segment of user %u", status.st_uid);
+  if (status.st_uid != user && status.st_uid != 0)
+    return distrust(found, "one of the calling user or of root");
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
     return distrust("a segment that others than its owner may write", "mode 0600");
   if (status.st_nlink > 1) return distrust("a segment with a second name", "one name");
-  return Outcome::done;
+  return heirlock_done;
+}
+
+SegmentHeader header_of(const ObjectType& type) noexcept {
+  const auto offset = static_cast<std::uint32_t>(object_offset(type));
+  return {{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'},
+          SegmentHeader::current_version,
+          offset,
+          type.size,
+          type.alignment,
+          type.fingerprint,
+          offset + type.size,
+          {0, 0}};
 }
 
 Outcome require_layout(const char* path, const struct stat& status, int file,
                        const ObjectType& type) noexcept {
   const auto mismatch = [&](const char* found, const char* expected) {
-    return refused(Outcome::layout_mismatch, 0,
+    return refused(heirlock_layout_mismatch, 0,
                    "%s, opened as %s: found %s, expected %s; use another name, or remove it when no process "
                    "needs it any more",
                    path, type.name, found, expected);
@@ -163,25 +142,26 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
   char expected[32];
   SegmentHeader header;
   const ssize_t got = pread(file, &header, sizeof header, 0);
-  if (got < 0) return refused(Outcome::system_error, errno, "read of %s", path);
+  if (got < 0) return refused(heirlock_system_error, errno, "read of %s", path);
   if (got < static_cast<ssize_t>(sizeof header)) {
     std::snprintf(found, sizeof found, "a header of %zd bytes", got);
     return mismatch(found, "64");
   }
-  if (std::memcmp(header.magic, magic, sizeof magic) != 0)
+  const SegmentHeader right = header_of(type);
+  if (std::memcmp(header.magic, right.magic, sizeof right.magic) != 0)
     return mismatch("a header of something else", "heirlock's");
   const struct {
     const char* what;
     std::uint64_t found, expected;
   } fields[] = {
-      {"layout version", header.version, SegmentHeader::current_version},
-      {"an object of size", header.object_size, type.size},
-      {"an object of alignment", header.object_alignment, type.alignment},
-      {"an object of another type, fingerprint", header.fingerprint, type.fingerprint},
-      {"an object at offset", header.object_offset, object_offset(type)},
-      {"a recorded size of", header.file_size, object_offset(type) + type.size},
+      {"layout version", header.version, right.version},
+      {"an object of size", header.object_size, right.object_size},
+      {"an object of alignment", header.object_alignment, right.object_alignment},
+      {"an object of another type, fingerprint", header.fingerprint, right.fingerprint},
+      {"an object at offset", header.object_offset, right.object_offset},
+      {"a recorded size of", header.file_size, right.file_size},
       {"reserved bytes", header.reserved[0] | header.reserved[1], 0},
-      {"a size of", static_cast<std::uint64_t>(status.st_size), header.file_size},
+      {"a size of", static_cast<std::uint64_t>(status.st_size), right.file_size},
   };
   for (const auto& field : fields) {
     if (field.found == field.expected) continue;
@@ -189,7 +169,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
     std::snprintf(expected, sizeof expected, "%" PRIu64, field.expected);
     return mismatch(found, expected);
   }
-  return Outcome::done;
+  return heirlock_done;
 }
 
 }  // namespace
@@ -209,114 +189,98 @@ void Mapping::end(LinuxLock* lock) noexcept {
       return false;
     return munmap(memory_, size_) == 0;
   };
-  if (!is_segment_) {
-    unmap();
-  } else if (const ProcessHeld held; !is_refused(held.outcome())) {
+  const auto unmap_last = [&] {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
-    if (--segment->handles == 0 && unmap()) {
-      place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
-      std::free(segment);
-    }
-  }
+    if (segment == nullptr || --segment->handles != 0 || !unmap()) return heirlock_done;
+    place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
+    std::free(segment);
+    return heirlock_done;
+  };
+  if (is_segment_)
+    holding_process(unmap_last);
+  else
+    unmap();
   memory_ = nullptr;
+}
+
+FileDescriptor::~FileDescriptor() {
+  if (number >= 0) close(number);
 }
 
 Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
   void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return refused(Outcome::system_error, errno, "mmap of %zu bytes of shared memory", size);
+    return refused(heirlock_system_error, errno, "mmap of %zu bytes of shared memory", size);
   made = Mapping(memory, size, false);
-  return Outcome::done;
+  return heirlock_done;
 }
 
 Outcome SegmentPath::set(std::string_view name) noexcept {
   char printable[longest_name + 1];
-  bool is_good = !name.empty() && name.size() <= longest_name;
-  for (std::size_t i = 0; i < name.size() && i < longest_name; ++i) {
-    const char c = name[i];
-    is_good = is_good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '.' || c == '-' || c == '_');
-    printable[i] = c >= ' ' && c <= '~' ? c : '?';
-  }
-  printable[std::min(name.size(), longest_name)] = '\0';
+  const std::size_t shown = name.copy(printable, longest_name);
+  for (char& c : printable) c = c >= ' ' && c <= '~' ? c : '?';
+  printable[shown] = '\0';
+  constexpr char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+  const bool is_good = shown != 0 && shown == name.size() && name.find_first_not_of(allowed) == name.npos;
   if (!is_good)
     return refused(
-        Outcome::invalid_name, 0,
+        heirlock_invalid_name, 0,
         "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'; "
         "choose such a name",
         name.size(), printable);
   std::snprintf(text, sizeof text, "%s/heirlock.%s", directory, printable);
-  return Outcome::done;
-}
-
-SegmentDraft::~SegmentDraft() {
-  const ErrnoKept errno_kept;
-  if (memory_ != nullptr) munmap(memory_, size_);
-  if (file_ >= 0) close(file_);
+  return heirlock_done;
 }
 
 Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexcept {
   if (const Outcome outcome = path_.set(name); is_refused(outcome)) return outcome;
-  offset_ = object_offset(type);
-  size_ = offset_ + type.size;
-  file_ = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
-  if (file_ < 0)
+  const std::size_t size = object_offset(type) + type.size;
+  file_.number = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  if (file_.number < 0)
     return refused(
-        Outcome::system_error, errno,
+        heirlock_system_error, errno,
         "no file could be made in /dev/shm for %s, expected a tmpfs there that the caller may write; "
         "mount one",
         path_.text);
-  if (fchmod(file_, S_IRUSR | S_IWUSR) != 0)
-    return refused(Outcome::system_error, errno, "fchmod of %s", path_.text);  // past the umask
+  if (fchmod(file_.number, S_IRUSR | S_IWUSR) != 0)
+    return refused(heirlock_system_error, errno, "fchmod of %s", path_.text);  // past the umask
   // Reserves the memory: a full /dev/shm is an error now, not SIGBUS later.
   int error = 0;
-  do error = posix_fallocate(file_, 0, static_cast<off_t>(size_));
+  do error = posix_fallocate(file_.number, 0, static_cast<off_t>(size));
   while (error == EINTR);
   if (error != 0)
-    return refused(Outcome::system_error, error,
+    return refused(heirlock_system_error, error,
                    "no room for %zu bytes in /dev/shm for %s; remove what is not needed there, or enlarge it",
-                   size_, path_.text);
-  void* const memory = mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
-  if (memory == MAP_FAILED)
-    return refused(Outcome::system_error, errno, "mmap of %zu bytes of %s", size_, path_.text);
-  memory_ = static_cast<char*>(memory);
+                   size, path_.text);
+  if (const Outcome outcome =
+          holding_process([&] { return map_segment(file_.number, path_.text, mapping_); });
+      is_refused(outcome))
+    return outcome;
 
-  SegmentHeader header{};
-  std::memcpy(header.magic, magic, sizeof magic);
-  header.version = SegmentHeader::current_version;
-  header.object_offset = static_cast<std::uint32_t>(offset_);
-  header.object_size = type.size;
-  header.object_alignment = type.alignment;
-  header.fingerprint = type.fingerprint;
-  header.file_size = size_;
-  std::memcpy(memory_, &header, sizeof header);
-  return Outcome::done;
+  ::new (mapping_.at(0)) SegmentHeader(header_of(type));
+  return heirlock_done;
 }
 
 Outcome SegmentDraft::publish(Mapping& made) noexcept {
-  const ProcessHeld held;  // nobody else in the process maps it before it is listed
-  if (is_refused(held.outcome())) return held.outcome();
-  if (const Outcome outcome = share(file_, memory_, path_.text, made); is_refused(outcome)) return outcome;
-  memory_ = nullptr;
   char descriptor[32];
-  std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_);
-  if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0) return Outcome::done;
-  if (errno == ENOENT && linkat(file_, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)
-    return Outcome::done;  // no /proc
-  const int error = errno;
-  made.end();
-  if (error == EEXIST)
-    return refused(Outcome::system_error, error,
-                   "found a segment %s already, expected none; open it, or remove it first", path_.text);
-  return refused(Outcome::system_error, error, "linkat, to publish %s", path_.text);
+  std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
+  if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0 ||
+      (errno == ENOENT && linkat(file_.number, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)) {  // no /proc
+    made = std::move(mapping_);
+    return heirlock_done;
+  }
+  return refused(heirlock_system_error, errno,
+                 errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
+                                 : "linkat, to publish %s",
+                 path_.text);
 }
 
 Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept {
   SegmentPath path;
   if (const Outcome outcome = path.set(name); is_refused(outcome)) return outcome;
   const auto missing_or = [&path](const char* otherwise) {
-    return refused(Outcome::system_error, errno,
+    return refused(heirlock_system_error, errno,
                    errno == ENOENT ? "found no segment %s, expected one; create it first" : otherwise,
                    path.text);
   };
@@ -325,27 +289,25 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
   // truth.
   if (lstat(path.text, &status) != 0) return missing_or("lstat of %s");
   if (const Outcome outcome = require_trust(path.text, status); is_refused(outcome)) return outcome;
-  const FileDescriptor file(open(path.text, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
-  if (file.number() < 0) return missing_or("open of %s for reading and writing");
-  if (fstat(file.number(), &status) != 0)
-    return refused(Outcome::system_error, errno, "fstat of %s", path.text);
+  const FileDescriptor file{open(path.text, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+  if (file.number < 0) return missing_or("open of %s for reading and writing");
+  if (fstat(file.number, &status) != 0)
+    return refused(heirlock_system_error, errno, "fstat of %s", path.text);
   if (const Outcome outcome = require_trust(path.text, status); is_refused(outcome)) return outcome;
-  if (const Outcome outcome = require_layout(path.text, status, file.number(), type); is_refused(outcome))
+  if (const Outcome outcome = require_layout(path.text, status, file.number, type); is_refused(outcome))
     return outcome;
-  const ProcessHeld held;
-  if (is_refused(held.outcome())) return held.outcome();
-  return share(file.number(), nullptr, path.text, opened);
+  return holding_process([&] { return map_segment(file.number, path.text, opened); });
 }
 
 Outcome remove_segment(std::string_view name) noexcept {
   SegmentPath path;
   if (const Outcome outcome = path.set(name); is_refused(outcome)) return outcome;
-  if (unlink(path.text) == 0) return Outcome::done;
-  return refused(Outcome::system_error, errno,
+  if (unlink(path.text) == 0) return heirlock_done;
+  return refused(heirlock_system_error, errno,
                  errno == ENOENT
                      ? "found no segment %s to remove, expected one; it may have been removed already"
                      : "unlink of %s",
                  path.text);
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1

@@ -148,7 +148,7 @@ Thread* Platform::known_thread() {
 
 Outcome Platform::admit(Atomic<std::uint32_t>&) {
   Machine::running().me().thread.has_used_a_lock = true;
-  return Outcome::done;
+  return heirlock_done;
 }
 
 void Platform::set_pending(Thread& me, const Lock& lock) {

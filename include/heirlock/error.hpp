@@ -5,9 +5,10 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "heirlock/detail/attributes.hpp"
+#include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 
 /// A claim of ownership that is false: release() or repaired() by a thread that does not own the lock, of a
 /// free lock, or once too often. The program is wrong; the lock is unchanged.
@@ -34,7 +35,22 @@ inline std::error_code make_error_code(errc code) noexcept {
   return {static_cast<int>(code), error_category()};
 }
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
+
+namespace heirlock::detail_v0_1 {
+
+/// Throws what an operation was refused with, whose message is the calling thread's last.
+[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome);
+/// The same of `call` on a lock.
+[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call);
+/// Releases what the caller has inherited, its mark kept, and throws std::errc::owner_dead.
+[[noreturn]] HEIRLOCK_COLD void give_back_and_throw(LinuxLock& lock);
+inline void require_done(Outcome outcome) {
+  if (is_refused(outcome)) throw_refusal(outcome);
+}
+
+}  // namespace heirlock::detail_v0_1
 
 template <>
 struct std::is_error_code_enum<heirlock::errc> : std::true_type {};

@@ -14,7 +14,8 @@
 #include "heirlock/reentrant_lock.hpp"
 #include "heirlock/shared.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 
 /// A base class for objects whose methods are called from many processes and threads: derive, and run the
 /// body of each shared method under locked(). A locked method may call another.
@@ -151,32 +152,21 @@ class HEIRLOCK_CAPABILITY Lockable {
   ReentrantLock* lock_;
 };
 
-namespace detail {
-
-template <class Object>
-decltype(auto) object_of(Object&& object) noexcept {
-  if constexpr (std::is_base_of_v<Lockable, std::decay_t<Object>>)
-    return (object);
-  else
-    return (*object);  // a pointer, plain or smart
-}
-
-template <auto Method>
-struct Locked {
-  template <class Object, class... Args>
-  decltype(auto) operator()(Object&& object, Args&&... args) const {
-    auto& target = object_of(object);
-    return target.locked(
-        [&]() -> decltype(auto) { return std::invoke(Method, target, std::forward<Args>(args)...); });
-  }
-};
-
-}  // namespace detail
-
 /// A method as a function that locks the object it is called on: locked<&Counter::increment>(counter,
 /// args...), where `counter` is an object or a pointer to one.
 template <auto Method>
-inline constexpr detail::Locked<Method> locked{};
+inline constexpr auto locked = [](auto&& object, auto&&... args) -> decltype(auto) {
+  auto& target = [&]() -> auto& {
+    if constexpr (std::is_base_of_v<Lockable, std::decay_t<decltype(object)>>)
+      return object;
+    else
+      return *object;  // a pointer, plain or smart
+  }
+  ();
+  return target.locked(
+      [&]() -> decltype(auto) { return std::invoke(Method, target, std::forward<decltype(args)>(args)...); });
+};
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

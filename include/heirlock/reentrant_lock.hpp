@@ -14,16 +14,8 @@
 #include "heirlock/detail/lock_algorithm.hpp"
 #include "heirlock/error.hpp"
 
-namespace heirlock::v0_1 {
-namespace detail {
-
-/// Throws what an operation was refused with, AssertionError or std::system_error.
-[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call);
-/// Releases what the caller has inherited, its mark kept, and throws std::errc::owner_dead.
-[[noreturn]] HEIRLOCK_COLD void give_back_and_throw(LinuxLock& lock);
-
-}  // namespace detail
-
+namespace heirlock {
+inline namespace v0_1 {
 /// A reentrant mutex for threads and processes, 40 bytes in memory that all of them map (`MAP_SHARED`; for
 /// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
 /// acquire inherits the lock and is told so.
@@ -129,7 +121,7 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
     return static_cast<AcquireResult>(outcome);
   }
   void require_done(detail::Outcome outcome, const char* call) const {
-    if (HEIRLOCK_UNLIKELY(is_refused(outcome))) detail::throw_refusal(outcome, memory_, call);
+    if (HEIRLOCK_UNLIKELY(detail::is_refused(outcome))) detail::throw_refusal(outcome, memory_, call);
   }
   bool is_whole(AcquireResult result) {
     if (HEIRLOCK_UNLIKELY(result == AcquireResult::inherited)) detail::give_back_and_throw(memory_);
@@ -143,5 +135,6 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
 static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
 static_assert(std::is_standard_layout_v<ReentrantLock> && std::is_trivially_destructible_v<ReentrantLock>);
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -11,17 +11,8 @@
 #include "heirlock/detail/segment.hpp"
 #include "heirlock/error.hpp"
 
-namespace heirlock::v0_1 {
-namespace detail {
-
-/// Throws what an operation was refused with; its message is the calling thread's last.
-[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome);
-inline void require_done(Outcome outcome) {
-  if (is_refused(outcome)) throw_refusal(outcome);
-}
-
-}  // namespace detail
-
+namespace heirlock {
+inline namespace v0_1 {
 /// Whether a T may live in shared memory. By itself: if it is trivially destructible (the last process may be
 /// killed, and then nobody destroys it) and of standard layout (every program sees the same bytes). It must
 /// hold no pointers or references either, which mean nothing in another process; that is for you to see to.
@@ -71,34 +62,33 @@ class Shared {
   /// A name that is taken is an error: std::errc::file_exists.
   template <class... Args>
   static Shared create(std::string_view name, Args&&... args) {
-    return segment([&](detail::Mapping& mapping) {
-      return detail::create_segment(name, type(), mapping,
-                                    [&](void* at) { construct(at, std::forward<Args>(args)...); });
-    });
+    detail::Mapping mapping;
+    const auto make = [&](void* at) { construct(at, std::forward<Args>(args)...); };
+    return Shared(detail::create_segment(name, type(), mapping, make), mapping);
   }
 
   /// Opens what another process, or this one, has created. That there is none is an error:
   /// std::errc::no_such_file_or_directory.
   static Shared open(std::string_view name) {
-    return segment([&](detail::Mapping& mapping) { return detail::open_segment(name, type(), mapping); });
+    detail::Mapping mapping;
+    return Shared(detail::open_segment(name, type(), mapping), mapping);
   }
 
   /// Opens the segment, or creates it as a T(args...) when there is none. Of several that do so at once, one
   /// creates and all share.
   template <class... Args>
   static Shared open_or_create(std::string_view name, Args&&... args) {
-    return segment([&](detail::Mapping& mapping) {
-      // Not forwarded: the arguments may be needed again.
-      return detail::open_or_create_segment(name, type(), mapping, [&](void* at) { construct(at, args...); });
-    });
+    detail::Mapping mapping;
+    const auto make = [&](void* at) { construct(at, args...); };  // not forwarded: may be needed again
+    return Shared(detail::open_or_create_segment(name, type(), mapping, make), mapping);
   }
 
   /// Takes the name away: the next create() makes a new T, while those who have this one keep it.
   /// Returns false when there was none.
   static bool remove(std::string_view name) {
     const detail::Outcome outcome = detail::remove_segment(name);
-    if (outcome != detail::Outcome::file_missing) detail::require_done(outcome);
-    return outcome == detail::Outcome::done;
+    if (outcome != heirlock_file_missing) detail::require_done(outcome);
+    return outcome == heirlock_done;
   }
 
   T& operator*() const noexcept { return *object_; }
@@ -118,16 +108,11 @@ class Shared {
  private:
   friend class Lockable;
 
-  struct None {};
-  explicit Shared(None) noexcept {}
-
-  /// The segment that `map` maps. Throws what it is refused with.
-  template <class Map>
-  static Shared segment(Map map) {
-    Shared made{None{}};
-    detail::require_done(map(made.mapping_));
-    made.object_ = std::launder(static_cast<T*>(made.mapping_.at(detail::object_offset(type()))));
-    return made;
+  /// A handle of the segment that was mapped. Throws what mapping it was refused with.
+  Shared(detail::Outcome outcome, detail::Mapping& mapping) {
+    detail::require_done(outcome);
+    mapping_ = std::move(mapping);
+    object_ = std::launder(static_cast<T*>(mapping_.at(detail::object_offset(type()))));
   }
 
   static detail::ObjectType type() noexcept {
@@ -153,5 +138,6 @@ class Shared {
   T* object_ = nullptr;
 };
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

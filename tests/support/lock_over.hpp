@@ -46,7 +46,7 @@ class LockOver {
 
  private:
   heirlock::detail::Outcome require_done(heirlock::detail::Outcome outcome, const char* call) const {
-    if (is_refused(outcome))
+    if (heirlock::detail::is_refused(outcome))
       heirlock::detail::throw_refusal(outcome, reinterpret_cast<const heirlock::detail::LinuxLock&>(*lock_),
                                       call);
     return outcome;

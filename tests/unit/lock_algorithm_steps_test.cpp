@@ -52,7 +52,7 @@ struct Written {
   static inline const void* note = nullptr;
   static inline Wait ended_by = Wait::look_again;
   static inline bool gone = false, listed = false, asks = true, is_known = true;
-  static inline Outcome admission = Outcome::done;
+  static inline Outcome admission = heirlock_done;
   static inline int woken = 0, looks = 0;
 
   static Thread* known_thread() { return is_known ? &me : nullptr; }
@@ -98,7 +98,7 @@ class Steps : public testing::Test {
     Written::ended_by = Wait::look_again;
     Written::gone = Written::listed = false;
     Written::asks = Written::is_known = true;
-    Written::admission = Outcome::done;
+    Written::admission = heirlock_done;
     Written::woken = Written::looks = 0;
   }
   ~Steps() override { before = nullptr; }
@@ -156,11 +156,11 @@ TEST_F(Steps, of_a_try_that_others_are_faster_than) {
 // Spec: protocol.steps
 TEST_F(Steps, of_a_first_acquire_and_of_one_that_is_refused) {
   Written::is_known = false;
-  Written::admission = Outcome::unsupported_platform;
+  Written::admission = heirlock_unsupported_platform;
   EXPECT_EQ(acquire(), "admitted? admit ");
-  EXPECT_EQ(result, Outcome::unsupported_platform);
+  EXPECT_EQ(result, heirlock_unsupported_platform);
   EXPECT_EQ(release(), "");
-  Written::admission = Outcome::done;
+  Written::admission = heirlock_done;
   EXPECT_EQ(acquire(), "admitted? admit pending exchange prev! next! clear id! depth! ");
 }
 
@@ -207,7 +207,7 @@ TEST_F(Steps, of_an_acquire_that_buries_a_dead_owner) {
             "id? admitted? pending exchange read deadline? spin "
             "read deadline? spin exchange wait id? gone? id? exchange "
             "read exchange prev! next! clear id! depth! ");
-  EXPECT_EQ(result, Outcome::inherited);
+  EXPECT_EQ(result, heirlock_inherited);
 }
 
 // Spec: protocol.steps, lock.owner.copies
@@ -216,7 +216,7 @@ TEST_F(Steps, of_an_owner_with_another_id) {
   lock.owner_id.value = 78;
   Written::listed = true;
   EXPECT_EQ(acquire(), "id? admitted? pending exchange read id? listed? clear depth! ");
-  EXPECT_EQ(result, Outcome::reentered);
+  EXPECT_EQ(result, heirlock_reentered);
   EXPECT_EQ(release(), "id? read id? listed? depth! ");
   EXPECT_EQ(release(), "id? read id? listed? pending next! prev! id! exchange clear ");
 }
@@ -227,7 +227,7 @@ TEST_F(Steps, of_a_namesake_of_a_dead_owner) {
   EXPECT_EQ(acquire(),
             "id? admitted? pending exchange read id? listed? exchange "
             "read exchange prev! next! clear id! depth! ");
-  EXPECT_EQ(result, Outcome::inherited);
+  EXPECT_EQ(result, heirlock_inherited);
 }
 
 // Spec: protocol.steps

@@ -34,7 +34,7 @@ struct a_leaked_thread_id_that_comes_back_is_not_the_owner
   }
   void namesake() {
     this->kernel.await_end_of(0);
-    expect(Algorithm::release(lock.memory) == Outcome::not_owner,
+    expect(Algorithm::release(lock.memory) == heirlock_not_owner,
            "a namesake can release the dead owner's lock");
     waiter();
   }

@@ -29,8 +29,8 @@ struct nobody_but_the_owner_can_release : Scenario<nobody_but_the_owner_can_rele
   }
   void expect_refused() {
     expect(!Algorithm::is_owned(lock.memory), "a thread that owns nothing is taken for the owner");
-    expect(Algorithm::release(lock.memory) == Outcome::not_owner, "a stranger can release the lock");
-    expect(Algorithm::repaired(lock.memory) == Outcome::not_owner,
+    expect(Algorithm::release(lock.memory) == heirlock_not_owner, "a stranger can release the lock");
+    expect(Algorithm::repaired(lock.memory) == heirlock_not_owner,
            "a stranger can declare the lock repaired");
   }
   void at_the_end() { expect_usable(lock); }

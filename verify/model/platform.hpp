@@ -126,7 +126,7 @@ struct ModelPlatform {
   static bool is_admitted(const Thread* me, const Atomic<std::uint32_t>&) { return me != nullptr; }
   static Outcome admit(Atomic<std::uint32_t>&) {  // the model has one PID namespace
     Kernel::running().me().has_used_a_lock = true;
-    return Outcome::done;
+    return heirlock_done;
   }
 
   // --- The robust list

@@ -45,7 +45,7 @@ class CheckedLock final : public Watcher {
     tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
     const unsigned sleeps = me.sleeps;
     const Outcome outcome = Algorithm::acquire(memory, deadline);
-    expect(!is_refused(outcome), "an acquire is refused");
+    expect(!detail::is_refused(outcome), "an acquire is refused");
     const auto result = static_cast<AcquireResult>(outcome);
     expect(deadline != Deadline::passed || me.sleeps == sleeps, "a try has waited");
     expect(me.pending == 0, "an acquire has ended and left its pending mark");
@@ -90,7 +90,7 @@ class CheckedLock final : public Watcher {
     owner_ = nullptr;
     must_inherit_ = true;
     tell("abandon");
-    as_owner([&] { return Algorithm::abandon(memory), Outcome::done; });
+    as_owner([&] { return Algorithm::abandon(memory), heirlock_done; });
   }
 
   bool is_held() const { return owner_ != nullptr; }
@@ -105,7 +105,7 @@ class CheckedLock final : public Watcher {
  private:
   template <class Operation>
   void as_owner(Operation operation) {
-    expect(operation() == Outcome::done, "the owner is refused what is the owner's");
+    expect(operation() == heirlock_done, "the owner is refused what is the owner's");
     expect(Kernel::running().me().pending == 0, "an operation has ended and left its pending mark");
   }
   void tell(const char* what) {

@@ -3,10 +3,12 @@
 #ifndef HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 #define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 
-// Several versions of the library may meet in one process: each has names of its own, and uses its own code.
-// The name is that of the minor version, which is also the shared library's.
+// Several versions of the library may meet in one process: each has names of its own, by its minor version,
+// and so uses its own code.
 namespace heirlock {
 inline namespace v0_1 {}
+namespace detail_v0_1 {}
+namespace detail = detail_v0_1;
 }  // namespace heirlock
 
 #define HEIRLOCK_NOINLINE __attribute__((noinline))
@@ -38,7 +40,6 @@ inline namespace v0_1 {}
 #define HEIRLOCK_ACQUIRES HEIRLOCK_THREAD_SAFETY(acquire_capability())
 #define HEIRLOCK_TRY_ACQUIRES HEIRLOCK_THREAD_SAFETY(try_acquire_capability(true))
 #define HEIRLOCK_RELEASES HEIRLOCK_THREAD_SAFETY(release_capability())
-#define HEIRLOCK_REQUIRES_THIS HEIRLOCK_THREAD_SAFETY(requires_capability(this))
 #define HEIRLOCK_NO_THREAD_SAFETY HEIRLOCK_THREAD_SAFETY(no_thread_safety_analysis)
 
 #if defined(__SANITIZE_THREAD__)

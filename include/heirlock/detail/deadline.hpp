@@ -10,7 +10,7 @@
 
 #include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 
 __extension__ typedef __int128 WideInteger;  // holds any 64-bit count of any period
 
@@ -48,9 +48,9 @@ std::int64_t nanoseconds_of(std::chrono::duration<Rep, Period> timeout) {
 inline Outcome acquire_for(LinuxLock& lock, std::int64_t nanoseconds) noexcept {
   using Algorithm = LockAlgorithm<LinuxPlatform>;
   const Outcome at_once = Algorithm::acquire(lock, LinuxPlatform::no_wait);
-  if (at_once != Outcome::not_acquired || nanoseconds <= 0) return at_once;
+  if (at_once != heirlock_not_acquired || nanoseconds <= 0) return at_once;
   return Algorithm::acquire(lock, LinuxPlatform::deadline_after(nanoseconds));
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1
 #endif

@@ -23,7 +23,7 @@
 extern "C" void __tsan_release(void* address);
 #endif
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 
 static_assert(waiters_bit == FUTEX_WAITERS && owner_died_bit == FUTEX_OWNER_DIED &&
                   owner_mask == FUTEX_TID_MASK,
@@ -97,6 +97,9 @@ struct LinuxProcess {
   std::atomic<std::uint32_t> pid_namespace{0};
 };
 
+static_assert(sizeof(LinuxThread) == 120 && sizeof(LinuxProcess) == 16,
+              "another layout: another minor version");
+
 // One of each in a process: visible however a program that includes this is compiled.
 HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record HEIRLOCK_STATIC_TLS{};
 HEIRLOCK_VISIBLE inline const LinuxProcess no_process_yet{};
@@ -134,16 +137,12 @@ struct LinuxPlatform {
   /// no_memory.
   static Outcome admit(Atomic<std::uint32_t>& of_lock) noexcept;
 
-  // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst) --------------------------------
+  // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst) ---
   //
   // One per thread, registered by libc and shared with its robust mutexes, so its conventions hold: a link
   // points at a node's `next`, `prev` lies one word before it, bit 0 marks libc's priority-inheriting
-  // mutexes. At the thread's death the kernel treats each listed lock, then the pending one, in the dying
-  // thread:
-  //   word names the thread  -> OWNER_DIED, WAITERS kept, and one waiter is woken if WAITERS was set
-  //   pending, and free      -> one waiter is woken, the word is left (Linux 6.2; before, only if it is 0)
-  //   otherwise              -> nothing
-  // Each store stays where the program has it, as seen by the kernel in the same thread.
+  // mutexes. What the kernel does with it at the thread's death, section 7 of SPECIFICATION.md says
+  // (kernel.exit-walk and those behind it). Each store stays where the program has it, as the kernel sees it.
   using Link = std::uintptr_t;
 
   template <class Lock>
@@ -278,5 +277,5 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
 /// when it is refused.
 Outcome hold_process(LinuxLock*& lock) noexcept;
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1
 #endif

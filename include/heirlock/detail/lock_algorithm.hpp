@@ -11,23 +11,15 @@
 #include "heirlock/detail/attributes.hpp"
 #include "heirlock/detail/outcome.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 
 enum class Order : std::uint8_t { relaxed, acquire, release };
 
 // How a wait ended. `slice_ended` is the backstop's: time to ask whether the owner still exists.
 enum class Wait : std::uint8_t { look_again, slice_ended };
 
-// The word, as the kernel's robust futexes define it (linux/futex.h):
-//
-//   owner  OWNER_DIED  WAITERS
-//     0        0          0      free
-//     0        0          1      free; somebody may be asleep, and then a wake-up is on its way
-//     0        1         any     free, to be inherited
-//     t        0         any     held by t
-//     t        1         any     held by t, who inherited it and has not called repaired()
-//
-// Free means that the owner part is 0, never that the word is.
+// The word is the kernel's robust futex (linux/futex.h); section 3 of SPECIFICATION.md says what its values
+// mean. Free means that the owner part is 0, never that the word is.
 inline constexpr std::uint32_t waiters_bit = 0x80000000;     // may be set in vain, may never be missing
 inline constexpr std::uint32_t owner_died_bit = 0x40000000;  // cleared by repaired() alone
 inline constexpr std::uint32_t owner_mask = 0x3fffffff;
@@ -77,7 +69,7 @@ class LockAlgorithm {
       // To fail, a try need not take the cache line from the owner. Few of many ask after the owner.
       const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
       asks = owner != 0;
-      if (asks && owner != me->tid && !Platform::asks_this_time(*me)) return Outcome::not_acquired;
+      if (asks && owner != me->tid && !Platform::asks_this_time(*me)) return heirlock_not_acquired;
     }
     Platform::set_pending(*me, lock);  // INV-PENDING
     if (lock.word.compare_exchange(0, me->tid, take)) return taken(lock, *me, 0);
@@ -87,11 +79,11 @@ class LockAlgorithm {
   /// Gives back one level; the last one frees the lock. Refused unless the caller owns it.
   static Outcome release(Lock& lock) {
     Thread* const me = Platform::known_thread();
-    if (me == nullptr || !is_mine(lock, *me)) return Outcome::not_owner;
+    if (me == nullptr || !is_mine(lock, *me)) return heirlock_not_owner;
     const std::uint32_t depth = lock.depth.load();
     if (depth > 1) {
       lock.depth.store(depth - 1);
-      return Outcome::done;
+      return heirlock_done;
     }
     Platform::set_pending(*me, lock);  // INV-PENDING, and INV-LIST from the next line on
     unlink(lock, *me);
@@ -99,7 +91,7 @@ class LockAlgorithm {
     if (!lock.word.compare_exchange(me->tid, 0, free_it)) free_marked(lock, *me);
     // From here on the lock is another's, or gone: not a byte of it is touched.
     Platform::clear_pending(*me);
-    return Outcome::done;
+    return heirlock_done;
   }
 
   /// Whether the calling thread owns the lock.
@@ -110,11 +102,11 @@ class LockAlgorithm {
 
   /// Declares the state whole: the next owner does not inherit. Refused unless the caller owns the lock.
   static Outcome repaired(Lock& lock) {
-    if (!is_owned(lock)) return Outcome::not_owner;
+    if (!is_owned(lock)) return heirlock_not_owner;
     std::uint32_t word = lock.word.load(Order::relaxed);
     while (!lock.word.compare_exchange(word, word & ~owner_died_bit, Order::relaxed))
       word = lock.word.load(Order::relaxed);  // a waiter set its bit
-    return Outcome::done;
+    return heirlock_done;
   }
 
   /// Gives up the lock at any depth as the caller's death would: the next owner inherits. The caller owns it.
@@ -148,9 +140,9 @@ class LockAlgorithm {
 
   static Outcome reenter(Lock& lock) {
     const std::uint32_t depth = lock.depth.load();
-    if (depth == UINT32_MAX) return Outcome::recursion_too_deep;
+    if (depth == UINT32_MAX) return heirlock_recursion_too_deep;
     lock.depth.store(depth + 1);
-    return Outcome::reentered;
+    return heirlock_reentered;
   }
 
   static Outcome taken(Lock& lock, Thread& me, std::uint32_t flag) {
@@ -158,7 +150,7 @@ class LockAlgorithm {
     Platform::clear_pending(me);
     lock.owner_id.store(me.id, Order::relaxed);
     lock.depth.store(1);  // INV-DEPTH
-    return flag != 0 ? Outcome::inherited : Outcome::acquired;
+    return flag != 0 ? heirlock_inherited : heirlock_acquired;
   }
 
   HEIRLOCK_NOINLINE static Outcome acquire_contended(Lock& lock, Thread& me, Deadline deadline, bool asks) {
@@ -198,7 +190,7 @@ class LockAlgorithm {
       if (Platform::wait(lock.word, word, deadline, patience) == Wait::slice_ended) bury_if_gone(lock, word);
     }
     Platform::clear_pending(me);
-    return Outcome::not_acquired;
+    return heirlock_not_acquired;
   }
 
   // Backstop. If the kernel's walk missed no lock, the owner's death is in the word before the owner is gone,
@@ -254,5 +246,5 @@ class LockAlgorithm {
   }
 };
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1
 #endif

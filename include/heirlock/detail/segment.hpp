@@ -9,7 +9,7 @@
 
 #include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock::detail_v0_1 {
 
 /// A handle of memory that processes share: of an anonymous mapping, or of a named segment, which a process
 /// maps once for all its handles. So an owner's robust list leads to the same place through each.
@@ -93,26 +93,25 @@ struct SegmentPath {
   Outcome set(std::string_view name) noexcept;
 };
 
+struct FileDescriptor {
+  int number = -1;
+  ~FileDescriptor();
+};
+
 /// A segment in the making, in a file without a name: nobody sees it half-built, and nothing is left of it
 /// when its maker dies or throws.
 class SegmentDraft {
  public:
-  SegmentDraft() noexcept {}
-  SegmentDraft(const SegmentDraft&) = delete;
-  SegmentDraft& operator=(const SegmentDraft&) = delete;
-  ~SegmentDraft();
   /// Refused: invalid_name, file_missing without a /dev/shm, or the system's error, such as no room.
   Outcome begin(std::string_view name, const ObjectType& type) noexcept;
-  void* object() const noexcept { return memory_ + offset_; }
+  void* object(const ObjectType& type) const noexcept { return mapping_.at(object_offset(type)); }
   /// Gives the finished segment its name. Refused: file_exists, or the system's error.
   Outcome publish(Mapping& made) noexcept;
 
  private:
   SegmentPath path_;
-  std::size_t offset_ = 0;
-  std::size_t size_ = 0;
-  int file_ = -1;
-  char* memory_ = nullptr;
+  FileDescriptor file_;
+  Mapping mapping_;
 };
 
 /// Maps an existing segment after checking that it can be trusted and holds a `type`.
@@ -128,7 +127,7 @@ template <class Construct>
 Outcome create_segment(std::string_view name, const ObjectType& type, Mapping& made, Construct construct) {
   SegmentDraft draft;
   if (const Outcome outcome = draft.begin(name, type); is_refused(outcome)) return outcome;
-  construct(draft.object());
+  construct(draft.object(type));
   return draft.publish(made);
 }
 
@@ -139,11 +138,11 @@ Outcome open_or_create_segment(std::string_view name, const ObjectType& type, Ma
                                Construct construct) {
   for (;;) {
     Outcome outcome = open_segment(name, type, mapping);
-    if (outcome != Outcome::file_missing) return outcome;
+    if (outcome != heirlock_file_missing) return outcome;
     outcome = create_segment(name, type, mapping, construct);
-    if (outcome != Outcome::file_exists) return outcome;
+    if (outcome != heirlock_file_exists) return outcome;
   }
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace heirlock::detail_v0_1
 #endif
