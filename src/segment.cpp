@@ -46,6 +46,7 @@ class FileDescriptor {
 struct MappedSegment {
   dev_t device;
   ino_t file;
+  std::size_t size;  // one that has been made larger since is mapped anew
   void* memory;
   std::size_t handles;
   std::atomic<MappedSegment*> next{nullptr};
@@ -85,7 +86,7 @@ Outcome share(int file, void* memory, const char* path, Mapping& handle) noexcep
   if (fstat(file, &status) != 0) return refused(Outcome::system_error, errno, "fstat of %s", path);
   const auto size = static_cast<std::size_t>(status.st_size);
   auto& place = find_mapped([&](const MappedSegment& other) {
-    return other.device == status.st_dev && other.file == status.st_ino;
+    return other.device == status.st_dev && other.file == status.st_ino && other.size == size;
   });
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
@@ -97,7 +98,7 @@ Outcome share(int file, void* memory, const char* path, Mapping& handle) noexcep
       std::free(room);
       return refused(Outcome::system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, memory, 0};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
