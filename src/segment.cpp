@@ -215,7 +215,8 @@ void Mapping::end(LinuxLock* lock) noexcept {
   } else if (const ProcessHeld held; !is_refused(held.outcome())) {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
-    if (--segment->handles == 0 && unmap()) {
+    const bool was_last = segment != nullptr && --segment->handles == 0;
+    if (was_last && unmap()) {
       place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
       std::free(segment);
     }
