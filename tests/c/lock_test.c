@@ -324,6 +324,53 @@ static void a_pointer_that_is_null_or_not_aligned_is_refused(void) {
   for (int i = 0; i < 6; ++i) CHECK(memory[i] == 0);
 }
 
+// Spec: c.errno-value
+static void each_outcome_has_its_errno_value(void) {
+  static const struct {
+    heirlock_outcome outcome;
+    int32_t value;
+  } expected[] = {
+      {heirlock_acquired, 0},
+      {heirlock_reentered, 0},
+      {heirlock_done, 0},
+      {heirlock_inherited, EOWNERDEAD},
+      {heirlock_not_acquired, EBUSY},
+      {heirlock_not_owner, EPERM},
+      {heirlock_recursion_too_deep, EDEADLK},
+      {heirlock_foreign_pid_namespace, EXDEV},
+      {heirlock_unsupported_platform, ENOSYS},
+      {heirlock_layout_mismatch, EPROTO},
+      {heirlock_not_trusted, EACCES},
+      {heirlock_invalid_name, EINVAL},
+      {heirlock_invalid_argument, EINVAL},
+      {heirlock_file_exists, EEXIST},
+      {heirlock_file_missing, ENOENT},
+      {heirlock_no_memory, ENOMEM},
+      {heirlock_system_error, 0}, /* as the thread's last error */
+  };
+  const unsigned count = sizeof expected / sizeof *expected;
+  CHECK(count == heirlock_done - heirlock_system_error + 1);
+  for (unsigned i = 0; i < count; ++i) CHECK(heirlock_errno(expected[i].outcome) == expected[i].value);
+}
+
+static void ask_for_errno_after_vain_acquires(void* lock) {
+  CHECK(heirlock_acquire_for(lock, 1) == heirlock_not_acquired);
+  CHECK(heirlock_errno(heirlock_not_acquired) == ETIMEDOUT);
+  CHECK(heirlock_try_acquire(lock) == heirlock_not_acquired);
+  CHECK(heirlock_errno(heirlock_not_acquired) == EBUSY);
+  CHECK(heirlock_acquire_until(lock, now() + 1) == heirlock_not_acquired);
+  CHECK(heirlock_errno(heirlock_not_acquired) == ETIMEDOUT);
+}
+
+// Spec: c.errno-value
+static void only_a_timed_acquire_in_vain_has_timed_out(void) {
+  heirlock_lock* const lock = shared_lock();
+  acquire(lock);
+  in_thread(ask_for_errno_after_vain_acquires, lock);
+  CHECK(heirlock_errno(heirlock_not_acquired) == EBUSY); /* each thread has its own */
+  CHECK(heirlock_release(lock) == heirlock_done);
+}
+
 enum { rounds = 20000 };
 typedef struct counted {
   heirlock_lock lock;
@@ -376,6 +423,8 @@ int main(void) {
       TEST_OF(a_lock_of_another_pid_namespace_is_refused),
       TEST_OF(where_the_system_lacks_robust_lists_an_acquire_is_refused),
       TEST_OF(a_pointer_that_is_null_or_not_aligned_is_refused),
+      TEST_OF(each_outcome_has_its_errno_value),
+      TEST_OF(only_a_timed_acquire_in_vain_has_timed_out),
       TEST_OF(threads_of_two_processes_exclude_each_other),
   };
   return run_tests(tests, sizeof tests / sizeof *tests);

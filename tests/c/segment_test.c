@@ -148,17 +148,24 @@ static void who_has_a_removed_segment_keeps_it(void) {
   close_and_remove(&new);
 }
 
+static int is_mapped(const heirlock_segment* segment) {
+  return msync(segment->mapping, segment->mapping_size, MS_ASYNC) == 0;
+}
+
 // Spec: c.segment-close
-static void a_closed_segment_is_mapped_no_more(void) {
-  heirlock_segment segment;
-  CHECK(create(&segment) == heirlock_done);
-  void* const mapping = segment.mapping;
-  const uint64_t size = segment.mapping_size;
-  CHECK(msync(mapping, size, MS_ASYNC) == 0);
-  CHECK(heirlock_segment_close(&segment) == heirlock_done);
-  check_none(&segment);
-  CHECK(msync(mapping, size, MS_ASYNC) != 0 && errno == ENOMEM);
-  CHECK(heirlock_segment_close(&segment) == heirlock_done);
+static void the_last_of_several_handles_unmaps_the_segment(void) {
+  heirlock_segment made, opened;
+  CHECK(create(&made) == heirlock_done);
+  CHECK(open_(&opened) == heirlock_done);
+  CHECK(made.object == opened.object);
+  const heirlock_segment closed = made;
+  CHECK(heirlock_segment_close(&made) == heirlock_done);
+  check_none(&made);
+  CHECK(is_mapped(&closed));
+  CHECK(heirlock_segment_close(&made) == heirlock_done); /* all zero: ends no other handle */
+  CHECK(is_mapped(&closed));
+  CHECK(heirlock_segment_close(&opened) == heirlock_done);
+  CHECK(!is_mapped(&closed) && errno == ENOMEM);
   CHECK(heirlock_segment_remove(name) == heirlock_done);
 }
 
@@ -230,6 +237,11 @@ static void what_has_no_place_among_the_addresses_is_no_memory(void) {
   close_and_remove(&segment);
 }
 
+static int ends_with(const char* text, const char* end) {
+  const size_t length = strlen(text), end_length = strlen(end);
+  return length >= end_length && strcmp(text + length - end_length, end) == 0;
+}
+
 static void create_without_files(void* unused) {
   (void)unused;
   struct rlimit before;
@@ -238,11 +250,12 @@ static void create_without_files(void* unused) {
   CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
   check_refused(create, heirlock_system_error);
   CHECK(heirlock_last_errno() == EMFILE);
-  CHECK(strstr(heirlock_last_message(), strerror(EMFILE)) != NULL);
+  CHECK(heirlock_errno(heirlock_system_error) == EMFILE);
+  CHECK(ends_with(heirlock_last_message(), ": Too many open files"));
   CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
-// Spec: c.outcome, c.message
+// Spec: c.outcome, c.message, c.errno-value
 static void another_error_of_the_system_comes_with_its_errno(void) {
   in_child(create_without_files, NULL);
 }
@@ -273,7 +286,7 @@ static void a_long_message_is_cut(void) {
   heirlock_segment segment, other;
   CHECK(create(&segment) == heirlock_done);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 8, long_type) == heirlock_layout_mismatch);
-  CHECK(strlen(heirlock_last_message()) == 511);
+  CHECK(strlen(heirlock_last_message()) == 383);
   close_and_remove(&segment);
 }
 
@@ -310,15 +323,12 @@ static void no_call_sets_errno(void) {
   CHECK(create(&segment) == heirlock_file_exists && errno == of_the_caller);
   CHECK(open_(&segment) == heirlock_done && errno == of_the_caller);
   CHECK(heirlock_segment_close(&segment) == heirlock_done && errno == of_the_caller);
-  segment.mapping = &lock; /* which munmap refuses, as it is no page */
-  CHECK(heirlock_segment_close(&segment) == heirlock_done && errno == of_the_caller);
   CHECK(heirlock_segment_remove(name) == heirlock_done && errno == of_the_caller);
   CHECK(heirlock_segment_remove(name) == heirlock_file_missing && errno == of_the_caller);
 }
 
 static int passed;
-static void* use_segments_while_cancelled(void* unused) {
-  (void)unused;
+static void use_segments_while_cancelled(void) {
   heirlock_segment segment;
   CHECK(pthread_cancel(pthread_self()) == 0);
   CHECK(open_or_create(&segment) == heirlock_done);
@@ -329,15 +339,18 @@ static void* use_segments_while_cancelled(void* unused) {
   CHECK(open_(&segment) == heirlock_done);
   close_and_remove(&segment);
   passed = 1;
-  pthread_testcancel();
-  return NULL;
+}
+static void* be_cancelled_after_that(void* unused) {
+  use_segments_while_cancelled();
+  pthread_testcancel(); /* in a frame without variables: AddressSanitizer would not see them go */
+  return unused;
 }
 
 // Spec: c.cancellation
 static void no_call_is_a_cancellation_point(void) {
   pthread_t thread;
   void* result = NULL;
-  CHECK(pthread_create(&thread, NULL, use_segments_while_cancelled, NULL) == 0);
+  CHECK(pthread_create(&thread, NULL, be_cancelled_after_that, NULL) == 0);
   CHECK(pthread_join(thread, &result) == 0);
   CHECK(passed == 1);
   CHECK(result == PTHREAD_CANCELED); /* it is put off, not lost */
@@ -352,7 +365,7 @@ int main(void) {
       TEST_OF(a_name_that_is_taken_is_not_created_again),
       TEST_OF(a_name_that_is_not_there_is_missing),
       TEST_OF(who_has_a_removed_segment_keeps_it),
-      TEST_OF(a_closed_segment_is_mapped_no_more),
+      TEST_OF(the_last_of_several_handles_unmaps_the_segment),
       TEST_OF(another_size_alignment_or_type_is_a_layout_mismatch),
       TEST_OF(what_others_may_write_is_not_trusted),
       TEST_OF(a_bad_name_is_refused),

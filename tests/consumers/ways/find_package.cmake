@@ -16,13 +16,6 @@ foreach(version IN ITEMS 0.1.1 0.2 1.0)
   run_expecting("version: 0.1.0" ${configure})
 endforeach()
 
-# The shared library of the C interface, from C, with no package. C++ compilers compile C too.
-file(GLOB_RECURSE library ${SCRATCH}/prefix/*/libheirlock_c.so)
-get_filename_component(folder "${library}" DIRECTORY)
-run(${COMPILER} -x c -std=gnu99 -I${SCRATCH}/prefix/headers ${HEIRLOCK}/tests/examples/counter_in_c.c -x none
-    -L${folder} -lheirlock_c -Wl,-rpath,${folder} -o ${SCRATCH}/counter_in_c)
-run(${SCRATCH}/counter_in_c)
-
 # The conformance kit, with its vectors.
 find_program(python3 NAMES python3)
 if(python3)

@@ -18,9 +18,3 @@ run_expecting("heirlock > ${VERSION}" pkg-config --exists --print-errors "heirlo
 run(sh -c "'${COMPILER}' -std=c++17 $(pkg-config --cflags heirlock) '${program}'/*.cpp $(pkg-config --libs heirlock) -o '${SCRATCH}/consumer'")
 set(ENV{LD_LIBRARY_PATH} ${SCRATCH}/prefix/lib/machine)
 run(${SCRATCH}/consumer)
-
-# From C, whose compiler does not know by itself what a static library of C++ needs.
-if(NOT SHARED)
-  run(sh -c "cc '${HEIRLOCK}/tests/examples/counter_in_c.c' $(pkg-config --static --cflags --libs heirlock) -o '${SCRATCH}/in_c'")
-  run(${SCRATCH}/in_c)
-endif()

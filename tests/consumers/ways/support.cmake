@@ -2,7 +2,7 @@
 #   HEIRLOCK   heirlock's source folder
 #   SCRATCH    a folder of the test's own, made anew
 #   COMPILER   the C++ compiler of the build that the test belongs to
-#   GENERATOR, MAKE_PROGRAM   likewise
+#   C_COMPILER, GENERATOR, MAKE_PROGRAM   likewise
 #   VERSION    the version of heirlock in CMakeLists.txt
 cmake_minimum_required(VERSION 3.21)
 set(ways ${CMAKE_CURRENT_LIST_DIR})
@@ -78,4 +78,22 @@ function(expect_no_development_flags name)
       message(FATAL_ERROR "found ${CMAKE_MATCH_0}, expected no flag but the consumer's, in: ${command}")
     endif()
   endforeach()
+endfunction()
+
+# compile_c_library(NAME FOLDER option...): the C library from the sources in FOLDER, by plain calls of the C++ compiler.
+# The objects are in `objects`.
+function(compile_c_library name folder)
+  file(STRINGS ${HEIRLOCK}/CMakeLists.txt line REGEX "^set\\(heirlock_c_sources ")
+  string(REGEX MATCHALL "src/[a-z_]+\\.cpp" sources "${line}")
+  if(NOT sources MATCHES "src/c_interface.cpp")
+    message(FATAL_ERROR "found '${line}' in CMakeLists.txt, expected the C library's sources")
+  endif()
+  set(made "")
+  foreach(source IN LISTS sources)
+    get_filename_component(stem ${source} NAME_WE)
+    list(APPEND made ${SCRATCH}/${name}_${stem}.o)
+    run(${COMPILER} -std=c++17 -O2 -fno-exceptions -fno-rtti ${ARGN} -I${folder}/include -c ${folder}/${source}
+        -o ${SCRATCH}/${name}_${stem}.o)
+  endforeach()
+  set(objects ${made} PARENT_SCOPE)
 endfunction()
