@@ -23,7 +23,9 @@
 #include "heirlock/heirlock.h"
 #include "last_error.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
@@ -127,7 +129,9 @@ heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::u
 constexpr auto leave_zeros = [](void*) {};
 
 }  // namespace
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock
 
 // --- The interface ---
 

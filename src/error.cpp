@@ -6,7 +6,8 @@
 #include "heirlock/shared.hpp"
 #include "last_error.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 namespace {
 
 class Category final : public std::error_category {
@@ -66,4 +67,5 @@ void throw_not_a_number() {
 }
 
 }  // namespace detail
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock

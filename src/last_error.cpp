@@ -7,7 +7,9 @@
 #include <cstdio>
 #include <cstring>
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 
 Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept {
   const ErrnoKept errno_kept;
@@ -40,4 +42,6 @@ Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noex
                  call, found, syscall(SYS_gettid));
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock

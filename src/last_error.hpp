@@ -7,7 +7,9 @@
 
 #include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 
 struct LastError {
   std::int32_t system = 0;  // errno's value, 0 if it was not the system
@@ -36,5 +38,7 @@ class ErrnoKept {
   const int value_ = errno;
 };
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -16,7 +16,9 @@
 
 #include "last_error.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
@@ -324,4 +326,6 @@ Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
       found, mine);
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock

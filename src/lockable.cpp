@@ -1,6 +1,7 @@
 #include "heirlock/lockable.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 
 Lockable::Lockable() : own_(std::in_place), lock_(own_->get()) {}
 
@@ -32,4 +33,5 @@ void Lockable::mend() {
   }
 }
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock

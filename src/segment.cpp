@@ -15,7 +15,9 @@
 
 #include "last_error.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
@@ -347,4 +349,6 @@ Outcome remove_segment(std::string_view name) noexcept {
                  path.text);
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock

@@ -7,7 +7,8 @@
 
 #include "heirlock/detail/attributes.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 
 /// A claim of ownership that is false: release() or repaired() by a thread that does not own the lock, of a
 /// free lock, or once too often. The program is wrong; the lock is unchanged.
@@ -34,7 +35,8 @@ inline std::error_code make_error_code(errc code) noexcept {
   return {static_cast<int>(code), error_category()};
 }
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 
 template <>
 struct std::is_error_code_enum<heirlock::errc> : std::true_type {};

@@ -14,7 +14,8 @@
 #include "heirlock/reentrant_lock.hpp"
 #include "heirlock/shared.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 
 /// A base class for objects whose methods are called from many processes and threads: derive, and run the
 /// body of each shared method under locked(). A locked method may call another.
@@ -178,5 +179,6 @@ struct Locked {
 template <auto Method>
 inline constexpr detail::Locked<Method> locked{};
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -14,7 +14,8 @@
 #include "heirlock/detail/lock_algorithm.hpp"
 #include "heirlock/error.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 namespace detail {
 
 /// Throws what an operation was refused with, AssertionError or std::system_error.
@@ -143,5 +144,6 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
 static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
 static_assert(std::is_standard_layout_v<ReentrantLock> && std::is_trivially_destructible_v<ReentrantLock>);
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -11,7 +11,8 @@
 #include "heirlock/detail/segment.hpp"
 #include "heirlock/error.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 namespace detail {
 
 /// Throws what an operation was refused with; its message is the calling thread's last.
@@ -153,5 +154,6 @@ class Shared {
   T* object_ = nullptr;
 };
 
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -10,7 +10,9 @@
 
 #include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 
 __extension__ typedef __int128 WideInteger;  // holds any 64-bit count of any period
 
@@ -52,5 +54,7 @@ inline Outcome acquire_for(LinuxLock& lock, std::int64_t nanoseconds) noexcept {
   return Algorithm::acquire(lock, LinuxPlatform::deadline_after(nanoseconds));
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -23,7 +23,9 @@
 extern "C" void __tsan_release(void* address);
 #endif
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 
 static_assert(waiters_bit == FUTEX_WAITERS && owner_died_bit == FUTEX_OWNER_DIED &&
                   owner_mask == FUTEX_TID_MASK,
@@ -278,5 +280,7 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
 /// when it is refused.
 Outcome hold_process(LinuxLock*& lock) noexcept;
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -11,7 +11,9 @@
 #include "heirlock/detail/attributes.hpp"
 #include "heirlock/detail/outcome.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 
 enum class Order : std::uint8_t { relaxed, acquire, release };
 
@@ -254,5 +256,7 @@ class LockAlgorithm {
   }
 };
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -6,7 +6,8 @@
 
 #include "heirlock/detail/attributes.hpp"
 
-namespace heirlock::v0_1 {
+namespace heirlock {
+inline namespace v0_1 {
 
 /// What an acquire came to.
 enum class AcquireResult : std::uint8_t {
@@ -45,5 +46,6 @@ constexpr bool is_refused(Outcome outcome) noexcept {
 }
 
 }  // namespace detail
-}  // namespace heirlock::v0_1
+}  // namespace v0_1
+}  // namespace heirlock
 #endif

@@ -9,7 +9,9 @@
 
 #include "heirlock/detail/linux_platform.hpp"
 
-namespace heirlock::v0_1::detail {
+namespace heirlock {
+inline namespace v0_1 {
+namespace detail {
 
 /// A handle of memory that processes share: of an anonymous mapping, or of a named segment, which a process
 /// maps once for all its handles. So an owner's robust list leads to the same place through each.
@@ -146,5 +148,7 @@ Outcome open_or_create_segment(std::string_view name, const ObjectType& type, Ma
   }
 }
 
-}  // namespace heirlock::v0_1::detail
+}  // namespace detail
+}  // namespace v0_1
+}  // namespace heirlock
 #endif
