@@ -233,6 +233,9 @@ void use(ReentrantLock& lock, Input& input) {
 class Named : public heirlock::Lockable {
  public:
   explicit Named(std::string_view name) : Lockable(name) {}
+
+ private:
+  void recover() override {}
 };
 
 void use(Named& object, Input&) {

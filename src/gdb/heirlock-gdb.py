@@ -19,6 +19,8 @@ WAITERS = 0x80000000
 OWNER_DIED = 0x40000000
 OWNER = 0x3FFFFFFF
 
+VERSIONED = r"heirlock::(v\w+::)?"  # in whatever version's inline namespace
+
 
 def describe(memory):
     """What the bytes of a lock say, as the table of the word in SPECIFICATION.md reads them."""
@@ -58,7 +60,7 @@ class LockablePrinter:
 
 
 printers = gdb.printing.RegexpCollectionPrettyPrinter("heirlock")
-printers.add_printer("ReentrantLock", "^heirlock::ReentrantLock$", ReentrantLockPrinter)
+printers.add_printer("ReentrantLock", rf"^{VERSIONED}ReentrantLock$", ReentrantLockPrinter)
 printers.add_printer("heirlock_lock", "^heirlock_lock$", ReentrantLockPrinter)
-printers.add_printer("Lockable", "^heirlock::Lockable$", LockablePrinter)
+printers.add_printer("Lockable", rf"^{VERSIONED}Lockable$", LockablePrinter)
 gdb.printing.register_pretty_printer(gdb.current_objfile(), printers, replace=True)

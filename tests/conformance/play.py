@@ -32,7 +32,7 @@ class Late(Failure):
 
 
 SOON, PROMPTLY = 0.4, 2  # seconds
-POLLS = 200  # tries
+POLLS = 2000  # tries
 
 # What is seen where something does not come in time, and how it is shown.
 NO_ANSWER = "blocks", "no answer within {:g} s"
@@ -73,10 +73,10 @@ class Request:
         return 0 if self.argument == "-" else int(self.argument)
 
     def is_try(self):
-        return self.command == "try" or self.command == "acquire" and self.argument != "-" and self.milliseconds() <= 0
+        return self.command in ("try", "try_lock") or self.command == "acquire" and self.argument != "-" and self.milliseconds() <= 0
 
     def silence(self):
-        return BLOCKS if (self.command, self.argument) == ("acquire", "-") else NO_ANSWER
+        return BLOCKS if self.command in ("acquire", "lock") and self.argument == "-" else NO_ANSWER
 
 
 @dataclasses.dataclass

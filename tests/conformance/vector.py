@@ -4,15 +4,18 @@ import dataclasses
 import os
 import re
 
-ACQUIRED = {"acquired", "reentered", "inherited", "recursion_too_deep", "foreign_pid_namespace"}
+REFUSED = {"recursion_too_deep", "foreign_pid_namespace"}
+ACQUIRED = {"acquired", "reentered", "inherited"} | REFUSED
+LOCKED = {"done", "owner_dead"} | REFUSED
 NAMED = {"done", "file_exists", "file_missing", "invalid_name", "layout_mismatch", "not_trusted"}
 RESULTS = {  # of each command; None stands for a number
     "acquire": ACQUIRED | {"timeout", "blocks"}, "try": ACQUIRED | {"busy"},
+    "lock": LOCKED | {"blocks"}, "try_lock": LOCKED | {"busy"},
     "release": {"done", "not_owner"}, "repaired": {"done", "not_owner"},
     "depth": None, "flag": {"yes", "no"}, "owner": {"nobody"}, "tid": set(), "end": {"done"},
     "create": NAMED, "open": NAMED, "open_or_create": NAMED, "remove": NAMED, "close": {"done"}}
 ON_NAMES = {"create", "open", "open_or_create", "remove", "close"}
-CAPABILITIES = {"threads", "fork", "exec", "death", "query", "names", "layout"}
+CAPABILITIES = {"threads", "fork", "exec", "death", "poison", "query", "names", "layout"}
 FIELDS = {"word": (0, 4), "depth": (4, 4), "pid_namespace": (8, 4), "reserved": (12, 4), "owner_id": (16, 8)}  # offset, size
 FLAGS = {"OWNER_DIED": 1 << 30, "WAITERS": 1 << 31}
 PID_NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
@@ -154,6 +157,8 @@ class Check:
             self.need("names")
         if step.verb in ("depth", "owner", "flag"):
             self.need("query")
+        if step.verb in ("lock", "try_lock"):
+            self.need("poison")
         self.result(RESULTS[step.verb])
         if step.expected == "blocks":
             self.blocked[step.who] = step.verb

@@ -11,6 +11,7 @@ struct Counter : heirlock::Lockable {
   int increment() {
     return locked([&] { return add(1); });
   }
+  void recover() override {}  // an int is never half-written
   heirlock::Shared<int> value{0};
 };
 

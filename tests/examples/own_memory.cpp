@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <heirlock/reentrant_lock.hpp>
 #include <iostream>
+#include <mutex>
 #include <new>
 #include <string>
 
@@ -21,11 +22,10 @@ struct Square {
 constexpr int unlucky = 13;
 
 void resize(Square& square, int side) {
-  static_cast<void>(square.lock.acquire());
+  const std::lock_guard guard(square.lock);  // throws if an owner died: this function mends nothing
   square.side = side;
   if (side == unlucky) raise(SIGKILL);
   square.area = side * side;
-  square.lock.release();
 }
 
 /// Locks the square, mends it if need be, and tells what it found.

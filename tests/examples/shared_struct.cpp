@@ -1,5 +1,6 @@
 // Four forked workers and one struct that they share, with its lock inside. Any guard of the standard will
-// do.
+// do. If a worker is killed under the lock, every later guard throws std::errc::owner_dead, until somebody
+// acquires the lock, mends the struct and calls repaired(), as own_memory.cpp does.
 #include <sys/wait.h>
 #include <unistd.h>
 

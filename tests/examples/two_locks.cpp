@@ -7,6 +7,8 @@
 #include <iostream>
 #include <mutex>
 
+// It has no recover(): one account alone cannot mend a transfer that was killed halfway. So each acquire
+// after a death throws, which is the default.
 class Account : public heirlock::Lockable {
  public:
   explicit Account(int balance) : balance_(balance) {}

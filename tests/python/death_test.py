@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """What Lockable promises beyond an RLock: the next owner inherits from one that died, and recovers."""
+import errno
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,14 @@ class Account(Lockable):
 
     def often_recovered(self):
         return self.recovered.value
+
+
+class Unmended(Lockable):
+    """Has no recover() of its own."""
+
+    @Lockable.locked
+    def visit(self):
+        pass
 
 
 class AfterADeath(unittest.TestCase):
@@ -92,6 +101,25 @@ class AfterADeath(unittest.TestCase):
             account.refuses.value = False
             self.assertEqual((other.call("total"), account.recovered.value), (100, 3))
             self.assertEqual((account.total(), account.recovered.value), (100, 3))
+
+
+    # Spec: python.recover.default
+    def test_without_a_recover_each_acquire_raises_until_another_repairs(self):
+        name = f"python-{os.getpid()}-unmended"
+        self.addCleanup(remove, name)
+        unmended, lock = Unmended(name), Lock(name)
+        doomed = Party(self, "fork", lock)
+        doomed.call("acquire")
+        doomed.kill()
+        for acquire in unmended.acquire, lambda: unmended.acquire(False), unmended.__enter__, unmended.visit:
+            with self.assertRaisesRegex(OSError, "override it") as raised:
+                acquire()
+            self.assertEqual((raised.exception.errno, lock.owner(), lock.needs_repair()), (errno.EOWNERDEAD, 0, True))
+        self.assertIs(lock.acquire(), Outcome.inherited)
+        unmended.visit()  # reenters
+        lock.repaired()
+        lock.release()
+        unmended.visit()
 
 
 class Threads(unittest.TestCase):

@@ -14,6 +14,9 @@
             self.increment()
             self.increment()
 
+        def recover(self):
+            pass  # a number is never half-written
+
 A `Lockable` is used like one built on multiprocessing.RLock, by threads and by processes, forked or spawned. Beyond that, when
 its owner is killed the next one to acquire runs `recover()` and goes on; and `Lockable(name)` is one lock for all programs of a
 user, in C++ or C as well. `Lock` is the lock itself, for those who mend what it guards in another way.
@@ -65,16 +68,7 @@ _EXCEPTIONS = {
     Outcome.invalid_name: ValueError,
     Outcome.invalid_argument: ValueError,
     Outcome.no_memory: MemoryError,
-}
-# The others are an OSError: with the system's errno, or this.
-_ERRNO = {
-    Outcome.foreign_pid_namespace: errno.EXDEV,
-    Outcome.unsupported_platform: errno.ENOSYS,
-    Outcome.layout_mismatch: errno.EPROTO,
-    Outcome.not_trusted: errno.EACCES,
-    Outcome.file_exists: errno.EEXIST,
-    Outcome.file_missing: errno.ENOENT,
-}
+}  # the others are an OSError
 
 
 class _Segment(ctypes.Structure):
@@ -114,7 +108,7 @@ _segment_openers = {
 _segment_close = _function(_library, "heirlock_segment_close", ctypes.c_int, ctypes.POINTER(_Segment))
 _segment_remove = _function(_library, "heirlock_segment_remove", ctypes.c_int, ctypes.c_char_p)
 _last_message = _function(_library, "heirlock_last_message", ctypes.c_char_p)
-_last_errno = _function(_library, "heirlock_last_errno", ctypes.c_int32)
+_errno = _function(_library, "heirlock_errno", ctypes.c_int32, ctypes.c_int32)
 _mmap = _function(_libc, "mmap", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int,
                   ctypes.c_long)
 _munmap = _function(_libc, "munmap", ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
@@ -130,7 +124,7 @@ def _refusal(outcome):
     if outcome in _EXCEPTIONS:
         error = _EXCEPTIONS[outcome](message)
     else:
-        error = OSError(_last_errno() or _ERRNO[outcome], message)
+        error = OSError(_errno(outcome), message)
     error.outcome = _OUTCOMES[outcome]
     return error
 
@@ -371,8 +365,10 @@ class Lockable:
         """Mends the shared state after the death of an owner. Called with the lock held once, by the acquire that inherits it;
         may call locked methods. If it raises, the lock is released, and the next to acquire recovers again.
 
-        The default does nothing. Override it when a method that is killed half-way can leave what other methods would not
-        expect: finish the work, undo it, or reset the state."""
+        Override it: finish the work of a method that was killed half-way, undo it, or reset the state. An empty one declares
+        that nothing can be half-written. The default raises OSError with errno.EOWNERDEAD."""
+        raise OSError(errno.EOWNERDEAD, f"heirlock: an owner died, and {type(self).__name__} has no recover(); override it to mend "
+                      "the shared state")
 
     def __enter__(self):
         self.acquire()

@@ -22,6 +22,7 @@ const char* word_of(const std::system_error& error) {
   if (code == errc::foreign_pid_namespace) return "foreign_pid_namespace";
   if (code == errc::layout_mismatch) return "layout_mismatch";
   if (code == errc::not_trusted) return "not_trusted";
+  if (code == std::errc::owner_dead) return "owner_dead";
   if (code == std::errc::file_exists) return "file_exists";
   if (code == std::errc::no_such_file_or_directory) return "file_missing";
   return result("error %s", error.what());
@@ -76,6 +77,14 @@ const char* try_acquire(void* lock) {
   return word_of([&] { return word_of(at(lock).try_acquire(), "busy"); });
 }
 
+const char* lock_it(void* lock) {
+  return done([&] { at(lock).lock(); });
+}
+
+const char* try_lock(void* lock) {
+  return word_of([&] { return at(lock).try_lock() ? "done" : "busy"; });
+}
+
 const char* release(void* lock) {
   return done([&] { at(lock).release(); });
 }
@@ -128,10 +137,12 @@ const char* remove_name(const char* name) {
 
 int main(int argument_count, char** arguments) {
   port cpp = {};
-  cpp.capabilities = "threads fork exec death query names layout";
+  cpp.capabilities = "threads fork exec death poison query names layout";
   cpp.acquire = acquire;
   cpp.acquire_for = acquire_for;
   cpp.try_acquire = try_acquire;
+  cpp.lock = lock_it;
+  cpp.try_lock = try_lock;
   cpp.release = release;
   cpp.repaired = repaired;
   cpp.depth = depth;

@@ -202,7 +202,7 @@ static const char* perform(const request* asked) {
   } of_lock[] = {
       {"acquire", the_port->acquire},   {"try", the_port->try_acquire}, {"release", the_port->release},
       {"repaired", the_port->repaired}, {"depth", the_port->depth},     {"owner", the_port->owner},
-      {"flag", the_port->flag},
+      {"flag", the_port->flag},         {"lock", the_port->lock},       {"try_lock", the_port->try_lock},
   };
   for (size_t i = 0; i < sizeof of_lock / sizeof *of_lock; ++i)
     if (of_lock[i].call && is(asked->command, of_lock[i].command)) return use_lock(of_lock[i].call, asked);

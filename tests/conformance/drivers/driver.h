@@ -29,6 +29,8 @@ typedef struct port {
   const char* (*acquire)(void* lock);
   const char* (*acquire_for)(void* lock, int64_t milliseconds);
   const char* (*try_acquire)(void* lock);
+  const char* (*lock)(void* lock);
+  const char* (*try_lock)(void* lock);
   const char* (*release)(void* lock);
   const char* (*repaired)(void* lock);
   const char* (*depth)(void* lock);

@@ -14,7 +14,7 @@ A driver in Python is this, and a class that brings the lock:
 
     class Lock:
         def acquire(self, milliseconds):     # None is for ever
-        def try_acquire(self):
+        def try_acquire(self):               # likewise lock and try_lock
         def release(self):
         def repaired(self):                  # likewise depth, owner and flag
 
@@ -32,8 +32,8 @@ import time
 import traceback
 
 OF_THE_PORT = {"create", "open", "open_or_create", "remove", "close"}
-OF_A_LOCK = {"acquire": "acquire", "try": "try_acquire", "release": "release", "repaired": "repaired", "depth": "depth",
-             "owner": "owner", "flag": "flag"}
+OF_A_LOCK = {"acquire": "acquire", "try": "try_acquire", "lock": "lock", "try_lock": "try_lock", "release": "release",
+             "repaired": "repaired", "depth": "depth", "owner": "owner", "flag": "flag"}
 
 
 def main(port_class):

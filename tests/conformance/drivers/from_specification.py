@@ -21,6 +21,7 @@ import math
 import mmap
 import os
 import platform
+import random
 import re
 import stat
 import struct
@@ -171,6 +172,10 @@ class NotOwner(AssertionError):
     pass
 
 
+class OwnerDead(Exception):
+    pass
+
+
 MADV_WIPEONFORK, PIDFD_GET_PID_NAMESPACE = 18, 0xFF05
 _identity_page = _map(mmap.PAGESIZE, READ_WRITE, ANONYMOUS)
 _checked(_libc.madvise(_identity_page, mmap.PAGESIZE, MADV_WIPEONFORK))
@@ -191,12 +196,6 @@ class _Thread:
         self.first = _u64(self.head)
         self.pending = _u64(self.head + 16)
         self.quiet = [None] * 16
-        self.failed_tries = 0
-
-    def asks_before_giving_up(self, is_try):
-        """Of the tries, only one in 61: asking is a system call."""
-        self.failed_tries += is_try
-        return not is_try or self.failed_tries % 61 == 0
 
     # The robust list. `node` is the address of a lock's `next`; bit 0 of a link is kept when copied, masked when followed.
 
@@ -307,7 +306,6 @@ class _Patience:
     def __init__(self, deadline):
         self.deadline = deadline
         self.has_slept = False
-        self.has_asked = False
         self.slice = _Patience.FIRST_SLICE
         self.slice_end = None
 
@@ -360,8 +358,14 @@ class Lock:
         if self._owner_id.value == me.id:  # 1
             return self._reenter()
         self._require_same_pid_namespace(me)  # 2
+        asks = True  # before it gives up, whether the owner exists
+        if deadline == ALREADY_PASSED:  # a try, and few of many ask: it is a system call
+            owner = self._word.value & OWNER
+            asks = owner != 0
+            if owner not in (0, me.tid) and random.randrange(64) != 0:
+                return NOT_ACQUIRED
         me.pending.value = self._node  # 3
-        taken = self._take(me, deadline)  # 4 to 6
+        taken = self._take(me, deadline, asks)  # 4 to 6
         if taken in (NOT_ACQUIRED, REENTERED):
             me.pending.value = 0
             return self._reenter() if taken == REENTERED else NOT_ACQUIRED
@@ -370,6 +374,21 @@ class Lock:
         self._owner_id.value = me.id
         self._depth.value = 1
         return INHERITED if taken & OWNER_DIED else ACQUIRED
+
+    def lock(self):
+        """For callers that cannot be told of a death: refused with OwnerDead, the lock free and still to be inherited, until
+        somebody who acquired it has called repaired()."""
+        self._require_whole(self.acquire())
+
+    def try_lock(self):
+        """Likewise. Whether the caller has the lock."""
+        return self._require_whole(self.try_acquire()) != NOT_ACQUIRED
+
+    def _require_whole(self, result):
+        if result == INHERITED:
+            self.release()
+            raise OwnerDead("found a lock whose owner died; acquire it, mend what it guards, and call repaired()")
+        return result
 
     def _reenter(self):
         if self._depth.value == DEEPEST:
@@ -383,11 +402,10 @@ class Lock:
         if self._pid_namespace.value != me.pid_namespace:
             raise ForeignPidNamespace(f"found the lock of PID namespace {self._pid_namespace.value}, expected {me.pid_namespace}")
 
-    def _take(self, me, deadline):
+    def _take(self, me, deadline, asks):
         """The word that the caller took the lock from, or why it did not."""
-        if deadline != ALREADY_PASSED or self._word.value == 0:  # 4
-            if self._exchange(0, me.tid):
-                return 0
+        if self._exchange(0, me.tid):  # 4
+            return 0
         patience = _Patience(deadline)
         while True:  # 5
             word = self._word.value
@@ -401,9 +419,9 @@ class Lock:
             elif patience.deadline_has_passed():  # 5d
                 if patience.has_slept and not self._exchange(word, word):
                     continue
-                if patience.has_asked or not me.asks_before_giving_up(deadline == ALREADY_PASSED):
+                if not asks:
                     return NOT_ACQUIRED
-                patience.has_asked = True
+                asks = False
                 self._ask_whether_the_owner_exists(word)
             # 5e: never, Python is too slow to gain by it.
             elif word & WAITERS or self._exchange(word, word | WAITERS):  # 5g, 5f
@@ -584,7 +602,7 @@ class Segment:
 # --- The driver, see ../README.md ------------------------------------------------------------------------------------------
 
 _WORDS = {NotOwner: "not_owner", RecursionTooDeep: "recursion_too_deep", ForeignPidNamespace: "foreign_pid_namespace",
-          FileExistsError: "file_exists", FileNotFoundError: "file_missing", ValueError: "invalid_name",
+          OwnerDead: "owner_dead", FileExistsError: "file_exists", FileNotFoundError: "file_missing", ValueError: "invalid_name",
           LayoutMismatch: "layout_mismatch", NotTrusted: "not_trusted"}
 
 
@@ -608,6 +626,13 @@ class _DriverLock:
         result = _result(self._lock.try_acquire)
         return "busy" if result == NOT_ACQUIRED else result
 
+    def lock(self):
+        return _result(self._lock.lock) or "done"
+
+    def try_lock(self):
+        result = _result(self._lock.try_lock)
+        return {True: "done", False: "busy"}.get(result, result)
+
     def release(self):
         return _result(self._lock.release) or "done"
 
@@ -616,7 +641,7 @@ class _DriverLock:
 
 
 class _Port:
-    capabilities = ("threads", "fork", "exec", "death", "query", "names", "layout")
+    capabilities = ("threads", "fork", "exec", "death", "poison", "query", "names", "layout")
 
     def __init__(self, memory):
         with open(memory, "r+b") as file:

@@ -115,7 +115,7 @@ class DriverTest(unittest.TestCase):
     def test_knows_only_capabilities_of_the_protocol(self):
         driver = self.start()
         self.assertLessEqual(set(driver.capabilities),
-                             {"threads", "fork", "exec", "death", "query", "names", "layout"})
+                             {"threads", "fork", "exec", "death", "poison", "query", "names", "layout"})
 
     # Spec: conformance.protocol
     def test_several_processes_share_their_memory(self):

@@ -114,7 +114,7 @@ class Verdict(Case):
         self.fails("", "expected: blocks\n  seen:     timeout", steps=text)
 
     def test_polling_goes_on_until_another_answer(self):
-        self.fails("", "expected: inherited\n  seen:     busy \\(200 times\\)", steps="A acquire -> acquired\nB polls -> inherited\n")
+        self.fails("", "expected: inherited\n  seen:     busy \\(2000 times\\)", steps="A acquire -> acquired\nB polls -> inherited\n")
         self.fails("", "expected: inherited\n  seen:     acquired", steps="B polls -> inherited\n")
 
     def test_an_owner_id_that_is_not_the_complement_of_the_last_fails(self):
@@ -313,6 +313,7 @@ class Vectors(Case):
                 ("A acquire", 4, "expected '-> RESULT' behind the command acquire"),
                 ("A acquire -> perhaps", 4, "expected one of: acquired"),
                 ("A depth -> few", 4, "expected a number"),
+                ("A lock -> done", 4, "and no poison among '# Needs:'"),
                 ("A try 5ms -> acquired", 4, "with a time"),
                 ("A try @64 -> acquired", 4, "with a lock above 63"),
                 ("A create @1 -> done", 4, "without a name"),
