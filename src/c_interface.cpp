@@ -31,6 +31,7 @@ using Algorithm = LockAlgorithm<LinuxPlatform>;
 static_assert(sizeof(heirlock_lock) == sizeof(LinuxLock) && alignof(heirlock_lock) == alignof(LinuxLock));
 static_assert(std::is_standard_layout_v<heirlock_lock> && std::is_trivial_v<heirlock_lock>);
 static_assert(HEIRLOCK_LAYOUT_VERSION == SegmentHeader::current_version);
+
 // Whether the thread's last acquire in vain was a timed one.
 thread_local bool has_timed_out HEIRLOCK_STATIC_TLS = false;
 
@@ -44,10 +45,9 @@ heirlock_outcome on(heirlock_lock* lock, const char* call, Operation operation,
                     bool is_timed = false) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(lock);
   if (HEIRLOCK_UNLIKELY(address == 0 || address % alignof(LinuxLock) != 0))
-    return static_cast<heirlock_outcome>(refused(
-        heirlock_invalid_argument, 0,
-        "found a lock at address %#jx, expected a multiple of 8 other than 0; give 40 bytes aligned to 8",
-        static_cast<std::uintmax_t>(address)));
+    return refused(heirlock_invalid_argument, 0,
+                   "found a lock at %p, expected a multiple of 8 other than 0; give 40 bytes aligned to 8",
+                   static_cast<void*>(lock));
   const Outcome outcome = operation(*lock_at(lock));
   if (HEIRLOCK_UNLIKELY(is_refused(outcome))) explained(outcome, *lock_at(lock), call);
   if (outcome == heirlock_not_acquired) has_timed_out = is_timed;
@@ -81,12 +81,10 @@ heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::u
   const bool has_alignment = alignment != 0 && alignment <= page && (alignment & (alignment - 1)) == 0;
   return on_files([&] {
     if (segment == nullptr || type_name == nullptr || !has_size || !has_alignment)
-      return refused(
-          heirlock_invalid_argument, 0,
-          "found the segment %p, the type %s, the size %" PRIu64 ", the alignment %" PRIu64
-          ", expected the address of a heirlock_segment, a name, 1 byte to 2^63, and a power of two up "
-          "to 4096",
-          static_cast<void*>(segment), type_name == nullptr ? "null" : type_name, size, alignment);
+      return refused(heirlock_invalid_argument, 0,
+                     "found segment %p, type '%s', size %" PRIu64 " and alignment %" PRIu64
+                     ", expected addresses, 1 byte to 2^63, and a power of two up to 4096",
+                     static_cast<void*>(segment), type_name == nullptr ? "" : type_name, size, alignment);
     const ObjectType type{size, alignment, fingerprint_of(type_name), type_name};
     Mapping mapping;
     const Outcome outcome = make(name == nullptr ? "" : name, type, mapping);

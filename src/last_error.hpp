@@ -20,20 +20,14 @@ inline thread_local LastError last_error HEIRLOCK_STATIC_TLS{};
 HEIRLOCK_COLD __attribute__((format(printf, 3, 4))) Outcome refused(Outcome outcome, int system,
                                                                     const char* format, ...) noexcept;
 
-/// Notes why the algorithm, which knows no messages, refused `call` on the lock: not_owner and
-/// recursion_too_deep. The others are noted where they arise. Returns the outcome.
+/// Notes for the algorithm, which knows no messages, why it refused `call` on the lock. What the Platform
+/// refused is noted already. Returns the outcome.
 HEIRLOCK_COLD Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept;
 
 // For operations that must not change errno, whatever they ask of the system.
-class ErrnoKept {
- public:
-  ErrnoKept() = default;
-  ErrnoKept(const ErrnoKept&) = delete;
-  ErrnoKept& operator=(const ErrnoKept&) = delete;
-  ~ErrnoKept() { errno = value_; }
-
- private:
-  const int value_ = errno;
+struct ErrnoKept {
+  const int value = errno;
+  ~ErrnoKept() { errno = value; }
 };
 
 }  // namespace heirlock::detail_v0_1

@@ -63,16 +63,14 @@ Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept {
 
 Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept {
   if (outcome == heirlock_recursion_too_deep)
-    return refused(outcome, 0,
-                   "%s() found a depth of 4294967295, expected less; look for an acquire without its release",
+    return refused(outcome, 0, "%s() found a depth of 4294967295; look for an acquire without its release",
                    call);
   if (outcome != heirlock_not_owner) return outcome;
   char found[48] = "a free lock";
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   if (owner != 0) std::snprintf(found, sizeof found, "a lock owned by thread %u", owner);
   return refused(outcome, 0,
-                 "%s() found %s, expected one owned by the calling thread %ld; call it once for each "
-                 "acquire, in the thread that acquired",
+                 "%s() found %s, expected one of the calling thread %ld; call it there, once an acquire",
                  call, found, syscall(SYS_gettid));
 }
 
@@ -266,9 +264,8 @@ Outcome find_robust_list(robust_list_head*& head) noexcept {
   if (head->futex_offset != word_from_node)
     return refused(
         heirlock_unsupported_platform, 0,
-        "found a robust list whose futexes lie at %ld from the node, expected %ld; use glibc on a 64-bit "
-        "machine",
-        static_cast<long>(head->futex_offset), static_cast<long>(word_from_node));
+        "found a robust list whose futexes lie at %ld, expected -32; use glibc on a 64-bit machine",
+        head->futex_offset);
   return heirlock_done;
 }
 
@@ -331,11 +328,9 @@ Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
   if (of_lock.compare_exchange(0, mine, Order::relaxed)) return heirlock_done;
   const std::uint32_t found = of_lock.load(Order::relaxed);
   if (found == mine) return heirlock_done;
-  return refused(
-      heirlock_foreign_pid_namespace, 0,
-      "found a lock of PID namespace %u, expected the caller's, %u; let all its users run in one PID "
-      "namespace",
-      found, mine);
+  return refused(heirlock_foreign_pid_namespace, 0,
+                 "found a lock of PID namespace %u, expected the caller's, %u; let all its users run in one",
+                 found, mine);
 }
 
 }  // namespace heirlock::detail_v0_1

@@ -72,20 +72,18 @@ typedef enum heirlock_outcome {
 
 /// A lock, in memory that its users share: `MAP_SHARED`, or for the threads of one process any. 40 bytes,
 /// aligned to 8. All zero is a free lock, so zeroed memory needs no heirlock_init().
-/// Not to be copied, and not to be unmapped or used for something else while a thread holds it or waits for
-/// it.
+/// Not to be copied, nor unmapped or used for something else while a thread holds it or waits for it.
 typedef struct heirlock_lock {
   uint64_t opaque[5];
 } heirlock_lock;
 
-// --- The lock -------------------------------------------------------------------------------------------
+// --- The lock ---
 //
 // Errors of every call that takes `lock` and returns an outcome: invalid_argument if the pointer is null or
 // not aligned to 8. Errors of every acquire: recursion_too_deep, foreign_pid_namespace, unsupported_platform,
 // and no_memory at the first use in a process.
 
-/// Makes a free lock of the memory, whatever is there. Nobody may hold the lock there or wait for it.
-/// Returns done.
+/// Makes a free lock of the memory, which nobody may hold or wait for. Returns done.
 HEIRLOCK_API heirlock_outcome heirlock_init(heirlock_lock* lock);
 
 /// Waits until the lock is the caller's. Returns acquired, reentered or inherited.
@@ -104,12 +102,10 @@ HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire_for(heirlock_
 HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire_until(heirlock_lock* lock,
                                                                          int64_t nanoseconds);
 
-/// Gives back one acquire; the last one frees the lock. Returns done.
-/// Errors: not_owner.
+/// Gives back one acquire; the last one frees the lock. Returns done, or not_owner.
 HEIRLOCK_API heirlock_outcome heirlock_release(heirlock_lock* lock);
 
-/// Declares whole what the lock guards: the next owner does not inherit. Returns done.
-/// Errors: not_owner.
+/// Declares whole what the lock guards: the next owner does not inherit. Returns done, or not_owner.
 HEIRLOCK_API heirlock_outcome heirlock_repaired(heirlock_lock* lock);
 
 /// The thread id of the owner, 0 when the lock is free. Another thread's answer is a snapshot.
@@ -153,15 +149,13 @@ HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_create(heirlo
                                                                           uint64_t alignment,
                                                                           const char* type);
 
-/// Opens a segment. Returns done.
-/// Errors: file_missing.
+/// Opens a segment. Returns done, or file_missing.
 HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open(heirlock_segment* segment,
                                                                         const char* name, uint64_t size,
                                                                         uint64_t alignment, const char* type);
 
 /// Opens a segment, or creates it when there is none. Of several that do so at once, one creates and all
-/// share. Returns done.
-/// Errors: file_missing if there is no /dev/shm.
+/// share. Returns done, or file_missing if there is no /dev/shm.
 HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open_or_create(
     heirlock_segment* segment, const char* name, uint64_t size, uint64_t alignment, const char* type);
 
@@ -170,9 +164,8 @@ HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open_or_creat
 /// wait for one, or use the object. Returns done. Errors: invalid_argument if `segment` is null.
 HEIRLOCK_API heirlock_outcome heirlock_segment_close(heirlock_segment* segment);
 
-/// Takes the name away: the next create makes a new segment, while those who have this one keep it.
-/// Returns done.
-/// Errors: file_missing.
+/// Takes the name away: the next create makes a new segment, while those who have this one keep it. Returns
+/// done, or file_missing.
 HEIRLOCK_API heirlock_outcome heirlock_segment_remove(const char* name);
 
 // --- What went wrong ------------------------------------------------------------------------------------

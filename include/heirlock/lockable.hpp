@@ -20,21 +20,14 @@ inline namespace v0_1 {
 /// A base class for objects whose methods are called from many processes and threads: derive, and run the
 /// body of each shared method under locked(). A locked method may call another.
 ///
-///   class Counter : public heirlock::Lockable {
-///    public:
-///     int increment() { return locked([&] { return ++*value_; }); }
-///     int increment_twice() { return locked([&] { increment(); return increment(); }); }
-///
-///    protected:
-///     void recover() override {}  // no method leaves the number half-written
-///
-///    private:
-///     heirlock::Shared<int> value_{0};   // live state must be shared as well
+///   struct Counter : heirlock::Lockable {
+///     int increment() { return locked([&] { return ++*value; }); }
+///     void recover() override {}       // no method leaves the number half-written
+///     heirlock::Shared<int> value{0};  // live state must be shared as well
 ///   };
 ///
-/// The object itself is local to each process; the lock, and what the object keeps in Shared<T>, is not.
-///
-/// When the owner of the lock dies, the next one to acquire runs recover() before it goes on. Override it.
+/// The object itself is local to each process; the lock, and what the object keeps in Shared<T>, is not. When
+/// the owner of the lock dies, the next one to acquire runs recover() before it goes on.
 ///
 /// Errors: as ReentrantLock, and what recover() throws. The constructors also throw as Shared<T> does.
 ///

@@ -16,6 +16,16 @@
 
 namespace heirlock {
 inline namespace v0_1 {
+
+/// What an acquire came to.
+enum class AcquireResult : std::uint8_t {
+  not_acquired = heirlock_not_acquired,  ///< busy, or the deadline passed
+  acquired = heirlock_acquired,          ///< was free, now yours at depth 1
+  reentered = heirlock_reentered,        ///< was yours already, one deeper
+  inherited = heirlock_inherited,  ///< its last owner died, or released it unrepaired; yours at depth 1, and
+                                   ///< the state may be half-written
+};
+
 /// A reentrant mutex for threads and processes, 40 bytes in memory that all of them map (`MAP_SHARED`; for
 /// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
 /// acquire inherits the lock and is told so.
@@ -28,15 +38,10 @@ inline namespace v0_1 {
 ///   | another thread's     | waits      | not_acquired  | waits      | false      | AssertionError        |
 ///   | a dead thread's      | inherited  | inherited     | owner_dead | owner_dead | AssertionError        |
 ///
-/// The kernel says in the lock that its owner died. What it misses (SPECIFICATION.md, section 7: more than
-/// 2048 locks held, exec from a thread that is not the leader) is found by whoever waits, within a second or
-/// at its deadline, and by one of 64 failed tries, on the average.
-///
 /// The owner is a thread. A child made by fork owns nothing, whatever its parent held.
 ///
 /// After `inherited` the data under the lock may be half-written. Mend it, then call repaired(); until
-/// somebody does, every next owner inherits too, so no death is forgotten. A caller that keeps no data which
-/// can be half-written calls repaired() at once.
+/// somebody does, every next owner inherits too, so no death is forgotten.
 ///
 /// All-zero memory is a free lock; memory is not to be unmapped or reused while a thread holds the lock in it
 /// or waits for it. Everything an owner wrote is visible to the next one, an heir included.
@@ -72,11 +77,12 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
   template <class Clock, class Duration>
   [[nodiscard]] AcquireResult acquire_until(std::chrono::time_point<Clock, Duration> deadline) {
     for (;;) {
-      const auto left = detail::wide_nanoseconds_of(deadline.time_since_epoch()) -
-                        detail::wide_nanoseconds_of(Clock::now().time_since_epoch());
-      const auto result = result_of(detail::acquire_for(memory_, detail::whole_nanoseconds_of(left)));
+      // In floating point, so that no moment of any clock overflows.
+      using Moment = std::chrono::duration<long double, std::nano>;
+      const auto left = Moment(deadline.time_since_epoch()) - Moment(Clock::now().time_since_epoch());
+      const AcquireResult result = acquire_for(left);
       // Its clock may have been set back meanwhile, or run slower: only that clock says when it is over.
-      if (result != AcquireResult::not_acquired || left <= 0) return result;
+      if (result != AcquireResult::not_acquired || left <= Moment::zero()) return result;
     }
   }
 

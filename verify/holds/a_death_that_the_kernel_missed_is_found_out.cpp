@@ -40,7 +40,7 @@ struct a_death_that_the_kernel_missed_is_found_out
   void hurried() {
     const bool knows_that_the_owner_is_gone = this->kernel.has_gone(0);
     const auto result = lock.acquire(deadline);
-    if (result != heirlock::AcquireResult::not_acquired) {
+    if (result != heirlock_not_acquired) {
       data.change();
       lock.release();
     } else {

@@ -23,8 +23,8 @@ struct a_try_on_a_lock_known_to_be_free_succeeds
   void other() {
     const bool free = has_released.load(Order::acquire) == 1;
     const auto result = lock.acquire(Deadline::passed);
-    expect(!free || result != heirlock::AcquireResult::not_acquired, "a try has failed on a free lock");
-    if (result != heirlock::AcquireResult::not_acquired) lock.release();
+    expect(!free || result != heirlock_not_acquired, "a try has failed on a free lock");
+    if (result != heirlock_not_acquired) lock.release();
   }
   void at_the_end() { expect_usable(lock); }
 

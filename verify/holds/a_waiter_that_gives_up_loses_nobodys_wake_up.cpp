@@ -21,7 +21,7 @@ struct a_waiter_that_gives_up_loses_nobodys_wake_up
     lock.release();
   }
   void hurried() {
-    if (lock.acquire(Deadline::passes_at_some_time) != heirlock::AcquireResult::not_acquired) lock.release();
+    if (lock.acquire(Deadline::passes_at_some_time) != heirlock_not_acquired) lock.release();
   }
   void at_the_end() { expect_usable(lock); }
 

@@ -18,9 +18,9 @@ struct a_woken_timed_acquire_tries_once_more : Scenario<a_woken_timed_acquire_tr
   }
   void hurried() {
     const auto result = lock.acquire(Deadline::passes_at_some_time);
-    expect(result != heirlock::AcquireResult::not_acquired || !kernel.me().has_ever_been_woken,
+    expect(result != heirlock_not_acquired || !kernel.me().has_ever_been_woken,
            "the only waiter was woken, and has given up");
-    if (result != heirlock::AcquireResult::not_acquired) lock.release();
+    if (result != heirlock_not_acquired) lock.release();
   }
   void at_the_end() { expect_usable(lock); }
 

@@ -23,7 +23,7 @@ struct an_abandoned_lock_is_inherited
     expect(!Algorithm::is_owned(lock.memory), "the lock is abandoned, and its owner owns it");
   }
   void heir() {
-    if (lock.acquire() == heirlock::AcquireResult::inherited) lock.repaired();
+    if (lock.acquire() == heirlock_inherited) lock.repaired();
     data.change();
     lock.release();
   }

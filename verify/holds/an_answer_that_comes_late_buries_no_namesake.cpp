@@ -35,7 +35,7 @@ struct an_answer_that_comes_late_buries_no_namesake
   void namesake() {
     kernel.await_end_of(0);
     std::swap(kernel.threads[0].tid, kernel.threads[1].tid);
-    if (lock.acquire() == heirlock::AcquireResult::inherited) lock.repaired();
+    if (lock.acquire() == heirlock_inherited) lock.repaired();
     word_is_back.store(1, Order::release);
     kernel.wake(&word_is_back, 1);
     data.change();

@@ -24,7 +24,7 @@ struct nobody_but_the_owner_can_release : Scenario<nobody_but_the_owner_can_rele
   }
   void stranger() {
     expect_refused();  // has used no lock yet
-    if (lock.acquire(Deadline::passed) != heirlock::AcquireResult::not_acquired) lock.release();
+    if (lock.acquire(Deadline::passed) != heirlock_not_acquired) lock.release();
     expect_refused();
   }
   void expect_refused() {

@@ -18,7 +18,7 @@ struct the_flag_stays_until_repaired
 
   void user() {
     for (int i = 0; i < rounds; ++i) {
-      if (lock.acquire() == heirlock::AcquireResult::inherited && choices().choose(2) == 1) lock.repaired();
+      if (lock.acquire() == heirlock_inherited && choices().choose(2) == 1) lock.repaired();
       lock.release();
     }
   }

@@ -20,7 +20,7 @@ struct the_invariants_hold_between_any_two_steps
 
   the_invariants_hold_between_any_two_steps() { this->kernel.quiet_is_random = true; }
   void user() {
-    if (lock.acquire() == heirlock::AcquireResult::inherited) lock.repaired();
+    if (lock.acquire() == heirlock_inherited) lock.repaired();
     lock.acquire();
     lock.release();
     lock.release();

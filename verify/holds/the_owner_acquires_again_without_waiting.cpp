@@ -26,7 +26,7 @@ struct the_owner_acquires_again_without_waiting
   }
   // Gets in only where the lock's account says that nobody is: CheckedLock sees to it.
   void intruder() {
-    if (lock.acquire(Deadline::passed) != heirlock::AcquireResult::not_acquired) lock.release();
+    if (lock.acquire(Deadline::passed) != heirlock_not_acquired) lock.release();
   }
   void at_the_end() { expect_usable(lock); }
 

@@ -39,34 +39,33 @@ class CheckedLock final : public Watcher {
   CheckedLock(const CheckedLock&) = delete;
   CheckedLock& operator=(const CheckedLock&) = delete;
 
-  AcquireResult acquire(Deadline deadline = Deadline::never) {
+  Outcome acquire(Deadline deadline = Deadline::never) {
     ModelThread& me = Kernel::running().me();
     me.time_is_over = false;
     tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
     const unsigned sleeps = me.sleeps;
-    const Outcome outcome = Algorithm::acquire(memory, deadline);
-    expect(!detail::is_refused(outcome), "an acquire is refused");
-    const auto result = static_cast<AcquireResult>(outcome);
+    const Outcome result = Algorithm::acquire(memory, deadline);
+    expect(!detail::is_refused(result), "an acquire is refused");
     expect(deadline != Deadline::passed || me.sleeps == sleeps, "a try has waited");
     expect(me.pending == 0, "an acquire has ended and left its pending mark");
-    if (result == AcquireResult::not_acquired) {
+    if (result == heirlock_not_acquired) {
       tell("... not acquired");
       expect(deadline != Deadline::never, "an acquire without a deadline has given up");
       expect(deadline == Deadline::passed || me.time_is_over, "an acquire has given up before its time");
       expect(owner_ != &me, "the owner cannot acquire again");
       return result;
     }
-    tell(result == AcquireResult::reentered   ? "... reentered"
-         : result == AcquireResult::inherited ? "... inherited"
-                                              : "... acquired");
+    tell(result == heirlock_reentered   ? "... reentered"
+         : result == heirlock_inherited ? "... inherited"
+                                        : "... acquired");
     if (owner_ == &me) {
-      expect(result == AcquireResult::reentered, "the owner acquires again, and it is not told so");
+      expect(result == heirlock_reentered, "the owner acquires again, and it is not told so");
       ++depth_;
     } else {
       expect(owner_ == nullptr, "two threads own the lock");
-      expect(result != AcquireResult::reentered, "a thread that does not own the lock has re-entered it");
-      expect(result == AcquireResult::inherited || !must_inherit_, "a death is forgotten");
-      expect(result == AcquireResult::acquired || must_inherit_, "a death is reported that was none");
+      expect(result != heirlock_reentered, "a thread that does not own the lock has re-entered it");
+      expect(result == heirlock_inherited || !must_inherit_, "a death is forgotten");
+      expect(result == heirlock_acquired || must_inherit_, "a death is reported that was none");
       owner_ = &me;
       depth_ = 1;
     }
@@ -186,7 +185,7 @@ struct Scenario : rl::test_suite<Derived, thread_count_> {
 
 /// The lock is free, and the next one to try gets it.
 inline void expect_usable(CheckedLock& lock) {
-  expect(lock.acquire(Deadline::passed) != AcquireResult::not_acquired,
+  expect(lock.acquire(Deadline::passed) != heirlock_not_acquired,
          "all threads have ended, and the lock is not to be had");
 }
 

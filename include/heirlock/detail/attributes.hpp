@@ -26,13 +26,10 @@ namespace detail = detail_v0_1;
 #define HEIRLOCK_THREAD_SAFETY(attribute)
 #endif
 
-// Clang 20 and later can be told that taking the capability twice is meant.
-#if defined(__clang__) && defined(__has_attribute)
-#if __has_attribute(reentrant_capability)
+#if defined(__clang__) && \
+    __clang_major__ >= 20  // which can be told that taking the capability twice is meant
 #define HEIRLOCK_REENTRANT_CAPABILITY __attribute__((reentrant_capability))
-#endif
-#endif
-#if !defined(HEIRLOCK_REENTRANT_CAPABILITY)
+#else
 #define HEIRLOCK_REENTRANT_CAPABILITY
 #endif
 

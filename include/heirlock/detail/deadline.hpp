@@ -12,36 +12,25 @@
 
 namespace heirlock::detail_v0_1 {
 
-__extension__ typedef __int128 WideInteger;  // holds any 64-bit count of any period
-
 [[noreturn]] void throw_not_a_number();
 
-/// A duration in nanoseconds, of a type in which no duration overflows.
-template <class Rep, class Period>
-auto wide_nanoseconds_of(std::chrono::duration<Rep, Period> timeout) {
-  using Tick = std::ratio_divide<Period, std::nano>;
-  if constexpr (std::is_integral_v<Rep> && Tick::den == 1)
-    return WideInteger{timeout.count()} * Tick::num;
-  else
-    return std::chrono::duration<long double, std::nano>(timeout).count();
-}
-
-/// Whole nanoseconds, rounded up so that no wait ends early; at most `for_ever`, at least 0.
+/// A duration in nanoseconds, rounded up so that no wait ends early; at most `for_ever`, at least 0.
 /// Throws std::invalid_argument on NaN.
-template <class Wide>
-std::int64_t whole_nanoseconds_of(Wide nanoseconds) {
-  if constexpr (std::is_floating_point_v<Wide>) {
-    if (std::isnan(nanoseconds)) throw_not_a_number();
-    nanoseconds = std::ceil(nanoseconds);
-  }
-  if (nanoseconds <= 0) return 0;
-  if (nanoseconds >= LinuxPlatform::for_ever) return LinuxPlatform::for_ever;
-  return static_cast<std::int64_t>(nanoseconds);
-}
-
 template <class Rep, class Period>
 std::int64_t nanoseconds_of(std::chrono::duration<Rep, Period> timeout) {
-  return whole_nanoseconds_of(wide_nanoseconds_of(timeout));
+  using Tick = std::ratio_divide<Period, std::nano>;
+  if constexpr (std::is_integral_v<Rep> && Tick::den == 1) {
+    std::int64_t nanoseconds = 0;
+    if (timeout.count() <= 0) return 0;
+    return __builtin_mul_overflow(timeout.count(), Tick::num, &nanoseconds) ? LinuxPlatform::for_ever
+                                                                            : nanoseconds;
+  } else {
+    // Holds any duration without overflow, exactly for 104 days of nanoseconds at least.
+    const long double nanoseconds = std::ceil(std::chrono::duration<long double, std::nano>(timeout).count());
+    if (std::isnan(nanoseconds)) throw_not_a_number();
+    if (nanoseconds <= 0) return 0;
+    return nanoseconds >= 9.2e18L ? LinuxPlatform::for_ever : static_cast<std::int64_t>(nanoseconds);
+  }
 }
 
 /// Takes the lock, waiting at least for `nanoseconds`. The clock is asked only when one has to wait.

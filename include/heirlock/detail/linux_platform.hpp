@@ -74,17 +74,14 @@ struct Spinning {
 
 // What a thread knows of itself. It is valid while `generation` equals that of the process.
 struct LinuxThread {
-  // No process ever has this number, and it differs from a wiped page's 0: a record that was never filled is
-  // invalid in a parent and in a child.
-  static constexpr std::uint64_t never_filled = ~std::uint64_t{0};
-
-  std::uint64_t generation = never_filled;
+  // Never filled: no process ever has this number, nor is it a wiped page's 0.
+  std::uint64_t generation = ~std::uint64_t{0};
   std::uint32_t tid = 0;
   std::uint32_t pid_namespace = 0;
   std::uint64_t id = 0;  // random, never 0; tells a thread from an earlier one with the same tid
   robust_list_head* robust_list = nullptr;
-  // Locks whose last wake-up by this thread found nobody. Several, for threads that hold several at once;
-  // which slot a lock uses depends on its address only, and one that is pushed out costs a system call.
+  // Locks whose last wake-up by this thread found nobody, by their address. One that is pushed out costs a
+  // system call.
   const void* quiet[8] = {};
   std::uint32_t last_draw = 0;
   Spinning spinning;
@@ -131,18 +128,16 @@ struct LinuxPlatform {
   static bool is_admitted(const Thread* me, const Atomic<std::uint32_t>& of_lock) noexcept {
     return !HEIRLOCK_UNLIKELY(me == nullptr || of_lock.load(Order::relaxed) != me->pid_namespace);
   }
-  /// Brings about what is_admitted() asks for: makes the record where there is none, and the lock, if it
-  /// belongs to no PID namespace yet, one of the caller's. Returns done, or, with its message in last_error,
-  /// unsupported_platform where the system lacks what the lock is built on, foreign_pid_namespace, or
-  /// no_memory.
+  /// Makes the record where there is none, and the lock, if it belongs to no PID namespace yet, one of the
+  /// caller's. Refused, with its message in last_error: unsupported_platform, foreign_pid_namespace, or the
+  /// system's error if there is no memory.
   static Outcome admit(Atomic<std::uint32_t>& of_lock) noexcept;
 
   // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst) ---
   //
-  // One per thread, registered by libc and shared with its robust mutexes, so its conventions hold: a link
-  // points at a node's `next`, `prev` lies one word before it, bit 0 marks libc's priority-inheriting
-  // mutexes. What the kernel does with it at the thread's death, section 7 of SPECIFICATION.md says
-  // (kernel.exit-walk and those behind it). Each store stays where the program has it, as the kernel sees it.
+  // One per thread, registered by libc and shared with its robust mutexes: SPECIFICATION.md has its
+  // conventions (section 5, Linking) and what the kernel does with it at the thread's death (section 7). Each
+  // store stays where the program has it, as the kernel sees it.
   using Link = std::uintptr_t;
 
   template <class Lock>
@@ -202,11 +197,9 @@ struct LinuxPlatform {
   static bool spin(Patience& patience) noexcept;
 
   /// Sleeps if the word still holds `seen`, compared and queued in one step, until woken, the deadline, a
-  /// signal, or the end of the slice. May return for no reason.
-  /// Returns `slice_ended` only when the slice ended its sleep. Promises no order of memory, not even that
-  /// the word as read next is as new as the wake-up, and not that a wake-up was meant for this lock. A
-  /// wake-up it consumed is never reported as slice_ended. The slice is a backstop, for what the kernel's
-  /// walk does not see and for threads that are stopped before they wake others.
+  /// signal, or the end of the slice, which is the backstop's. May return for no reason.
+  /// Returns `slice_ended` only when the slice ended its sleep, and never when it consumed a wake-up.
+  /// Promises no order of memory, not even that the word as read next is as new as the wake-up.
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                    Patience& patience) noexcept;
   /// As wait(), without slices. Returns true when the deadline ended it.
@@ -227,8 +220,7 @@ struct LinuxPlatform {
   /// of memory: fence() first.
   static void clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept;
 
-  /// Where the thread notes that its last wake-up for this lock, or for another of the same slot, found
-  /// nobody.
+  /// Where the thread notes that its last wake-up for this lock, or another of its slot, found nobody.
   template <class Lock>
   static const void*& quiet(Thread& me, const Lock& lock) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(&lock);

@@ -9,9 +9,15 @@
 #include <cstdint>
 
 #include "heirlock/detail/attributes.hpp"
-#include "heirlock/detail/outcome.hpp"
+#include "heirlock/heirlock.h"
 
 namespace heirlock::detail_v0_1 {
+
+// Above 0 the operation did what its name says, 0 means busy, below 0 it was refused and has changed nothing.
+using Outcome = heirlock_outcome;
+constexpr bool is_refused(Outcome outcome) {
+  return outcome < heirlock_not_acquired;
+}
 
 enum class Order : std::uint8_t { relaxed, acquire, release };
 
