@@ -89,6 +89,14 @@ bool is_held_in_this_process(const LinuxLock& lock) noexcept {
   return owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0;
 }
 
+// Whether the process needs the memory no more, in which there may be a lock. Gives up what the caller owns.
+bool is_done_with(LinuxLock* lock) noexcept {
+  if (lock == nullptr) return true;
+  if (!Algorithm::is_owned(*lock)) return !is_held_in_this_process(*lock);
+  Algorithm::abandon(*lock);
+  return true;
+}
+
 // --- What is accepted ---
 
 const char* kind_of(mode_t mode) noexcept {
@@ -182,25 +190,20 @@ void Mapping::end_unless_static(LinuxLock* lock) noexcept {
 void Mapping::end(LinuxLock* lock) noexcept {
   if (memory_ == nullptr) return;
   const ErrnoKept errno_kept;
-  const auto unmap = [&] {
-    if (lock != nullptr && Algorithm::is_owned(*lock))
-      Algorithm::abandon(*lock);
-    else if (lock != nullptr && is_held_in_this_process(*lock))
-      return false;
-    return munmap(memory_, size_) == 0;
-  };
-  const auto unmap_last = [&] {
+  const auto end_last = [&] {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
-    if (segment == nullptr || --segment->handles != 0 || !unmap()) return heirlock_done;
+    if (segment == nullptr || --segment->handles != 0 || !is_done_with(lock)) return heirlock_done;
+    // Off the list first: a child may be forked between any two of these lines.
     place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
+    munmap(memory_, size_);
     std::free(segment);
     return heirlock_done;
   };
   if (is_segment_)
-    holding_process(unmap_last);
-  else
-    unmap();
+    holding_process(end_last);
+  else if (is_done_with(lock))
+    munmap(memory_, size_);
   memory_ = nullptr;
 }
 
