@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -67,12 +66,16 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   });
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
-    void* const room = std::malloc(sizeof *segment);
-    if (room == nullptr) return refused(heirlock_system_error, ENOMEM, "no memory for a handle of %s", path);
+    // Not by malloc: another thread of the parent may have held its lock when _Fork made this process.
+    void* const room =
+        mmap(nullptr, sizeof *segment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+      return refused(heirlock_system_error, errno, "mmap of %zu bytes for a handle of %s", sizeof *segment,
+                     path);
     void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) {
       const int error = errno;
-      std::free(room);
+      munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
     segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0};
@@ -197,7 +200,7 @@ void Mapping::end(LinuxLock* lock) noexcept {
     // Off the list first: a child may be forked between any two of these lines.
     place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
     munmap(memory_, size_);
-    std::free(segment);
+    munmap(segment, sizeof *segment);
     return heirlock_done;
   };
   if (is_segment_)
