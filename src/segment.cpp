@@ -100,6 +100,18 @@ bool is_done_with(LinuxLock* lock) noexcept {
   return true;
 }
 
+// Whether the address lies in the program's or a library's own data.
+bool is_static(void* address) noexcept {
+#ifdef DLFO_STRUCT_HAS_EH_COUNT  // glibc 2.35
+  // Takes no lock, which a child of _Fork might find taken for ever; and knows a program linked statically.
+  dl_find_object object;
+  return _dl_find_object(address, &object) == 0;
+#else
+  Dl_info object;
+  return dladdr(address, &object) != 0;
+#endif
+}
+
 // --- What is accepted ---
 
 const char* kind_of(mode_t mode) noexcept {
@@ -186,8 +198,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 }  // namespace
 
 void Mapping::end_unless_static(LinuxLock* lock) noexcept {
-  Dl_info library;
-  if (memory_ != nullptr && dladdr(this, &library) == 0) end(lock);
+  if (memory_ != nullptr && !is_static(this)) end(lock);
 }
 
 void Mapping::end(LinuxLock* lock) noexcept {
