@@ -32,6 +32,7 @@ struct MappedSegment {
   std::size_t size;  // one that has been made larger since is mapped anew
   void* memory;
   std::size_t handles;
+  LinuxLock* lock;  // if a handle that has ended was of one
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
@@ -78,7 +79,7 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
       munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0, nullptr};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -207,7 +208,9 @@ void Mapping::end(LinuxLock* lock) noexcept {
   const auto end_last = [&] {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
-    if (segment == nullptr || --segment->handles != 0 || !is_done_with(lock)) return heirlock_done;
+    if (segment == nullptr) return heirlock_done;
+    if (lock != nullptr) segment->lock = lock;
+    if (--segment->handles != 0 || !is_done_with(segment->lock)) return heirlock_done;
     // Off the list first: a child may be forked between any two of these lines.
     place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
     munmap(memory_, size_);

@@ -165,6 +165,23 @@ TEST(DestroyingTheLastNamed, while_another_process_holds_the_lock_unmaps_it_and_
   object->release();
 }
 
+// Spec: lockable.destroy-held
+TEST(DestroyingTheLastNamed, frees_the_lock_also_when_it_is_a_shared_handle) {
+  const SegmentName name;
+  Party(As::process, [&] {
+    auto object = std::make_unique<Guarded>(name);
+    const auto last = heirlock::Shared<ReentrantLock>::open(name);
+    object->acquire();
+    object.reset();
+    EXPECT_EQ(last->depth(), 1U);
+  }).join();
+  Party(As::process, [&] {
+    const auto lock = heirlock::Shared<ReentrantLock>::open(name);
+    EXPECT_EQ(lock->owner(), 0);
+    EXPECT_TRUE(lock->needs_repair());
+  }).join();
+}
+
 // Spec: lockable.destroy-other, lockable.one-mapping
 TEST(DestroyingOneOfTwo, leaves_the_lock_that_is_held_through_both) {
   const SegmentName name;
