@@ -283,17 +283,21 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
 }
 
 Outcome SegmentDraft::publish(Mapping& made) noexcept {
-  char descriptor[32];
-  std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
-  if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0 ||
-      (errno == ENOENT && linkat(file_.number, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)) {  // no /proc
-    made = std::move(mapping_);
-    return heirlock_done;
-  }
-  return refused(heirlock_system_error, errno,
-                 errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
-                                 : "linkat, to publish %s",
-                 path_.text);
+  // Holding the process: its other threads that open the segment come after, as ThreadSanitizer sees it, too.
+  return holding_process([&]() -> Outcome {
+    char descriptor[32];
+    std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
+    if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0 ||
+        (errno == ENOENT &&
+         linkat(file_.number, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)) {  // no /proc
+      made = std::move(mapping_);
+      return heirlock_done;
+    }
+    return refused(heirlock_system_error, errno,
+                   errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
+                                   : "linkat, to publish %s",
+                   path_.text);
+  });
 }
 
 Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept {
