@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -33,6 +32,7 @@ struct MappedSegment {
   std::size_t size;  // one that has been made larger since is mapped anew
   void* memory;
   std::size_t handles;
+  LinuxLock* lock;  // if a handle that has ended was of one
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
@@ -67,15 +67,19 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   });
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
-    void* const room = std::malloc(sizeof *segment);
-    if (room == nullptr) return refused(heirlock_system_error, ENOMEM, "no memory for a handle of %s", path);
+    // Not by malloc: another thread of the parent may have held its lock when _Fork made this process.
+    void* const room =
+        mmap(nullptr, sizeof *segment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED)
+      return refused(heirlock_system_error, errno, "mmap of %zu bytes for a handle of %s", sizeof *segment,
+                     path);
     void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) {
       const int error = errno;
-      std::free(room);
+      munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0, nullptr};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -87,6 +91,26 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
 bool is_held_in_this_process(const LinuxLock& lock) noexcept {
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   return owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0;
+}
+
+// Whether the process needs the memory no more, in which there may be a lock. Gives up what the caller owns.
+bool is_done_with(LinuxLock* lock) noexcept {
+  if (lock == nullptr) return true;
+  if (!Algorithm::is_owned(*lock)) return !is_held_in_this_process(*lock);
+  Algorithm::abandon(*lock);
+  return true;
+}
+
+// Whether the address lies in the program's or a library's own data.
+bool is_static(void* address) noexcept {
+#ifdef DLFO_STRUCT_HAS_EH_COUNT  // glibc 2.35
+  // Takes no lock, which a child of _Fork might find taken for ever; and knows a program linked statically.
+  dl_find_object object;
+  return _dl_find_object(address, &object) == 0;
+#else
+  Dl_info object;
+  return dladdr(address, &object) != 0;
+#endif
 }
 
 // --- What is accepted ---
@@ -175,32 +199,28 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 }  // namespace
 
 void Mapping::end_unless_static(LinuxLock* lock) noexcept {
-  Dl_info library;
-  if (memory_ != nullptr && dladdr(this, &library) == 0) end(lock);
+  if (memory_ != nullptr && !is_static(this)) end(lock);
 }
 
 void Mapping::end(LinuxLock* lock) noexcept {
   if (memory_ == nullptr) return;
   const ErrnoKept errno_kept;
-  const auto unmap = [&] {
-    if (lock != nullptr && Algorithm::is_owned(*lock))
-      Algorithm::abandon(*lock);
-    else if (lock != nullptr && is_held_in_this_process(*lock))
-      return false;
-    return munmap(memory_, size_) == 0;
-  };
-  const auto unmap_last = [&] {
+  const auto end_last = [&] {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
-    if (segment == nullptr || --segment->handles != 0 || !unmap()) return heirlock_done;
+    if (segment == nullptr) return heirlock_done;
+    if (lock != nullptr) segment->lock = lock;
+    if (--segment->handles != 0 || !is_done_with(segment->lock)) return heirlock_done;
+    // Off the list first: a child may be forked between any two of these lines.
     place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
-    std::free(segment);
+    munmap(memory_, size_);
+    munmap(segment, sizeof *segment);
     return heirlock_done;
   };
   if (is_segment_)
-    holding_process(unmap_last);
-  else
-    unmap();
+    holding_process(end_last);
+  else if (is_done_with(lock))
+    munmap(memory_, size_);
   memory_ = nullptr;
 }
 
@@ -263,17 +283,21 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
 }
 
 Outcome SegmentDraft::publish(Mapping& made) noexcept {
-  char descriptor[32];
-  std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
-  if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0 ||
-      (errno == ENOENT && linkat(file_.number, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)) {  // no /proc
-    made = std::move(mapping_);
-    return heirlock_done;
-  }
-  return refused(heirlock_system_error, errno,
-                 errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
-                                 : "linkat, to publish %s",
-                 path_.text);
+  // Holding the process: its other threads that open the segment come after, as ThreadSanitizer sees it, too.
+  return holding_process([&]() -> Outcome {
+    char descriptor[32];
+    std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
+    if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0 ||
+        (errno == ENOENT &&
+         linkat(file_.number, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)) {  // no /proc
+      made = std::move(mapping_);
+      return heirlock_done;
+    }
+    return refused(heirlock_system_error, errno,
+                   errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
+                                   : "linkat, to publish %s",
+                   path_.text);
+  });
 }
 
 Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept {

@@ -176,7 +176,6 @@ TEST_F(NamedLockable, programs_lose_no_increment) {
 TEST_P(NamedLockable, objects_of_one_name_exclude_each_other) {
   NamedCounter one(name.str());
   NamedCounter two(name.str());
-  ASSERT_NE(&one.mutex(), &two.mutex()) << "each has a mapping of its own";
   one.acquire();
   Party(GetParam(), [&] { EXPECT_FALSE(two.acquire(false)); }).join();
   one.release();
@@ -186,49 +185,28 @@ TEST_P(NamedLockable, objects_of_one_name_exclude_each_other) {
   }).join();
 }
 
-// Spec: lockable.named
-TEST_P(NamedLockable, a_sleeper_at_one_object_gets_the_lock_that_is_released_through_another) {
-  NamedCounter one(name.str());
-  NamedCounter two(name.str());
-  one.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(two.acquire());
-    two.release();
-  });
-  waiter.wait_until_asleep_on(&two.mutex());
-  one.release();
-  waiter.join();
+// Spec: lockable.one-mapping
+TEST_F(NamedLockable, handles_of_one_name_share_one_mapping) {
+  NamedCounter inherited(name.str());
+  const auto expect_one_address = [&] {
+    NamedCounter object(name.str());
+    EXPECT_EQ(&object.mutex(), &inherited.mutex());
+    EXPECT_EQ(&object.mutex(), Shared<ReentrantLock>::open(name).get());
+  };
+  expect_one_address();
+  Party(As::process, expect_one_address).join();
 }
 
-// Spec: lockable.named
-TEST_F(NamedLockable, objects_of_one_name_reenter_one_lock_in_one_thread) {
+// Spec: lockable.one-mapping
+TEST_F(NamedLockable, what_one_object_acquired_another_releases) {
   NamedCounter one(name.str());
   NamedCounter two(name.str());
   one.acquire();
   EXPECT_TRUE(two.acquire(false));
   EXPECT_EQ(one.mutex().depth(), 2U);
   two.release();
-  EXPECT_EQ(two.mutex().depth(), 1U);
-  one.release();
-  EXPECT_EQ(two.mutex().owner(), 0);
-}
-
-// Taken at one address, given back at another, and the kernel finds it at the first.
-// Spec: lockable.recover
-TEST_P(NamedLockable, a_death_is_seen_at_every_object_of_the_name) {
-  NamedCounter one(name.str());
-  NamedCounter two(name.str());
-  Party(GetParam(), [&] {
-    one.acquire();
-    two.acquire();
-    one.release();
-  }).join();
-  two.acquire();
-  EXPECT_EQ(two.recoveries, 1);
   two.release();
-  one.acquire();
-  EXPECT_EQ(one.recoveries, 0);
-  one.release();
+  EXPECT_EQ(one.mutex().owner(), 0);
 }
 
 // Spec: lockable.named

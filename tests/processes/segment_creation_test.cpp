@@ -262,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, CallOfOpen,
 
 // Spec: shared.system-error
 TEST_P(CallOfOpen, that_fails_is_reported_and_leaves_the_segment_as_it_is) {
-  const auto made = Shared<Account>::create(name);
+  Shared<Account>::create(name);  // no handle stays, which the child would share
   Party(As::process, [&] {
     ASSERT_TRUE(forbid(GetParam().number, GetParam().where));
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });

@@ -12,6 +12,7 @@
 #include "heirlock/lockable.hpp"
 #include "support/between_parties.hpp"
 #include "support/party.hpp"
+#include "support/refusal.hpp"
 #include "support/waiter.hpp"
 #include "unit/guarded.hpp"
 
@@ -244,16 +245,22 @@ TEST(Recover, may_call_locked_methods) {
   object.release();
 }
 
-// Spec: lockable.recover
-TEST(Recover, does_nothing_by_default_and_the_flag_is_cleared) {
+// Spec: lockable.recover.default
+TEST(Recover, throws_by_default_until_the_lock_is_repaired) {
   class Plain : public Lockable {
   } object;
   die_holding(object);
-  EXPECT_TRUE(object.mutex().needs_repair());
-  object.acquire();
-  EXPECT_FALSE(object.mutex().needs_repair());
+  for (int i = 0; i < 2; ++i) {
+    const auto refusal = support::refusal_of([&] { object.locked([] { ADD_FAILURE() << "it ran"; }); });
+    EXPECT_EQ(refusal.code, std::errc::owner_dead);
+    EXPECT_TRUE(support::says(refusal.message, "does not override recover()", "an empty body"));
+    EXPECT_EQ(object.mutex().owner(), 0);
+    EXPECT_TRUE(object.mutex().needs_repair());
+  }
+  EXPECT_EQ(object.mutex().acquire(), heirlock::AcquireResult::inherited);
+  object.mutex().repaired();
   object.release();
-  EXPECT_EQ(object.mutex().acquire(), heirlock::AcquireResult::acquired);
+  EXPECT_TRUE(object.acquire());
   object.release();
 }
 

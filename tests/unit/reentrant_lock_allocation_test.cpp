@@ -1,4 +1,5 @@
-// No operation on a lock allocates memory. This program counts what its threads allocate.
+// No operation on a lock allocates memory, and no handle of a name does. This program counts what its threads
+// allocate.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -9,7 +10,9 @@
 #include <utility>
 
 #include "heirlock/reentrant_lock.hpp"
+#include "heirlock/shared.hpp"
 #include "support/between_parties.hpp"
+#include "support/segment_name.hpp"
 
 namespace {
 
@@ -65,6 +68,7 @@ void* realloc(void* memory, std::size_t size) {
 #endif
 
 using heirlock::ReentrantLock;
+using heirlock::Shared;
 using std::chrono::milliseconds;
 using support::As;
 using support::InSharedMemory;
@@ -156,6 +160,21 @@ TEST_P(Allocations, handing_the_lock_to_a_sleeper_makes_none) {
     });
     waiter.wait_until_asleep_on(&*lock);
     EXPECT_EQ(allocations_of([&] { lock->release(); }), 0U);
+  });
+}
+
+// A child that _Fork made may find the allocator locked for ever by a thread of its parent's.
+// Spec: lock.error.allocation, lock.owner.child
+TEST_P(Allocations, handles_of_names_make_none) {
+  const support::SegmentName name;
+  in_a_new_process([&] {
+    other([&] {
+      EXPECT_EQ(allocations_of([&] {
+                  const auto created = Shared<ReentrantLock>::open_or_create(name);
+                  const auto opened = Shared<ReentrantLock>::open(name);
+                }),
+                0U);
+    }).join();
   });
 }
 

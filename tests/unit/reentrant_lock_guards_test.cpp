@@ -9,7 +9,6 @@
 
 #include "heirlock/reentrant_lock.hpp"
 #include "support/between_parties.hpp"
-#include "support/lock_probe.hpp"
 
 using heirlock::ReentrantLock;
 using std::chrono::milliseconds;
@@ -18,7 +17,6 @@ using std::chrono::steady_clock;
 using support::BetweenParties;
 using support::InSharedMemory;
 using support::Party;
-using support::set_word;
 
 namespace {
 
@@ -117,22 +115,6 @@ TEST_P(BetweenParties, try_lock_tells_a_busy_lock_from_a_free_one) {
   }
   other([&] {
     EXPECT_TRUE(lock->try_lock());
-    lock->unlock();
-  }).join();
-}
-
-// Spec: lockable.guards, lock.inherit.flag
-TEST_P(BetweenParties, a_guard_takes_a_lock_that_is_to_be_inherited_and_the_flag_tells) {
-  set_word(*lock, heirlock::detail::owner_died_bit);
-  other([&] {
-    const std::lock_guard<ReentrantLock> guard(*lock);
-    EXPECT_TRUE(lock->is_owned());
-    EXPECT_TRUE(lock->needs_repair());
-  }).join();
-  other([&] {
-    EXPECT_TRUE(lock->try_lock());
-    lock->unlock();
-    EXPECT_TRUE(lock->try_lock_for(milliseconds(1)));
     lock->unlock();
   }).join();
 }

@@ -31,8 +31,8 @@ class Mapping {
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
   explicit operator bool() const noexcept { return memory_ != nullptr; }
   /// Ends the handle, if it is not in static storage. Where it was the process's last, and its memory is that
-  /// of `lock`: gives up the lock if the caller owns it, and leaves the memory mapped if another thread of
-  /// the process does.
+  /// of `lock`, as this call or one for an earlier handle said: gives up the lock if the caller owns it, and
+  /// leaves the memory mapped if another thread of the process does.
   void end_unless_static(LinuxLock* lock = nullptr) noexcept;
   /// The same for one in any storage that has not ended yet.
   void end(LinuxLock* lock = nullptr) noexcept;
