@@ -13,7 +13,8 @@ class Category final : public std::error_category {
  public:
   const char* name() const noexcept override { return "heirlock"; }
   std::string message(int code) const override {
-    return heirlock_text(static_cast<int>(0U - static_cast<unsigned>(code)));
+    const bool is_errc = code >= int(errc::recursion_too_deep) && code <= int(errc::not_trusted);
+    return is_errc ? heirlock_text(-code) : "unknown error " + std::to_string(code);
   }
 };
 

@@ -63,15 +63,17 @@ Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept {
 
 Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept {
   if (outcome == heirlock_recursion_too_deep)
-    return refused(outcome, 0, "%s() found a depth of 4294967295; look for an acquire without its release",
+    return refused(outcome, 0,
+                   "%s() found a depth of 4294967295, expected less; look for an acquire without its release",
                    call);
   if (outcome != heirlock_not_owner) return outcome;
   char found[48] = "a free lock";
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   if (owner != 0) std::snprintf(found, sizeof found, "a lock owned by thread %u", owner);
-  return refused(outcome, 0,
-                 "%s() found %s, expected one of the calling thread %ld; call it there, once an acquire",
-                 call, found, syscall(SYS_gettid));
+  return refused(
+      outcome, 0,
+      "%s() found %s, expected one owned by the calling thread %ld; call it there, once an acquire", call,
+      found, syscall(SYS_gettid));
 }
 
 // --- Time ---
