@@ -238,11 +238,15 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
 
 Outcome SegmentPath::set(std::string_view name) noexcept {
   char printable[longest_name + 1];
-  const std::size_t shown = name.copy(printable, longest_name);
-  for (char& c : printable) c = c >= ' ' && c <= '~' ? c : '?';
+  const std::size_t shown = name.size() < longest_name ? name.size() : longest_name;
+  bool is_good = shown != 0 && shown == name.size();
+  for (std::size_t i = 0; i < shown; ++i) {
+    const char c = name.data()[i];
+    is_good = is_good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                          c == '.' || c == '-' || c == '_');
+    printable[i] = c >= ' ' && c <= '~' ? c : '?';
+  }
   printable[shown] = '\0';
-  constexpr char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-  const bool is_good = shown != 0 && shown == name.size() && name.find_first_not_of(allowed) == name.npos;
   if (!is_good)
     return refused(
         heirlock_invalid_name, 0,
