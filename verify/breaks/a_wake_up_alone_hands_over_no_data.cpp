@@ -19,7 +19,7 @@ struct a_wake_up_alone_hands_over_no_data : Scenario<a_wake_up_alone_hands_over_
     ModelPlatform::wake_one(word);
   }
   void reader() {
-    ModelPlatform::Patience patience;
+    ModelPlatform::Patience patience(kernel.me());
     while (word.newest() == 0) ModelPlatform::wait(word, 0, Deadline::never, patience);
     data.change();
   }

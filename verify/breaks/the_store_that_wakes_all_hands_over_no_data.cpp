@@ -21,7 +21,7 @@ struct the_store_that_wakes_all_hands_over_no_data
     ModelPlatform::clear_and_wake_all(word);
   }
   void reader() {
-    ModelPlatform::Patience patience;
+    ModelPlatform::Patience patience(kernel.me());
     while (word.load(Order::acquire) == 1) ModelPlatform::wait(word, 1, Deadline::never, patience);
     data.change();
   }
