@@ -1,7 +1,6 @@
 // The C interface: each call is one of the algorithm or of a segment, and returns what that came to.
-//
-// Each copy of the library in a process is used by those who were linked with it, and hides its functions
-// from the others, unless it is a shared library.
+// A copy of the library hides its functions from all who were not linked with it, unless it is a shared
+// library.
 #ifndef HEIRLOCK_API
 #ifdef HEIRLOCK_EXPORTS
 #define HEIRLOCK_API __attribute__((visibility("default")))
@@ -54,8 +53,13 @@ heirlock_outcome on(heirlock_lock* lock, const char* call, Operation operation,
   return outcome;
 }
 
-// Does `operation`, which ends in a cancellation point's call: no cancellation may pass a C caller. What the
-// system refused is said in its words as well.
+heirlock_outcome acquire_by(heirlock_lock* lock, LinuxPlatform::Deadline deadline,
+                            bool is_timed = false) noexcept {
+  return on(
+      lock, "acquire", [=](LinuxLock& memory) { return Algorithm::acquire(memory, deadline); }, is_timed);
+}
+
+// No cancellation may pass a C caller. What the system refused is said in its words as well.
 template <class Operation>
 heirlock_outcome on_files(Operation operation) noexcept {
   const ErrnoKept errno_kept;
@@ -144,13 +148,11 @@ heirlock_outcome heirlock_init(heirlock_lock* lock) {
 }
 
 heirlock_outcome heirlock_acquire(heirlock_lock* lock) {
-  return on(lock, "acquire",
-            [](LinuxLock& memory) { return Algorithm::acquire(memory, LinuxPlatform::for_ever); });
+  return acquire_by(lock, LinuxPlatform::for_ever);
 }
 
 heirlock_outcome heirlock_try_acquire(heirlock_lock* lock) {
-  return on(lock, "acquire",
-            [](LinuxLock& memory) { return Algorithm::acquire(memory, LinuxPlatform::no_wait); });
+  return acquire_by(lock, LinuxPlatform::no_wait);
 }
 
 heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) {
@@ -159,12 +161,7 @@ heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) 
 }
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
-  return on(
-      lock, "acquire",
-      [=](LinuxLock& memory) {
-        return Algorithm::acquire(memory, std::max(nanoseconds, LinuxPlatform::no_wait));
-      },
-      true);
+  return acquire_by(lock, std::max(nanoseconds, LinuxPlatform::no_wait), true);
 }
 
 heirlock_outcome heirlock_release(heirlock_lock* lock) {

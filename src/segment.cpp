@@ -58,7 +58,7 @@ Outcome holding_process(Action action) noexcept {
 }
 
 // A handle of the open file's segment. The caller holds the process.
-Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
+Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
   struct stat status {};
   if (fstat(file, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   const auto size = static_cast<std::size_t>(status.st_size);
@@ -68,15 +68,12 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
     // Not by malloc: another thread of the parent may have held its lock when _Fork made this process.
-    void* const room =
-        mmap(nullptr, sizeof *segment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (room == MAP_FAILED)
-      return refused(heirlock_system_error, errno, "mmap of %zu bytes for a handle of %s", sizeof *segment,
-                     path);
-    void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    constexpr int writable = PROT_READ | PROT_WRITE;
+    void* const room = mmap(nullptr, sizeof *segment, writable, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* const memory = room == MAP_FAILED ? MAP_FAILED : mmap(nullptr, size, writable, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) {
       const int error = errno;
-      munmap(room, sizeof *segment);
+      if (room != MAP_FAILED) munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
     segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0, nullptr};
@@ -85,6 +82,10 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   ++segment->handles;
   handle = Mapping(segment->memory, size, true);
   return heirlock_done;
+}
+
+Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
+  return holding_process([&] { return find_or_map(file, path, handle); });
 }
 
 // Of another thread than the calling one.
@@ -114,6 +115,29 @@ bool is_static(void* address) noexcept {
 }
 
 // --- What is accepted ---
+
+using Path = char[224];
+
+Outcome set_path(Path& path, std::string_view name) noexcept {
+  char printable[longest_name + 1];
+  const std::size_t shown = name.size() < longest_name ? name.size() : longest_name;
+  bool is_good = shown != 0 && shown == name.size();
+  for (std::size_t i = 0; i < shown; ++i) {
+    const char c = name.data()[i];
+    is_good = is_good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                          c == '.' || c == '-' || c == '_');
+    printable[i] = c >= ' ' && c <= '~' ? c : '?';
+  }
+  printable[shown] = '\0';
+  if (!is_good)
+    return refused(
+        heirlock_invalid_name, 0,
+        "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'; "
+        "choose such a name",
+        name.size(), printable);
+  std::snprintf(path, sizeof path, "%s/heirlock.%s", directory, printable);
+  return heirlock_done;
+}
 
 const char* kind_of(mode_t mode) noexcept {
   return S_ISREG(mode)    ? "a file"
@@ -236,39 +260,17 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
   return heirlock_done;
 }
 
-Outcome SegmentPath::set(std::string_view name) noexcept {
-  char printable[longest_name + 1];
-  const std::size_t shown = name.size() < longest_name ? name.size() : longest_name;
-  bool is_good = shown != 0 && shown == name.size();
-  for (std::size_t i = 0; i < shown; ++i) {
-    const char c = name.data()[i];
-    is_good = is_good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                          c == '.' || c == '-' || c == '_');
-    printable[i] = c >= ' ' && c <= '~' ? c : '?';
-  }
-  printable[shown] = '\0';
-  if (!is_good)
-    return refused(
-        heirlock_invalid_name, 0,
-        "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'; "
-        "choose such a name",
-        name.size(), printable);
-  std::snprintf(text, sizeof text, "%s/heirlock.%s", directory, printable);
-  return heirlock_done;
-}
-
 Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexcept {
-  if (const Outcome outcome = path_.set(name); is_refused(outcome)) return outcome;
+  if (const Outcome outcome = set_path(path_, name); is_refused(outcome)) return outcome;
   const std::size_t size = object_offset(type) + type.size;
   file_.number = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
   if (file_.number < 0)
     return refused(
         heirlock_system_error, errno,
-        "no file could be made in /dev/shm for %s, expected a tmpfs there that the caller may write; "
-        "mount one",
-        path_.text);
+        "no file could be made in /dev/shm for %s, expected a tmpfs that the caller may write; mount one",
+        path_);
   if (fchmod(file_.number, S_IRUSR | S_IWUSR) != 0)
-    return refused(heirlock_system_error, errno, "fchmod of %s", path_.text);  // past the umask
+    return refused(heirlock_system_error, errno, "fchmod of %s", path_);  // past the umask
   // Reserves the memory: a full /dev/shm is an error now, not SIGBUS later.
   int error = 0;
   do error = posix_fallocate(file_.number, 0, static_cast<off_t>(size));
@@ -276,12 +278,8 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
   if (error != 0)
     return refused(heirlock_system_error, error,
                    "no room for %zu bytes in /dev/shm for %s; remove what is not needed there, or enlarge it",
-                   size, path_.text);
-  if (const Outcome outcome =
-          holding_process([&] { return map_segment(file_.number, path_.text, mapping_); });
-      is_refused(outcome))
-    return outcome;
-
+                   size, path_);
+  if (const Outcome outcome = map_segment(file_.number, path_, mapping_); is_refused(outcome)) return outcome;
   ::new (mapping_.at(0)) SegmentHeader(header_of(type));
   return heirlock_done;
 }
@@ -291,51 +289,44 @@ Outcome SegmentDraft::publish(Mapping& made) noexcept {
   return holding_process([&]() -> Outcome {
     char descriptor[32];
     std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
-    if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_.text, AT_SYMLINK_FOLLOW) == 0 ||
-        (errno == ENOENT &&
-         linkat(file_.number, "", AT_FDCWD, path_.text, AT_EMPTY_PATH) == 0)) {  // no /proc
+    if (linkat(AT_FDCWD, descriptor, AT_FDCWD, path_, AT_SYMLINK_FOLLOW) == 0 ||
+        (errno == ENOENT && linkat(file_.number, "", AT_FDCWD, path_, AT_EMPTY_PATH) == 0)) {  // no /proc
       made = std::move(mapping_);
       return heirlock_done;
     }
     return refused(heirlock_system_error, errno,
                    errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
                                    : "linkat, to publish %s",
-                   path_.text);
+                   path_);
   });
 }
 
 Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept {
-  SegmentPath path;
-  if (const Outcome outcome = path.set(name); is_refused(outcome)) return outcome;
+  Path path;
+  if (const Outcome outcome = set_path(path, name); is_refused(outcome)) return outcome;
   const auto missing_or = [&path](const char* otherwise) {
     return refused(heirlock_system_error, errno,
-                   errno == ENOENT ? "found no segment %s, expected one; create it first" : otherwise,
-                   path.text);
+                   errno == ENOENT ? "found no segment %s, expected one; create it first" : otherwise, path);
   };
   struct stat status {};
-  // Looked at before it is opened, since opening a device or a FIFO has effects; and again after, as the
-  // truth.
-  if (lstat(path.text, &status) != 0) return missing_or("lstat of %s");
-  if (const Outcome outcome = require_trust(path.text, status); is_refused(outcome)) return outcome;
-  const FileDescriptor file{open(path.text, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+  // Looked at before it is opened, since opening a device has effects; and again after, as the truth.
+  if (lstat(path, &status) != 0) return missing_or("lstat of %s");
+  if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
+  const FileDescriptor file{open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
   if (file.number < 0) return missing_or("open of %s for reading and writing");
-  if (fstat(file.number, &status) != 0)
-    return refused(heirlock_system_error, errno, "fstat of %s", path.text);
-  if (const Outcome outcome = require_trust(path.text, status); is_refused(outcome)) return outcome;
-  if (const Outcome outcome = require_layout(path.text, status, file.number, type); is_refused(outcome))
+  if (fstat(file.number, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
+  if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
+  if (const Outcome outcome = require_layout(path, status, file.number, type); is_refused(outcome))
     return outcome;
-  return holding_process([&] { return map_segment(file.number, path.text, opened); });
+  return map_segment(file.number, path, opened);
 }
 
 Outcome remove_segment(std::string_view name) noexcept {
-  SegmentPath path;
-  if (const Outcome outcome = path.set(name); is_refused(outcome)) return outcome;
-  if (unlink(path.text) == 0) return heirlock_done;
+  Path path;
+  if (const Outcome outcome = set_path(path, name); is_refused(outcome)) return outcome;
+  if (unlink(path) == 0) return heirlock_done;
   return refused(heirlock_system_error, errno,
-                 errno == ENOENT
-                     ? "found no segment %s to remove, expected one; it may have been removed already"
-                     : "unlink of %s",
-                 path.text);
+                 errno == ENOENT ? "found no segment %s to remove, expected one" : "unlink of %s", path);
 }
 
 }  // namespace heirlock::detail_v0_1

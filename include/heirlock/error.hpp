@@ -21,8 +21,7 @@ class AssertionError : public std::logic_error {
 /// numbers are those of heirlock.h, without their sign.
 enum class errc {
   recursion_too_deep = 2,  ///< the lock is held 2^32-1 times already
-  foreign_pid_namespace,   ///< the lock belongs to another PID namespace: thread ids of two cannot be told
-                           ///< apart
+  foreign_pid_namespace,   ///< the lock belongs to another PID namespace
   unsupported_platform,    ///< the kernel, the libc or a sandbox lacks what the lock is built on
   layout_mismatch,         ///< a named segment holds something else than what it was opened as
   not_trusted,             ///< a named segment that somebody else owns or may write
@@ -40,9 +39,8 @@ inline std::error_code make_error_code(errc code) noexcept {
 
 namespace heirlock::detail_v0_1 {
 
-/// Throws what an operation was refused with, whose message is the calling thread's last.
+/// Throws what an operation, or `call` on a lock, was refused with. Its message is the calling thread's last.
 [[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome);
-/// The same of `call` on a lock.
 [[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call);
 /// Releases what the caller has inherited, its mark kept, and throws std::errc::owner_dead.
 [[noreturn]] HEIRLOCK_COLD void give_back_and_throw(LinuxLock& lock);

@@ -30,8 +30,8 @@
 #define HEIRLOCK_API
 #endif
 
-// An outcome that is not looked at is a death, or a lock that was not acquired, unnoticed.
-#define HEIRLOCK_MUST_CHECK __attribute__((warn_unused_result))
+// A compiler warns where such a call's outcome is not looked at: a death, or a busy lock, would go unnoticed.
+#define HEIRLOCK_CHECKED HEIRLOCK_API __attribute__((warn_unused_result))
 
 /// The version of this header; heirlock_version() has the library's.
 #define HEIRLOCK_VERSION "0.1.0"
@@ -81,26 +81,25 @@ typedef struct heirlock_lock {
 //
 // Errors of every call that takes `lock` and returns an outcome: invalid_argument if the pointer is null or
 // not aligned to 8. Errors of every acquire: recursion_too_deep, foreign_pid_namespace, unsupported_platform,
-// and no_memory at the first use in a process.
+// and no_memory at the first use in a process. Calls that return no outcome have no errors and no effects;
+// their pointer must be one to a lock.
 
 /// Makes a free lock of the memory, which nobody may hold or wait for. Returns done.
 HEIRLOCK_API heirlock_outcome heirlock_init(heirlock_lock* lock);
 
 /// Waits until the lock is the caller's. Returns acquired, reentered or inherited.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire(heirlock_lock* lock);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_acquire(heirlock_lock* lock);
 
 /// Takes the lock if that needs no waiting. Returns acquired, reentered, inherited or not_acquired.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_try_acquire(heirlock_lock* lock);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_try_acquire(heirlock_lock* lock);
 
 /// Waits for the lock at least for `nanoseconds`, on CLOCK_MONOTONIC. Zero or less tries once, INT64_MAX
 /// waits for ever. Returns acquired, reentered, inherited or not_acquired.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire_for(heirlock_lock* lock,
-                                                                       int64_t nanoseconds);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds);
 
 /// Waits for the lock at least until CLOCK_MONOTONIC shows `nanoseconds`. A moment that has passed tries
 /// once, INT64_MAX waits for ever. Returns acquired, reentered, inherited or not_acquired.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_acquire_until(heirlock_lock* lock,
-                                                                         int64_t nanoseconds);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds);
 
 /// Gives back one acquire; the last one frees the lock. Returns done, or not_owner.
 HEIRLOCK_API heirlock_outcome heirlock_release(heirlock_lock* lock);
@@ -109,18 +108,16 @@ HEIRLOCK_API heirlock_outcome heirlock_release(heirlock_lock* lock);
 HEIRLOCK_API heirlock_outcome heirlock_repaired(heirlock_lock* lock);
 
 /// The thread id of the owner, 0 when the lock is free. Another thread's answer is a snapshot.
-/// `lock` must point at a lock. No errors, no effects.
 HEIRLOCK_API int32_t heirlock_owner(const heirlock_lock* lock);
 
 /// How many releases the calling thread owes; 0 unless it owns the lock.
-/// `lock` must point at a lock. No errors, no effects.
 HEIRLOCK_API uint32_t heirlock_depth(const heirlock_lock* lock);
 
 /// 1 if an owner died, or gave the lock up unrepaired, and nobody has called heirlock_repaired() since; else
-/// 0. `lock` must point at a lock. No errors, no effects.
+/// 0.
 HEIRLOCK_API int32_t heirlock_needs_repair(const heirlock_lock* lock);
 
-// --- Named segments -------------------------------------------------------------------------------------
+// --- Named segments ---
 //
 // A segment is one object in memory that any process of the same user can open by name: a lock, or a struct
 // with a lock in it and what it guards. It is the file /dev/shm/heirlock.<name>, of mode 0600, and lives
@@ -144,20 +141,19 @@ typedef struct heirlock_segment {
 /// Makes a segment whose object is all zero bytes, so that each lock in it is free. Nobody sees it before it
 /// is complete; who is killed meanwhile leaves nothing. Returns done. Errors: file_exists; file_missing if
 /// there is no /dev/shm.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_create(heirlock_segment* segment,
-                                                                          const char* name, uint64_t size,
-                                                                          uint64_t alignment,
-                                                                          const char* type);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_segment_create(heirlock_segment* segment, const char* name,
+                                                          uint64_t size, uint64_t alignment,
+                                                          const char* type);
 
 /// Opens a segment. Returns done, or file_missing.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open(heirlock_segment* segment,
-                                                                        const char* name, uint64_t size,
-                                                                        uint64_t alignment, const char* type);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_segment_open(heirlock_segment* segment, const char* name,
+                                                        uint64_t size, uint64_t alignment, const char* type);
 
 /// Opens a segment, or creates it when there is none. Of several that do so at once, one creates and all
 /// share. Returns done, or file_missing if there is no /dev/shm.
-HEIRLOCK_API HEIRLOCK_MUST_CHECK heirlock_outcome heirlock_segment_open_or_create(
-    heirlock_segment* segment, const char* name, uint64_t size, uint64_t alignment, const char* type);
+HEIRLOCK_CHECKED heirlock_outcome heirlock_segment_open_or_create(heirlock_segment* segment, const char* name,
+                                                                  uint64_t size, uint64_t alignment,
+                                                                  const char* type);
 
 /// Ends this handle, sets *segment to zeros, and unmaps the segment if the handle was the process's last;
 /// does nothing if it is all zero. When the last one ends, no thread of the process may hold a lock in it,
@@ -168,29 +164,28 @@ HEIRLOCK_API heirlock_outcome heirlock_segment_close(heirlock_segment* segment);
 /// done, or file_missing.
 HEIRLOCK_API heirlock_outcome heirlock_segment_remove(const char* name);
 
-// --- What went wrong ------------------------------------------------------------------------------------
+// --- What went wrong ---
 
 /// What an outcome means, in English; "unknown outcome" for a number that is none. Static memory, never null.
-/// No errors, no effects.
 HEIRLOCK_API const char* heirlock_text(int32_t outcome);
 
 /// An errno value for an outcome, as a recursive, robust pthread mutex has them: 0 for acquired, reentered
 /// and done, EOWNERDEAD for inherited, EPERM for not_owner, EDEADLK for recursion_too_deep. For not_acquired,
 /// ETIMEDOUT if the calling thread's last acquire in vain was a timed one, else EBUSY. For system_error,
 /// heirlock_last_errno(). For the others EXDEV, ENOSYS, EPROTO, EACCES, EINVAL, EEXIST, ENOENT or ENOMEM, in
-/// this order. No errors, no effects.
+/// this order.
 HEIRLOCK_API int32_t heirlock_errno(int32_t outcome);
 
 /// What the calling thread's last call with an outcome below 0 found, what it expected and what to do; cut at
 /// 383 bytes. Empty before the first. The memory is the thread's, and stays as it is until its next such
-/// call. No errors, no effects.
+/// call.
 HEIRLOCK_API const char* heirlock_last_message(void);
 
 /// The errno value with which the system refused the calling thread's last call with an outcome below 0; 0 if
-/// it was not the system, and before the first. No errors, no effects.
+/// it was not the system, and before the first.
 HEIRLOCK_API int32_t heirlock_last_errno(void);
 
-/// The version of the library, such as "0.1.0". Static memory. No errors, no effects.
+/// The version of the library, such as "0.1.0". Static memory.
 HEIRLOCK_API const char* heirlock_version(void);
 
 #ifdef __cplusplus

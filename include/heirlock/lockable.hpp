@@ -36,9 +36,8 @@ inline namespace v0_1 {
 /// with a lock of its own, gives up a lock that the calling thread still holds, as the thread's death would:
 /// the next owner inherits. No other thread of the process may be using that object then. An object over a
 /// lock in the user's memory leaves it as it is.
-///
-/// An object in static storage leaves its lock mapped when main() returns: detached threads may go on with
-/// it. One that a smart pointer in static storage owns does not.
+/// An object in static storage leaves its lock mapped, so that detached threads may go on with it when main()
+/// returns. One that a smart pointer in static storage owns does not.
 class HEIRLOCK_CAPABILITY Lockable {
  public:
   Lockable(const Lockable&) = delete;
@@ -110,11 +109,10 @@ class HEIRLOCK_CAPABILITY Lockable {
 
   /// Mends the shared state after the death of an owner. Called with the lock held once, by the acquire that
   /// inherits it, before that acquire returns; may call locked methods. If it throws, the lock is released,
-  /// the exception goes to the caller of acquire, and the next to acquire recovers again.
-  ///
-  /// Override it: finish the work of a method that was killed between any two of its stores, undo it, or
-  /// reset the state. An empty body declares that nothing can be half-written. The default throws
-  /// std::system_error with std::errc::owner_dead: a program that cannot mend leaves it to one that can.
+  /// the exception goes to the caller of acquire, and the next to acquire recovers again. Override it: finish
+  /// the work of a method that was killed between any two of its stores, undo it, or reset the state. An
+  /// empty body declares that nothing can be half-written. The default throws std::system_error with
+  /// std::errc::owner_dead: a program that cannot mend leaves it to one that can.
   virtual void recover();
 
  private:

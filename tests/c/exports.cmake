@@ -24,7 +24,7 @@ endfunction()
 
 symbols_of(${LIBRARY} -D --defined-only)
 file(READ ${HEADER} text)
-string(REGEX MATCHALL "HEIRLOCK_API [^(;]*[ *]heirlock_[a-z_]+\\(" declared "${text}")
+string(REGEX MATCHALL "HEIRLOCK_(API|CHECKED) [^(;]*[ *]heirlock_[a-z_]+\\(" declared "${text}")
 list(TRANSFORM declared REPLACE ".*[ *](heirlock_[a-z_]+)\\(" "\\1")
 list(SORT declared)
 list(LENGTH declared count)

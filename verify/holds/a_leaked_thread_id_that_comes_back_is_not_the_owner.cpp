@@ -17,6 +17,7 @@ struct a_leaked_thread_id_that_comes_back_is_not_the_owner
     : Scenario<a_leaked_thread_id_that_comes_back_is_not_the_owner<threads, deaths>, threads, deaths> {
   using Self = a_leaked_thread_id_that_comes_back_is_not_the_owner;
   CheckedLock lock{this->kernel, "the lock"};
+  CheckedLock another{this->kernel, "another lock"};
   Data data;
 
   a_leaked_thread_id_that_comes_back_is_not_the_owner() {
@@ -34,6 +35,8 @@ struct a_leaked_thread_id_that_comes_back_is_not_the_owner
   }
   void namesake() {
     this->kernel.await_end_of(0);
+    another.acquire();  // so that it has an id of its own
+    another.release();
     expect(Algorithm::release(lock.memory) == heirlock_not_owner,
            "a namesake can release the dead owner's lock");
     waiter();

@@ -26,10 +26,8 @@ extern "C" void __tsan_release(void* address);
 namespace heirlock::detail_v0_1 {
 
 static_assert(waiters_bit == FUTEX_WAITERS && owner_died_bit == FUTEX_OWNER_DIED &&
-                  owner_mask == FUTEX_TID_MASK,
-              "the word is the kernel's");
-static_assert(std::atomic<std::uint32_t>::is_always_lock_free &&
-                  std::atomic<std::uint64_t>::is_always_lock_free,
+              owner_mask == FUTEX_TID_MASK);
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
               "a lock shared between processes cannot hide another lock inside");
 
 inline constexpr std::memory_order standard(Order order) noexcept {
@@ -114,10 +112,9 @@ struct LinuxPlatform {
   using Plain = LinuxPlain<T>;
   using Thread = LinuxThread;
 
-  // --- Who I am -------------------------------------------------------------------------------------------
+  // --- Who I am ---
 
-  /// The calling thread's record, or null when this thread has not used a lock yet, or not since it became
-  /// the child of a fork: then it can own none.
+  /// The calling thread's record, or null when this thread has used no lock since it, or its process, began.
   static Thread* known_thread() noexcept {
     Thread& me = this_thread_record;
     const LinuxProcess* const process = this_process.load(std::memory_order_acquire);
@@ -169,7 +166,7 @@ struct LinuxPlatform {
     if ((at & ~pi_mark) != head(me)) *reinterpret_cast<Link*>((at & ~pi_mark) - sizeof(Link)) = to;
   }
 
-  // --- Waiting (futex(2); shared, so keyed by the memory and not by its address) ---------------------------
+  // --- Waiting (futex(2); shared, so keyed by the memory and not by its address) ---
 
   // A moment on CLOCK_MONOTONIC, in nanoseconds.
   using Deadline = std::int64_t;
@@ -212,12 +209,11 @@ struct LinuxPlatform {
     return HEIRLOCK_UNLIKELY(me.last_draw < UINT32_MAX / 64);
   }
 
-  /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. Needs no memory at the address:
-  /// the lock was free before the call, and may be gone. Promises no order of memory.
+  /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. The lock may be gone: needs no
+  /// memory at the address. Promises no order of memory.
   static int wake_one(Atomic<std::uint32_t>& word) noexcept;
 
-  /// Stores 0 and wakes every sleeper, in one step: nobody can begin to sleep in between. Promises no order
-  /// of memory: fence() first.
+  /// Stores 0 and wakes every sleeper, in one step. Promises no order of memory: fence() first.
   static void clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept;
 
   /// Where the thread notes that its last wake-up for this lock, or another of its slot, found nobody.
@@ -236,9 +232,8 @@ struct LinuxPlatform {
 #endif
   }
 
-  /// Whether no thread `tid` that could own a lock lives in the caller's PID namespace: none lives, one that
-  /// only waits to be reaped among them, or it has no robust list, having just begun or called exec. False
-  /// where one cannot know. What a thread that is gone wrote, the caller can read.
+  /// Whether no thread `tid` that could own a lock lives in the caller's PID namespace: none lives, or it has
+  /// no robust list, having just begun or called exec. False where one cannot know. Brings in what it wrote.
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:
@@ -264,9 +259,8 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
               offsetof(LinuxLock, owner_id) == offsetof(LinuxLock, next) - 16 &&
               offsetof(LinuxLock, prev) == 24 && offsetof(LinuxLock, next) == -word_from_node);
 
-/// Takes, for ever if need be, a lock of the process's own, free in each child. Guards what must be whole
-/// between any two of its changes: its owner may end, or be missing in a child. Returns what admit() returns
-/// when it is refused.
+/// Takes a lock of the process's own, free in each child. Guards what must be whole between any two of its
+/// changes, as its owner may end, or be missing in a child. Refused as admit() is.
 Outcome hold_process(LinuxLock*& lock) noexcept;
 
 }  // namespace heirlock::detail_v0_1

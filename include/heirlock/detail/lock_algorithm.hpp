@@ -179,13 +179,15 @@ class LockAlgorithm {
         continue;
       }
       if (Platform::has_passed(deadline)) {
+        if (asks) {
+          asks = false;
+          bury_if_gone(lock, word);
+          continue;
+        }
         // A wake-up that has come may be the only one, and brings no newer word with it: what was read may be
         // older. A compare-exchange knows.
         if (has_slept && !lock.word.compare_exchange(word, word, Order::relaxed)) continue;
-        if (!asks) break;
-        asks = false;
-        bury_if_gone(lock, word);
-        continue;
+        break;
       }
       if (Platform::spin(patience)) continue;
       if ((word & waiters_bit) == 0) {  // INV-WAITERS

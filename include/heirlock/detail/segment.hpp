@@ -12,8 +12,7 @@
 namespace heirlock::detail_v0_1 {
 
 /// A handle of memory that processes share: of an anonymous mapping, or of a named segment, which a process
-/// maps once for all its handles. So an owner's robust list leads to the same place through each.
-/// A handle in static storage keeps the memory mapped: threads that outlive main() may go on using it.
+/// maps once for all its handles, so that an owner's robust list leads to the same place through each.
 class Mapping {
  public:
   Mapping() noexcept = default;
@@ -30,12 +29,12 @@ class Mapping {
 
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
   explicit operator bool() const noexcept { return memory_ != nullptr; }
-  /// Ends the handle, if it is not in static storage. Where it was the process's last, and its memory is that
-  /// of `lock`, as this call or one for an earlier handle said: gives up the lock if the caller owns it, and
-  /// leaves the memory mapped if another thread of the process does.
-  void end_unless_static(LinuxLock* lock = nullptr) noexcept;
-  /// The same for one in any storage that has not ended yet.
+  /// Ends the handle. Where it was the process's last, and its memory is that of `lock`, as this call or one
+  /// for an earlier handle said: gives up the lock if the caller owns it, and leaves the memory mapped if
+  /// another thread of the process does.
   void end(LinuxLock* lock = nullptr) noexcept;
+  /// The same, unless the handle is in static storage: threads that outlive main() may go on with it.
+  void end_unless_static(LinuxLock* lock = nullptr) noexcept;
   /// Leaves it to another handle to end this one.
   void leave() noexcept { memory_ = nullptr; }
 
@@ -87,12 +86,6 @@ constexpr std::size_t object_offset(const ObjectType& type) noexcept {
   return type.alignment > sizeof(SegmentHeader) ? type.alignment : sizeof(SegmentHeader);
 }
 
-/// The path of a segment. Refused: invalid_name.
-struct SegmentPath {
-  char text[224];
-  Outcome set(std::string_view name) noexcept;
-};
-
 struct FileDescriptor {
   int number = -1;
   ~FileDescriptor();
@@ -109,7 +102,7 @@ class SegmentDraft {
   Outcome publish(Mapping& made) noexcept;
 
  private:
-  SegmentPath path_;
+  char path_[224];
   FileDescriptor file_;
   Mapping mapping_;
 };

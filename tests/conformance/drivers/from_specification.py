@@ -417,12 +417,11 @@ class Lock:
                     return REENTERED
                 self._bury(word)  # 5c
             elif patience.deadline_has_passed():  # 5d
-                if patience.has_slept and not self._exchange(word, word):
-                    continue
-                if not asks:
+                if asks:
+                    asks = False
+                    self._ask_whether_the_owner_exists(word)
+                elif not patience.has_slept or self._exchange(word, word):
                     return NOT_ACQUIRED
-                asks = False
-                self._ask_whether_the_owner_exists(word)
             # 5e: never, Python is too slow to gain by it.
             elif word & WAITERS or self._exchange(word, word | WAITERS):  # 5g, 5f
                 seen = word | WAITERS
