@@ -1,12 +1,10 @@
 // The C interface: each call is one of the algorithm or of a segment, and returns what that came to.
 // A copy of the library hides its functions from all who were not linked with it, unless it is a shared
 // library.
-#ifndef HEIRLOCK_API
-#ifdef HEIRLOCK_EXPORTS
+#if !defined(HEIRLOCK_API) && defined(HEIRLOCK_EXPORTS)
 #define HEIRLOCK_API __attribute__((visibility("default")))
-#else
+#elif !defined(HEIRLOCK_API)
 #define HEIRLOCK_API __attribute__((visibility("hidden")))
-#endif
 #endif
 
 #include <pthread.h>
@@ -108,20 +106,17 @@ constexpr Meaning meanings[] = {
     {heirlock_not_acquired, EBUSY, "the lock is another's"},
     {heirlock_acquired, 0, "the lock was free and is yours"},
     {heirlock_reentered, 0, "the lock was yours already, and is so once more"},
-    {heirlock_inherited, EOWNERDEAD,
-     "the lock is yours after the death of an owner; mend what it guards, then declare it repaired"},
+    {heirlock_inherited, EOWNERDEAD, "an owner died: mend what the lock guards, then declare it repaired"},
     {heirlock_done, 0, "done"},
     {heirlock_not_owner, EPERM, "the calling thread does not own the lock"},
     {heirlock_recursion_too_deep, EDEADLK, "the lock is held 2^32-1 times already; release it first"},
-    {heirlock_foreign_pid_namespace, EXDEV,
-     "the lock belongs to another PID namespace; use one lock per namespace"},
+    {heirlock_foreign_pid_namespace, EXDEV, "the lock is of another PID namespace; use one per namespace"},
     {heirlock_unsupported_platform, ENOSYS, "this system lacks what the lock is built on"},
     {heirlock_layout_mismatch, EPROTO, "the segment holds something else; use another name, or remove it"},
-    {heirlock_not_trusted, EACCES,
-     "somebody else owns or may write the segment; use another name, or remove it"},
+    {heirlock_not_trusted, EACCES, "somebody else owns or may write the segment; use another"},
     {heirlock_invalid_name, EINVAL, "the name is not 1 to 200 letters, digits, '.', '-' and '_'"},
     {heirlock_invalid_argument, EINVAL,
-     "a null pointer, a lock that is not aligned to 8, or a size or alignment that cannot be"},
+     "a null pointer, a misaligned lock, or an impossible size or alignment"},
     {heirlock_file_exists, EEXIST, "there is a segment of this name already"},
     {heirlock_file_missing, ENOENT, "there is no segment of this name, or no /dev/shm"},
     {heirlock_no_memory, ENOMEM, "the system has no memory left"},

@@ -38,22 +38,16 @@ void throw_refusal(Outcome outcome) {
   throw std::system_error(static_cast<errc>(-static_cast<int>(outcome)), message);
 }
 
-void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call) {
-  throw_refusal(explained(outcome, lock, call));
-}
-
 void give_back_and_throw(LinuxLock& lock) {
   LockAlgorithm<LinuxPlatform>::release(lock);
-  throw std::system_error(
-      std::make_error_code(std::errc::owner_dead),
-      "heirlock: an owner died, and what the lock guards may be half-written; acquire() the "
-      "lock, mend that, call repaired(), and release() it");
+  throw std::system_error(std::make_error_code(std::errc::owner_dead),
+                          "heirlock: an owner died, and what the lock guards may be half-written; acquire() "
+                          "it, mend that, call repaired()");
 }
 
 void throw_not_a_number() {
   throw std::invalid_argument(
-      "heirlock: found a timeout that is not a number, expected a duration; give one, or no timeout to wait "
-      "for ever");
+      "heirlock: found a timeout that is not a number, expected a duration, or none to wait for ever");
 }
 
 }  // namespace heirlock::detail_v0_1

@@ -15,14 +15,9 @@ struct LastError {
 };
 inline thread_local LastError last_error HEIRLOCK_STATIC_TLS{};
 
-/// Notes it, with "heirlock: " before the message; `system` is 0, or the errno value of what is a
-/// system_error. Returns the outcome, of which the system's errors have three of their own.
-HEIRLOCK_COLD __attribute__((format(printf, 3, 4))) Outcome refused(Outcome outcome, int system,
-                                                                    const char* format, ...) noexcept;
-
-/// Notes for the algorithm, which knows no messages, why it refused `call` on the lock. What the Platform
-/// refused is noted already. Returns the outcome.
-HEIRLOCK_COLD Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept;
+/// Notes it; `system` is 0, or the errno value of a system_error, of which three have outcomes of their own.
+HEIRLOCK_COLD Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept
+    __attribute__((format(printf, 3, 4)));
 
 // For operations that must not change errno, whatever they ask of the system.
 struct ErrnoKept {

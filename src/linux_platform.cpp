@@ -70,10 +70,9 @@ Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noex
   char found[48] = "a free lock";
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   if (owner != 0) std::snprintf(found, sizeof found, "a lock owned by thread %u", owner);
-  return refused(
-      outcome, 0,
-      "%s() found %s, expected one owned by the calling thread %ld; call it there, once an acquire", call,
-      found, syscall(SYS_gettid));
+  return refused(outcome, 0,
+                 "%s() found %s, expected one owned by the calling thread %ld; call it once an acquire", call,
+                 found, syscall(SYS_gettid));
 }
 
 // --- Time ---
@@ -89,9 +88,9 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 
 // --- Waiting ---
 
-// Looks less and less often: each look takes the lock's cache line from the owner. How long is worth it the
-// thread learns: half as long after a sleep that followed, twice as long after none. Once it has slept it
-// spins no more: whoever is woken in vain would keep a processor from those that work.
+// Looks less and less often: each look takes the lock's cache line from the owner. The spin time adapts per
+// thread: halved when spinning ended in sleep, doubled otherwise. Who has slept spins no more: if woken in
+// vain, that would keep a processor from those that work.
 bool LinuxPlatform::spin(Patience& patience) noexcept {
   constexpr std::uint32_t most_pauses = 128;  // 1 to 5 us
   constexpr std::uint32_t most_looks = 100;   // if the clock stands still
@@ -164,8 +163,7 @@ void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
 
 // Asks for the thread's robust list, which every owner has registered. The kernel forgets it after its walk
 // over the owner's locks (kernel/futex/core.c: futex_cleanup()), at exit before the thread becomes a zombie,
-// and at exec. Where the answer is refused because the thread is another user's, it lives for all one can
-// tell.
+// and at exec. Where the answer is refused, as it is for another user's thread, it may live.
 bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   const ErrnoKept errno_kept;
   robust_list_head* head = nullptr;
@@ -186,10 +184,9 @@ struct ProcessPage {
 
 // The system lacks what the lock is built on, or a sandbox refuses it.
 Outcome lacks(const char* call) noexcept {
-  return refused(
-      heirlock_unsupported_platform, 0,
-      "%s failed with '%s', expected it to work; use Linux 4.14 or later, and allow %s in the sandbox", call,
-      std::strerror(errno), call);
+  return refused(heirlock_unsupported_platform, 0,
+                 "%s failed with '%s', expected success; use Linux 4.14, and allow it in the sandbox", call,
+                 std::strerror(errno));
 }
 
 // Any number but those that an owner_id is not, nor its complement.
@@ -264,10 +261,9 @@ Outcome find_robust_list(robust_list_head*& head) noexcept {
     if (syscall(SYS_set_robust_list, head, sizeof *head) != 0) return lacks("set_robust_list");
   }
   if (head->futex_offset != word_from_node)
-    return refused(
-        heirlock_unsupported_platform, 0,
-        "found a robust list whose futexes lie at %ld, expected -32; use glibc on a 64-bit machine",
-        head->futex_offset);
+    return refused(heirlock_unsupported_platform, 0,
+                   "found a robust list whose futexes lie at %ld, expected -32; use glibc",
+                   head->futex_offset);
   return heirlock_done;
 }
 

@@ -14,11 +14,10 @@ Lockable::~Lockable() {
 }
 
 void Lockable::recover() {
-  throw std::system_error(
-      std::make_error_code(std::errc::owner_dead),
-      "heirlock: an owner died, and this class does not override recover(), so that what the "
-      "lock guards may stay half-written; override it to mend that, or with an empty body if "
-      "nothing can be half-written");
+  throw std::system_error(std::make_error_code(std::errc::owner_dead),
+                          "heirlock: an owner died, and recover() is not overridden; override it to mend "
+                          "what the lock guards, or "
+                          "with an empty body if nothing can be half-written");
 }
 
 void Lockable::mend() {

@@ -132,8 +132,7 @@ Outcome set_path(Path& path, std::string_view name) noexcept {
   if (!is_good)
     return refused(
         heirlock_invalid_name, 0,
-        "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'; "
-        "choose such a name",
+        "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'",
         name.size(), printable);
   std::snprintf(path, sizeof path, "%s/heirlock.%s", directory, printable);
   return heirlock_done;
@@ -265,10 +264,9 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
   const std::size_t size = object_offset(type) + type.size;
   file_.number = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
   if (file_.number < 0)
-    return refused(
-        heirlock_system_error, errno,
-        "no file could be made in /dev/shm for %s, expected a tmpfs that the caller may write; mount one",
-        path_);
+    return refused(heirlock_system_error, errno,
+                   "no file could be made in /dev/shm for %s, expected a tmpfs to write to; mount one",
+                   path_);
   if (fchmod(file_.number, S_IRUSR | S_IWUSR) != 0)
     return refused(heirlock_system_error, errno, "fchmod of %s", path_);  // past the umask
   // Reserves the memory: a full /dev/shm is an error now, not SIGBUS later.

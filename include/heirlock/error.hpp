@@ -39,9 +39,8 @@ inline std::error_code make_error_code(errc code) noexcept {
 
 namespace heirlock::detail_v0_1 {
 
-/// Throws what an operation, or `call` on a lock, was refused with. Its message is the calling thread's last.
+/// Throws what an operation was refused with, whose message is the calling thread's last.
 [[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome);
-[[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome, const LinuxLock& lock, const char* call);
 /// Releases what the caller has inherited, its mark kept, and throws std::errc::owner_dead.
 [[noreturn]] HEIRLOCK_COLD void give_back_and_throw(LinuxLock& lock);
 inline void require_done(Outcome outcome) {

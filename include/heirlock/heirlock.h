@@ -113,8 +113,7 @@ HEIRLOCK_API int32_t heirlock_owner(const heirlock_lock* lock);
 /// How many releases the calling thread owes; 0 unless it owns the lock.
 HEIRLOCK_API uint32_t heirlock_depth(const heirlock_lock* lock);
 
-/// 1 if an owner died, or gave the lock up unrepaired, and nobody has called heirlock_repaired() since; else
-/// 0.
+/// 1 if an owner died or released unrepaired, and nobody has called heirlock_repaired() since; else 0.
 HEIRLOCK_API int32_t heirlock_needs_repair(const heirlock_lock* lock);
 
 // --- Named segments ---
@@ -160,8 +159,7 @@ HEIRLOCK_CHECKED heirlock_outcome heirlock_segment_open_or_create(heirlock_segme
 /// wait for one, or use the object. Returns done. Errors: invalid_argument if `segment` is null.
 HEIRLOCK_API heirlock_outcome heirlock_segment_close(heirlock_segment* segment);
 
-/// Takes the name away: the next create makes a new segment, while those who have this one keep it. Returns
-/// done, or file_missing.
+/// Takes the name away; those who have the segment keep it. Returns done, or file_missing.
 HEIRLOCK_API heirlock_outcome heirlock_segment_remove(const char* name);
 
 // --- What went wrong ---

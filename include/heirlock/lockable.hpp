@@ -117,8 +117,7 @@ class HEIRLOCK_CAPABILITY Lockable {
 
  private:
   // Releases at the end of locked(). A release that fails, because f() itself has given up the lock, throws;
-  // but not while another exception passes, which matters more. Exceptions are asked after in that case only:
-  // it takes as long as acquiring.
+  // but not while another exception passes. To ask for one takes as long as acquiring.
   class Holder {
    public:
     explicit Holder(Lockable& object) HEIRLOCK_NO_THREAD_SAFETY : object_(object) { object_.lock(); }
@@ -147,15 +146,15 @@ class HEIRLOCK_CAPABILITY Lockable {
 /// args...), where `counter` is an object or a pointer to one.
 template <auto Method>
 inline constexpr auto locked = [](auto&& object, auto&&... args) -> decltype(auto) {
-  auto& target = [&]() -> auto& {
-    if constexpr (std::is_base_of_v<Lockable, std::decay_t<decltype(object)>>)
-      return object;
-    else
-      return *object;  // a pointer, plain or smart
-  }
-  ();
-  return target.locked(
-      [&]() -> decltype(auto) { return std::invoke(Method, target, std::forward<decltype(args)>(args)...); });
+  const auto call = [&](auto& target) -> decltype(auto) {
+    return target.locked([&]() -> decltype(auto) {
+      return std::invoke(Method, target, std::forward<decltype(args)>(args)...);
+    });
+  };
+  if constexpr (std::is_base_of_v<Lockable, std::decay_t<decltype(object)>>)
+    return call(object);
+  else
+    return call(*object);  // a pointer, plain or smart
 };
 
 }  // namespace v0_1

@@ -22,34 +22,32 @@ enum class AcquireResult : std::uint8_t {
   not_acquired = heirlock_not_acquired,  ///< busy, or the deadline passed
   acquired = heirlock_acquired,          ///< was free, now yours at depth 1
   reentered = heirlock_reentered,        ///< was yours already, one deeper
-  inherited = heirlock_inherited,  ///< its last owner died, or released it unrepaired; yours at depth 1, and
-                                   ///< the state may be half-written
+  inherited = heirlock_inherited,  ///< yours at depth 1; an owner died, and what it left may be half-written
 };
 
 /// A reentrant mutex for threads and processes, 40 bytes in memory that all of them map (`MAP_SHARED`; for
 /// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
 /// acquire inherits the lock and is told so.
 ///
-///   | the lock is          | acquire()  | try_acquire() | lock()     | try_lock() | release(), repaired() |
-///   |----------------------|------------|---------------|------------|------------|-----------------------|
-///   | free                 | acquired   | acquired      | locks      | true       | AssertionError        |
-///   | free, to be inherited| inherited  | inherited     | owner_dead | owner_dead | AssertionError        |
-///   | the caller's         | reentered  | reentered     | locks      | true       | done                  |
-///   | another thread's     | waits      | not_acquired  | waits      | false      | AssertionError        |
-///   | a dead thread's      | inherited  | inherited     | owner_dead | owner_dead | AssertionError        |
-///
-/// The owner is a thread. A child made by fork owns nothing, whatever its parent held.
+///   | the lock is                    | acquire()  | try_acquire() | lock()     | try_lock() | release(),
+///   repaired() |
+///   |--------------------------------|------------|---------------|------------|------------|-----------------------|
+///   | free                           | acquired   | acquired      | locks      | true       | AssertionError
+///   | | a dead thread's, not repaired  | inherited  | inherited     | owner_dead | owner_dead |
+///   AssertionError        | | the caller's                   | reentered  | reentered     | locks      |
+///   true       | done                  | | another thread's               | waits      | not_acquired  |
+///   waits      | false      | AssertionError        |
 ///
 /// After `inherited` the data under the lock may be half-written. Mend it, then call repaired(); until
-/// somebody does, every next owner inherits too, so no death is forgotten.
+/// somebody does, every next owner inherits too, so no death is forgotten. A child made by fork owns nothing.
 ///
 /// All-zero memory is a free lock; memory is not to be unmapped or reused while a thread holds the lock in it
 /// or waits for it. Everything an owner wrote is visible to the next one, an heir included.
 ///
 /// Errors: every acquire may throw std::system_error with errc::recursion_too_deep,
 /// errc::foreign_pid_namespace, errc::unsupported_platform or, for want of one page, the system's error; the
-/// lock is then as it was. No operation allocates memory (but to throw), logs, or changes errno. None is
-/// async-signal-safe. There is no promise of fairness.
+/// lock is then as it was. No operation allocates memory (but to throw) or changes errno; none is fair, or
+/// async-signal-safe.
 class HEIRLOCK_CAPABILITY ReentrantLock {
  public:
   constexpr ReentrantLock() noexcept = default;
@@ -127,7 +125,8 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
     return static_cast<AcquireResult>(outcome);
   }
   void require_done(detail::Outcome outcome, const char* call) const {
-    if (HEIRLOCK_UNLIKELY(detail::is_refused(outcome))) detail::throw_refusal(outcome, memory_, call);
+    if (HEIRLOCK_UNLIKELY(detail::is_refused(outcome)))
+      detail::throw_refusal(explained(outcome, memory_, call));
   }
   bool is_whole(AcquireResult result) {
     if (HEIRLOCK_UNLIKELY(result == AcquireResult::inherited)) detail::give_back_and_throw(memory_);

@@ -47,8 +47,8 @@ class LockOver {
  private:
   heirlock::detail::Outcome require_done(heirlock::detail::Outcome outcome, const char* call) const {
     if (heirlock::detail::is_refused(outcome))
-      heirlock::detail::throw_refusal(outcome, reinterpret_cast<const heirlock::detail::LinuxLock&>(*lock_),
-                                      call);
+      heirlock::detail::throw_refusal(
+          explained(outcome, reinterpret_cast<const heirlock::detail::LinuxLock&>(*lock_), call));
     return outcome;
   }
 

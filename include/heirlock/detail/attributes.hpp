@@ -1,5 +1,4 @@
-// Compiler attributes: Clang's thread-safety analysis (clang.llvm.org/docs/ThreadSafetyAnalysis.html), branch
-// and inlining hints. Empty on compilers that do not know them.
+// Compiler attributes: Clang's thread-safety analysis (clang.llvm.org/docs/ThreadSafetyAnalysis.html) and hints.
 #ifndef HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 #define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 

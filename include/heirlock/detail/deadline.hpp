@@ -25,7 +25,6 @@ std::int64_t nanoseconds_of(std::chrono::duration<Rep, Period> timeout) {
     return __builtin_mul_overflow(timeout.count(), Tick::num, &nanoseconds) ? LinuxPlatform::for_ever
                                                                             : nanoseconds;
   } else {
-    // Holds any duration without overflow, exactly for 104 days of nanoseconds at least.
     const long double nanoseconds = std::ceil(std::chrono::duration<long double, std::nano>(timeout).count());
     if (std::isnan(nanoseconds)) throw_not_a_number();
     if (nanoseconds <= 0) return 0;

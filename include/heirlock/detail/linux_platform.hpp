@@ -93,7 +93,7 @@ struct LinuxProcess {
 };
 
 static_assert(sizeof(LinuxThread) == 120 && sizeof(LinuxProcess) == 16,
-              "another layout: another minor version");
+              "another layout: a new minor version");
 
 // One of each in a process: visible however a program that includes this is compiled.
 HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record HEIRLOCK_STATIC_TLS{};
@@ -258,6 +258,9 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
               offsetof(LinuxLock, pid_namespace) == 8 && offsetof(LinuxLock, owner_id) == 16 &&
               offsetof(LinuxLock, owner_id) == offsetof(LinuxLock, next) - 16 &&
               offsetof(LinuxLock, prev) == 24 && offsetof(LinuxLock, next) == -word_from_node);
+
+/// Notes why the algorithm, which knows no messages, refused `call` on the lock. Returns the outcome.
+HEIRLOCK_COLD Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept;
 
 /// Takes a lock of the process's own, free in each child. Guards what must be whole between any two of its
 /// changes, as its owner may end, or be missing in a child. Refused as admit() is.

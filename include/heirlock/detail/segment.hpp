@@ -28,7 +28,6 @@ class Mapping {
   ~Mapping() { end_unless_static(); }
 
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
-  explicit operator bool() const noexcept { return memory_ != nullptr; }
   /// Ends the handle. Where it was the process's last, and its memory is that of `lock`, as this call or one
   /// for an earlier handle said: gives up the lock if the caller owns it, and leaves the memory mapped if
   /// another thread of the process does.
@@ -63,7 +62,7 @@ constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
   std::uint64_t hash = 0xcbf29ce484222325;
   for (std::size_t i = 0; i < mangled_name.size(); ++i)
     if (i < left_out || i >= left_out + version.size())
-      hash = (hash ^ static_cast<unsigned char>(mangled_name[i])) * 0x00000100000001b3;
+      hash = (hash ^ static_cast<unsigned char>(mangled_name.data()[i])) * 0x00000100000001b3;
   return hash;
 }
 
@@ -111,8 +110,7 @@ class SegmentDraft {
 /// Refused: invalid_name, file_missing, not_trusted, layout_mismatch, or the system's error.
 Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept;
 
-/// Takes the name away; who has the segment open keeps it. Refused: invalid_name, file_missing, or the
-/// system's error.
+/// Takes the name away; who has the segment open keeps it. Refused: invalid_name, file_missing, the system's.
 Outcome remove_segment(std::string_view name) noexcept;
 
 /// Makes a segment whose object `construct` makes at the address that it is given.
@@ -124,8 +122,7 @@ Outcome create_segment(std::string_view name, const ObjectType& type, Mapping& m
   return draft.publish(made);
 }
 
-/// Opens the segment, or creates it when there is none. `construct` may be called more than once: another
-/// creator may be faster and then remove its segment.
+/// Opens the segment, or creates it when there is none. `construct` may be called more than once.
 template <class Construct>
 Outcome open_or_create_segment(std::string_view name, const ObjectType& type, Mapping& mapping,
                                Construct construct) {
