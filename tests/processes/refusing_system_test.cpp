@@ -345,6 +345,20 @@ TEST_F(RefusingSystem, that_lets_nobody_store_and_wake_ends_the_program_with_a_m
                    "failed with 'Operation not permitted'", "allowed by the sandbox?"));
 }
 
+// The lock was free before the wake-up, and its memory may be gone since.
+// Spec: lock.release.untouched, lock.error.errno
+TEST_F(RefusingSystem, that_finds_no_memory_to_wake_at_lets_the_release_end) {
+  in_a_new_process([&] {
+    ASSERT_TRUE(forbid(SYS_futex, futex_operation(FUTEX_WAKE), EFAULT));
+    support::set_word(*lock, heirlock::detail::waiters_bit);
+    lock->lock();
+    errno = 4711;
+    lock->release();
+    EXPECT_EQ(errno, 4711);
+    EXPECT_EQ(lock->owner(), 0);
+  });
+}
+
 // The next owner inherits: the one that was ended died as its owner.
 // Spec: lock.error.kernel, lock.inherit.death
 TEST_F(RefusingSystem, that_ends_a_program_in_its_release_leaves_the_lock_to_an_heir) {
