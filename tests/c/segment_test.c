@@ -114,6 +114,7 @@ static void a_new_segment_is_all_zero_and_aligned(void) {
     heirlock_segment segment;
     CHECK(heirlock_segment_create(&segment, name, 5000, alignment, "x") == heirlock_done);
     CHECK((uintptr_t)segment.object % alignment == 0);
+    CHECK((char*)segment.mapping + segment.mapping_size == (char*)segment.object + 5000);
     for (int i = 0; i < 5000; ++i) CHECK(((const char*)segment.object)[i] == 0);
     close_and_remove(&segment);
   }
@@ -148,6 +149,13 @@ static void who_has_a_removed_segment_keeps_it(void) {
   close_and_remove(&new);
 }
 
+/* Where the next page would be mapped: a page that was mapped and left would move it. */
+static void* next_page(void) {
+  void* const page = mmap(NULL, 1, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK(page != MAP_FAILED && munmap(page, 1) == 0);
+  return page;
+}
+
 static int is_mapped(const heirlock_segment* segment) {
   return msync(segment->mapping, segment->mapping_size, MS_ASYNC) == 0;
 }
@@ -155,6 +163,8 @@ static int is_mapped(const heirlock_segment* segment) {
 // Spec: c.segment-close
 static void the_last_of_several_handles_unmaps_the_segment(void) {
   heirlock_segment made, opened;
+  CHECK(heirlock_segment_remove(name) == heirlock_file_missing); /* whatever the first call maps */
+  void* const before = next_page();
   CHECK(create(&made) == heirlock_done);
   CHECK(open_(&opened) == heirlock_done);
   CHECK(made.object == opened.object);
@@ -166,6 +176,7 @@ static void the_last_of_several_handles_unmaps_the_segment(void) {
   CHECK(is_mapped(&closed));
   CHECK(heirlock_segment_close(&opened) == heirlock_done);
   CHECK(!is_mapped(&closed) && errno == ENOMEM);
+  CHECK(next_page() == before);
   CHECK(heirlock_segment_remove(name) == heirlock_done);
 }
 
@@ -231,7 +242,9 @@ static void what_has_no_place_among_the_addresses_is_no_memory(void) {
   header[5] = 64 + size;
   CHECK(truncate(path, (off_t)(64 + size)) == 0);
   heirlock_segment larger;
+  void* const before = next_page();
   CHECK(heirlock_segment_open(&larger, name, size, 8, "6ledger") == heirlock_no_memory);
+  CHECK(next_page() == before);
   check_none(&larger);
   CHECK(heirlock_last_errno() == ENOMEM);
   close_and_remove(&segment);
@@ -340,6 +353,24 @@ static void use_segments_while_cancelled(void) {
   close_and_remove(&segment);
   passed = 1;
 }
+static void* be_not_cancelled(void* unused) {
+  heirlock_segment segment;
+  int state = -1;
+  CHECK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL) == 0);
+  CHECK(open_or_create(&segment) == heirlock_done);
+  close_and_remove(&segment);
+  CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state) == 0);
+  CHECK(state == PTHREAD_CANCEL_DISABLE);
+  return unused;
+}
+
+// Spec: c.cancellation
+static void who_may_not_be_cancelled_may_not_be_after_a_call(void) {
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, be_not_cancelled, NULL) == 0);
+  CHECK(pthread_join(thread, NULL) == 0);
+}
+
 static void* be_cancelled_after_that(void* unused) {
   use_segments_while_cancelled();
   pthread_testcancel(); /* in a frame without variables: AddressSanitizer would not see them go */
@@ -378,6 +409,7 @@ int main(void) {
       TEST_OF(the_version_is_that_of_the_header_and_of_the_project),
       TEST_OF(no_call_sets_errno),
       TEST_OF(no_call_is_a_cancellation_point),
+      TEST_OF(who_may_not_be_cancelled_may_not_be_after_a_call),
   };
   static char own_name[64];
   snprintf(own_name, sizeof own_name, "test.c.%d", (int)getpid());

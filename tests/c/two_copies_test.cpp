@@ -1,12 +1,14 @@
 // Two copies of the library in one process: one linked in, and the shared one, loaded and seen by nobody
 // else. So it is in a program whose plug-ins each bring a copy, or in Python beside a module in C++.
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <signal.h>
 
 #include <thread>
 
 #include "heirlock/heirlock.h"
 #include "support/child.hpp"
+#include "support/libc_mutex.hpp"
 #include "support/loaded_library.hpp"
 #include "support/segment_name.hpp"
 #include "support/shared_memory.hpp"
@@ -67,6 +69,25 @@ TEST_F(TwoCopies, re_enter_through_either_what_was_acquired_through_the_other) {
     EXPECT_EQ(first.release(lock), heirlock_not_owner);
     EXPECT_EQ(second.release(lock), heirlock_not_owner);
   }
+}
+
+// The links that lead to a mutex that inherits priority are marked.
+// Spec: lock.owner.copies, protocol.linking
+TEST_F(TwoCopies, know_their_owner_beneath_whatever_it_locked_since) {
+  heirlock_lock others[3] = {};
+  pthread_mutex_t mutexes[2];
+  for (pthread_mutex_t& mutex : mutexes)
+    ASSERT_EQ(support::make_libc_mutex(mutex, PTHREAD_MUTEX_NORMAL, true, PTHREAD_PRIO_INHERIT), 0);
+  EXPECT_EQ(linked.acquire(lock), heirlock_acquired);
+  EXPECT_EQ(pthread_mutex_lock(&mutexes[0]), 0);
+  for (heirlock_lock& other : others) EXPECT_EQ(linked.acquire(&other), heirlock_acquired);
+  EXPECT_EQ(pthread_mutex_lock(&mutexes[1]), 0);
+  EXPECT_EQ(loaded.try_acquire(lock), heirlock_reentered);
+  EXPECT_EQ(loaded.release(lock), heirlock_done);
+  EXPECT_EQ(loaded.release(lock), heirlock_done);
+  EXPECT_EQ(loaded.release(lock), heirlock_not_owner);
+  for (heirlock_lock& other : others) EXPECT_EQ(loaded.release(&other), heirlock_done);
+  for (pthread_mutex_t& mutex : mutexes) EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
 }
 
 // Spec: lock.owner.copies

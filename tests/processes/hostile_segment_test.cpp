@@ -548,8 +548,19 @@ TEST_F(AnotherUser, has_segments_too) {
   as_nobody([&] {
     const auto made = Shared<Account>::create(name);
     EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
+    EXPECT_EQ(refusal_of([&] { Shared<Account>::create(name); }).code, std::errc::file_exists);
     EXPECT_TRUE(Shared<Account>::remove(name));
   });
+}
+
+// As a server does that acts for a client.
+// Spec: shared.trust
+TEST_F(AnotherUser, is_whose_rights_the_caller_has_taken) {
+  Party(As::process, [&] {
+    ASSERT_EQ(setresuid(0, nobody, 0), 0);
+    const auto made = Shared<Account>::create(name);
+    EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
+  }).join();
 }
 
 // Spec: shared.trust

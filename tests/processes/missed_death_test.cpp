@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -45,6 +46,17 @@ TEST_F(MissedDeath, is_found_by_an_acquire_that_waits) {
 // Spec: lock.inherit.missed
 TEST_F(MissedDeath, is_found_by_a_timed_acquire_however_short) {
   EXPECT_EQ(lock->acquire_for(milliseconds(1)), AcquireResult::inherited);
+}
+
+// The system knows no such thread, and says so in errno.
+// Spec: lock.error.errno
+TEST_F(MissedDeath, leaves_errno_to_who_finds_it) {
+  constexpr int of_the_caller = 4711;
+  errno = of_the_caller;
+  const AcquireResult result = lock->acquire_for(milliseconds(1));
+  const int now = errno;
+  EXPECT_EQ(now, of_the_caller);
+  EXPECT_EQ(result, AcquireResult::inherited);
 }
 
 // Spec: lock.inherit.missed

@@ -547,6 +547,17 @@ TEST_F(NamedSegment, no_file_descriptor_stays_open) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
+// Spec: shared.descriptors
+TEST_F(NamedSegment, the_first_of_all_file_descriptors_does_not_stay_open) {
+  Party(As::process, [&] {
+    close(STDIN_FILENO);
+    Shared<int>::create(name);
+    EXPECT_EQ(fcntl(STDIN_FILENO, F_GETFD), -1);
+    Shared<int>::open(name);
+    EXPECT_EQ(fcntl(STDIN_FILENO, F_GETFD), -1);
+  }).join();
+}
+
 // --- Descriptors
 // ----------------------------------------------------------------------------------------------
 

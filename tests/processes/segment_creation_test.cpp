@@ -202,6 +202,17 @@ TEST_F(OwnMounts, creating_needs_no_proc) {
   });
 }
 
+// A file system counts its files by itself: the same number may mean another file.
+// Spec: shared.create
+TEST_F(OwnMounts, one_name_in_two_dev_shms_is_two_segments) {
+  with_dev_shm("size=64k", [] {
+    const auto made = Shared<Account>::create("name");
+    ASSERT_TRUE(mount_tmpfs("/dev/shm", "size=64k"));
+    const auto other = Shared<Account>::create("name");
+    EXPECT_NE(other.get(), made.get());
+  });
+}
+
 // They lead nowhere else, as the name of the file does not begin with them.
 // Spec: shared.names
 TEST_F(OwnMounts, names_of_dots_are_names_like_others) {
@@ -228,6 +239,7 @@ std::ostream& operator<<(std::ostream& out, const Call& call) {
   return out << call.name;
 }
 const Call mmap_of_shared_memory{"mmap", SYS_mmap, {3, MAP_SHARED, MAP_SHARED}};
+const Call mmap_of_a_handle{"mmap_of_a_handle", SYS_mmap, {1, 0xfffff000, 0}};  // of less than a page
 
 class FailingCall : public testing::TestWithParam<Call> {
  protected:
@@ -240,7 +252,7 @@ class FailingCall : public testing::TestWithParam<Call> {
 class CallOfCreate : public FailingCall {};
 INSTANTIATE_TEST_SUITE_P(Calls, CallOfCreate,
                          testing::Values(Call{"fchmod", SYS_fchmod}, Call{"fallocate", SYS_fallocate},
-                                         mmap_of_shared_memory, Call{"linkat", SYS_linkat}),
+                                         mmap_of_shared_memory, mmap_of_a_handle, Call{"linkat", SYS_linkat}),
                          testing::PrintToStringParamName());
 
 // Spec: shared.atomic-creation, shared.system-error
@@ -257,7 +269,7 @@ TEST_P(CallOfCreate, that_fails_is_reported_and_leaves_nothing) {
 class CallOfOpen : public FailingCall {};
 INSTANTIATE_TEST_SUITE_P(Calls, CallOfOpen,
                          testing::Values(Call{"openat", SYS_openat}, Call{"pread64", SYS_pread64},
-                                         mmap_of_shared_memory),
+                                         mmap_of_shared_memory, mmap_of_a_handle),
                          testing::PrintToStringParamName());
 
 // Spec: shared.system-error

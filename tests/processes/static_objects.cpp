@@ -11,6 +11,8 @@ namespace {
 
 constexpr int threads = 4;
 std::atomic<int> uses{0};
+std::atomic<bool> is_paused{false};
+std::atomic<int> paused{0};
 
 void wait_for_uses(int more) {
   for (const int before = uses; uses - before < more;) std::this_thread::yield();
@@ -18,7 +20,10 @@ void wait_for_uses(int more) {
 
 // Made first, it is destroyed last: the process goes on until the threads have used what was destroyed.
 struct Last {
-  ~Last() { wait_for_uses(1000); }
+  ~Last() {
+    is_paused = false;
+    wait_for_uses(1000);
+  }
 } last;
 
 class Counter : public heirlock::Lockable {
@@ -48,9 +53,17 @@ template <class T>
 int use(T& object) {
   for (int i = 0; i < threads; ++i)
     std::thread([&object] {
-      for (;; ++uses) object.use();
+      for (;; ++uses) {
+        object.use();
+        if (!is_paused) continue;
+        ++paused;
+        while (is_paused) std::this_thread::yield();
+      }
     }).detach();
   wait_for_uses(1000);
+  // An object that is in use as it is destroyed may owe to that that it stays.
+  is_paused = true;
+  while (paused < threads) std::this_thread::yield();
   return EXIT_SUCCESS;
 }
 

@@ -16,6 +16,7 @@
 #include "support/waiter.hpp"
 #include "unit/guarded.hpp"
 
+using heirlock::AcquireResult;
 using heirlock::Lockable;
 using heirlock::ReentrantLock;
 using support::As;
@@ -313,6 +314,33 @@ TEST(Recover, that_gives_up_the_lock_and_throws_passes_its_own_exception_on) {
   EXPECT_THROW(object.acquire(), std::domain_error);
   EXPECT_EQ(object.mutex().owner(), 0);
   EXPECT_TRUE(object.mutex().needs_repair());
+}
+
+// Spec: lockable.recover.throws
+TEST(Recover, that_gives_up_the_lock_and_throws_leaves_the_next_owner_alone) {
+  Guarded object;
+  die_holding(object);
+  Gate free, taken, thrown;
+  Party next(As::thread, [&] {
+    ReentrantLock& lock = object.mutex();
+    free.wait();
+    EXPECT_EQ(lock.acquire(), AcquireResult::acquired);
+    EXPECT_EQ(lock.acquire(), AcquireResult::reentered);
+    taken.open();
+    thrown.wait();
+    EXPECT_EQ(lock.depth(), 2U);
+    EXPECT_FALSE(lock.needs_repair());
+    while (lock.is_owned()) lock.release();
+  });
+  object.on_recover = [&] {
+    object.mutex().repaired();
+    object.release();
+    free.open();
+    taken.wait();
+    throw std::domain_error("beyond repair");
+  };
+  EXPECT_THROW(object.acquire(), std::domain_error);
+  thrown.open();
 }
 
 // Spec: lockable.recover.throws

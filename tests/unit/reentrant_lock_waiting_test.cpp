@@ -176,4 +176,33 @@ TEST_P(BetweenParties, a_waiter_sleeps_instead_of_burning_processor_time) {
 }
 INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, support::kind_name);
 
+// --- What the Platform promises of it ---
+
+using heirlock::detail::LinuxPlatform;
+
+// Woken in vain, the others would take a processor from those that work.
+// Spec: protocol.steps
+TEST_P(BetweenParties, each_wake_up_is_for_one_sleeper) {
+  InSharedMemory<LinuxPlatform::Atomic<std::uint32_t>> word;
+  const auto sleep = [&] { EXPECT_FALSE(LinuxPlatform::sleep(*word, 0, LinuxPlatform::for_ever)); };
+  Party one = other(sleep), two = other(sleep), three = other(sleep);
+  for (const Party* party : {&one, &two, &three}) party->wait_until_asleep_on(&*word);
+  for (const int woken : {1, 1, 1, 0}) EXPECT_EQ(LinuxPlatform::wake_one(*word), woken);
+}
+
+// Spec: lock.inherit.missed
+TEST(Slices, of_one_wait_double_up_to_a_second) {
+  LinuxPlatform::Atomic<std::uint32_t> word;
+  LinuxPlatform::Thread me;
+  LinuxPlatform::Patience patience(me);
+  patience.slice_end = 1;  // all that follow lie in the past, but for the sum of them
+  for (const std::int64_t milliseconds : {100, 200, 400, 800, 1000, 1000}) {
+    const std::int64_t before = patience.slice_end;
+    EXPECT_EQ(LinuxPlatform::wait(word, 0, LinuxPlatform::for_ever, patience),
+              heirlock::detail::Wait::slice_ended);
+    EXPECT_EQ(patience.slice, milliseconds * 1'000'000);
+    EXPECT_EQ(patience.slice_end, before + patience.slice);
+  }
+}
+
 }  // namespace
