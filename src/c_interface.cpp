@@ -7,8 +7,6 @@
 #define HEIRLOCK_API __attribute__((visibility("hidden")))
 #endif
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
@@ -57,15 +55,15 @@ heirlock_outcome acquire_by(heirlock_lock* lock, LinuxPlatform::Deadline deadlin
       lock, "acquire", [=](LinuxLock& memory) { return Algorithm::acquire(memory, deadline); }, is_timed);
 }
 
-// No cancellation may pass a C caller. What the system refused is said in its words as well.
+// A success leaves the last error as it was; what the system refused is said in its words as well.
 template <class Operation>
 heirlock_outcome on_files(Operation operation) noexcept {
   const ErrnoKept errno_kept;
-  int before = PTHREAD_CANCEL_ENABLE;
-  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+  const LastError before = last_error;
   const Outcome outcome = operation();
-  pthread_setcancelstate(before, nullptr);
-  if (is_refused(outcome) && last_error.system != 0) {
+  if (!is_refused(outcome)) {
+    last_error = before;
+  } else if (last_error.system != 0) {
     const std::size_t length = std::strlen(last_error.message);
     std::snprintf(last_error.message + length, sizeof last_error.message - length, ": %s",
                   std::strerror(last_error.system));
@@ -202,9 +200,11 @@ heirlock_outcome heirlock_segment_close(heirlock_segment* segment) {
   return on_files([=] {
     if (segment == nullptr)
       return refused(heirlock_invalid_argument, 0, "found no segment to close, expected the address of one");
-    Mapping(segment->mapping, segment->mapping_size, true).end();
-    *segment = heirlock_segment{};
-    return heirlock_done;
+    Mapping mapping(segment->mapping, segment->mapping_size, true);
+    const Outcome outcome = mapping.end();
+    mapping.leave();
+    if (!is_refused(outcome)) *segment = heirlock_segment{};
+    return outcome;
   });
 }
 

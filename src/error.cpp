@@ -47,7 +47,7 @@ void give_back_and_throw(LinuxLock& lock) {
 
 void throw_not_a_number() {
   throw std::invalid_argument(
-      "heirlock: found a timeout that is not a number, expected a duration, or none to wait for ever");
+      "heirlock: found a timeout that is not a number, expected a duration; give one, or none");
 }
 
 }  // namespace heirlock::detail_v0_1

@@ -10,7 +10,7 @@ Lockable::Lockable(std::string_view name)
 Lockable::Lockable(ReentrantLock& placed_by_user) noexcept : lock_(&placed_by_user) {}
 
 Lockable::~Lockable() {
-  if (own_) own_->mapping_.end_unless_static(&lock_->memory_);
+  if (own_) own_->mapping_.end(&lock_->memory_);
 }
 
 void Lockable::recover() {

@@ -23,6 +23,11 @@ using Algorithm = LockAlgorithm<LinuxPlatform>;
 constexpr char directory[] = "/dev/shm";
 constexpr std::size_t longest_name = 200;
 
+// By syscall(), as all here that libc makes a cancellation point: no thread ends half-way.
+int open_file(const char* path, int flags) noexcept {
+  return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, S_IRUSR | S_IWUSR));
+}
+
 // --- What is mapped ---
 
 // The segments that this process has mapped, in a list that is whole between any two stores to it.
@@ -33,6 +38,7 @@ struct MappedSegment {
   void* memory;
   std::size_t handles;
   LinuxLock* lock;  // if a handle that has ended was of one
+  bool is_static;   // whether one was in static storage
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
@@ -76,7 +82,7 @@ Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
       if (room != MAP_FAILED) munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0, nullptr};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0, nullptr, false};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -88,18 +94,25 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   return holding_process([&] { return find_or_map(file, path, handle); });
 }
 
-// Of another thread than the calling one.
+// By any thread, as far as one can know.
 bool is_held_in_this_process(const LinuxLock& lock) noexcept {
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
-  return owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0;
+  return owner != 0 && (syscall(SYS_tgkill, getpid(), owner, 0) == 0 || errno != ESRCH);
 }
 
-// Whether the process needs the memory no more, in which there may be a lock. Gives up what the caller owns.
-bool is_done_with(LinuxLock* lock) noexcept {
-  if (lock == nullptr) return true;
-  if (!Algorithm::is_owned(*lock)) return !is_held_in_this_process(*lock);
-  Algorithm::abandon(*lock);
-  return true;
+// As the caller's death would, whose robust list must not lead to memory that is gone. What was acquired
+// through another mapping, by another copy of the library, is no concern of this one's.
+void give_up_locks_in(const void* memory, std::size_t size) noexcept {
+  const LinuxThread* const me = LinuxPlatform::known_thread();
+  if (me == nullptr) return;
+  for (auto at = LinuxPlatform::first(*me); at != LinuxPlatform::head(*me);) {
+    const auto next = LinuxPlatform::next(at);
+    const auto lock = at + static_cast<LinuxPlatform::Link>(word_from_node);
+    if (lock - reinterpret_cast<LinuxPlatform::Link>(memory) < size &&
+        LinuxPlatform::owner_id_at(at) == me->id)
+      Algorithm::abandon(*reinterpret_cast<LinuxLock*>(lock));
+    at = next;
+  }
 }
 
 // Whether the address lies in the program's or a library's own data.
@@ -180,18 +193,19 @@ SegmentHeader header_of(const ObjectType& type) noexcept {
 Outcome require_layout(const char* path, const struct stat& status, int file,
                        const ObjectType& type) noexcept {
   const auto mismatch = [&](const char* found, const char* expected) {
-    return refused(heirlock_layout_mismatch, 0,
-                   "%s, opened as %s: found %s, expected %s; use another name, or remove it when no process "
-                   "needs it any more",
-                   path, type.name, found, expected);
+    return refused(
+        heirlock_layout_mismatch, 0,
+        "%s, opened as %.60s: found %s, expected %s; use another name, or remove it when no process "
+        "needs it any more",
+        path, type.name, found, expected);
   };
   char found[80];
   char expected[32];
   SegmentHeader header;
-  const ssize_t got = pread(file, &header, sizeof header, 0);
+  const long got = syscall(SYS_pread64, file, &header, sizeof header, 0L);
   if (got < 0) return refused(heirlock_system_error, errno, "read of %s", path);
-  if (got < static_cast<ssize_t>(sizeof header)) {
-    std::snprintf(found, sizeof found, "a header of %zd bytes", got);
+  if (got < static_cast<long>(sizeof header)) {
+    std::snprintf(found, sizeof found, "a header of %ld bytes", got);
     return mismatch(found, "64");
   }
   const SegmentHeader right = header_of(type);
@@ -221,34 +235,36 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 
 }  // namespace
 
-void Mapping::end_unless_static(LinuxLock* lock) noexcept {
-  if (memory_ != nullptr && !is_static(this)) end(lock);
-}
-
-void Mapping::end(LinuxLock* lock) noexcept {
-  if (memory_ == nullptr) return;
+Outcome Mapping::end(LinuxLock* lock) noexcept {
+  if (memory_ == nullptr) return heirlock_done;
   const ErrnoKept errno_kept;
-  const auto end_last = [&] {
+  if (!is_segment_) {
+    give_up_locks_in(memory_, size_);
+    if (!is_static(this) && (lock == nullptr || !is_held_in_this_process(*lock))) munmap(memory_, size_);
+    memory_ = nullptr;
+    return heirlock_done;
+  }
+  return holding_process([&]() -> Outcome {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
+    memory_ = nullptr;
     if (segment == nullptr) return heirlock_done;
     if (lock != nullptr) segment->lock = lock;
-    if (--segment->handles != 0 || !is_done_with(segment->lock)) return heirlock_done;
+    segment->is_static = segment->is_static || is_static(this);
+    if (--segment->handles != 0) return heirlock_done;
+    give_up_locks_in(segment->memory, size_);
+    if (segment->is_static || (segment->lock != nullptr && is_held_in_this_process(*segment->lock)))
+      return heirlock_done;
     // Off the list first: a child may be forked between any two of these lines.
     place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
-    munmap(memory_, size_);
+    munmap(segment->memory, size_);
     munmap(segment, sizeof *segment);
     return heirlock_done;
-  };
-  if (is_segment_)
-    holding_process(end_last);
-  else if (is_done_with(lock))
-    munmap(memory_, size_);
-  memory_ = nullptr;
+  });
 }
 
 FileDescriptor::~FileDescriptor() {
-  if (number >= 0) close(number);
+  if (number >= 0) syscall(SYS_close, number);
 }
 
 Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
@@ -262,7 +278,7 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
 Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexcept {
   if (const Outcome outcome = set_path(path_, name); is_refused(outcome)) return outcome;
   const std::size_t size = object_offset(type) + type.size;
-  file_.number = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, S_IRUSR | S_IWUSR);
+  file_.number = open_file(directory, O_TMPFILE | O_RDWR);
   if (file_.number < 0)
     return refused(heirlock_system_error, errno,
                    "no file could be made in /dev/shm for %s, expected a tmpfs to write to; mount one",
@@ -270,11 +286,11 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
   if (fchmod(file_.number, S_IRUSR | S_IWUSR) != 0)
     return refused(heirlock_system_error, errno, "fchmod of %s", path_);  // past the umask
   // Reserves the memory: a full /dev/shm is an error now, not SIGBUS later.
-  int error = 0;
-  do error = posix_fallocate(file_.number, 0, static_cast<off_t>(size));
-  while (error == EINTR);
-  if (error != 0)
-    return refused(heirlock_system_error, error,
+  long failed = 0;
+  do failed = syscall(SYS_fallocate, file_.number, 0, 0L, size);
+  while (failed != 0 && errno == EINTR);
+  if (failed != 0)
+    return refused(heirlock_system_error, errno,
                    "no room for %zu bytes in /dev/shm for %s; remove what is not needed there, or enlarge it",
                    size, path_);
   if (const Outcome outcome = map_segment(file_.number, path_, mapping_); is_refused(outcome)) return outcome;
@@ -310,7 +326,7 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
   // Looked at before it is opened, since opening a device has effects; and again after, as the truth.
   if (lstat(path, &status) != 0) return missing_or("lstat of %s");
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
-  const FileDescriptor file{open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+  const FileDescriptor file{open_file(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
   if (file.number < 0) return missing_or("open of %s for reading and writing");
   if (fstat(file.number, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;

@@ -126,9 +126,9 @@ HEIRLOCK_API int32_t heirlock_needs_repair(const heirlock_lock* lock);
 // open it. `type` is any text that names the object's type: for C++ programs that open it as
 // heirlock::Shared<T>, the name of T as the ABI mangles it, such as "6Ledger" for a struct Ledger.
 //
-// Errors of every call that takes a name: invalid_name, system_error, no_memory. Of those that take a type:
-// invalid_argument, and of those that open what is there: layout_mismatch, not_trusted. A call that fails
-// sets *segment to zeros.
+// Errors of every call that takes a name: invalid_name, system_error, no_memory, unsupported_platform. Of
+// those that take a type: invalid_argument, and of those that open what is there: layout_mismatch,
+// not_trusted. A call that fails sets *segment to zeros.
 
 /// A segment that is open in this process. All zero: none.
 typedef struct heirlock_segment {
@@ -170,8 +170,8 @@ HEIRLOCK_API const char* heirlock_text(int32_t outcome);
 /// An errno value for an outcome, as a recursive, robust pthread mutex has them: 0 for acquired, reentered
 /// and done, EOWNERDEAD for inherited, EPERM for not_owner, EDEADLK for recursion_too_deep. For not_acquired,
 /// ETIMEDOUT if the calling thread's last acquire in vain was a timed one, else EBUSY. For system_error,
-/// heirlock_last_errno(). For the others EXDEV, ENOSYS, EPROTO, EACCES, EINVAL, EEXIST, ENOENT or ENOMEM, in
-/// this order.
+/// heirlock_last_errno(). For the others, in the order of their numbers, EXDEV, ENOSYS, EPROTO, EACCES,
+/// EINVAL, EINVAL, EEXIST, ENOENT and ENOMEM.
 HEIRLOCK_API int32_t heirlock_errno(int32_t outcome);
 
 /// What the calling thread's last call with an outcome below 0 found, what it expected and what to do; cut at

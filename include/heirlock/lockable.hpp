@@ -95,7 +95,8 @@ class HEIRLOCK_CAPABILITY Lockable {
     return std::invoke(std::forward<F>(f));
   }
 
-  /// The lock itself, for its owner(), depth() and needs_repair().
+  /// The lock itself, for its owner(), depth() and needs_repair(). What is acquired through it calls no
+  /// recover().
   ReentrantLock& mutex() noexcept { return *lock_; }
 
  protected:

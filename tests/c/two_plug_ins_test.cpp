@@ -5,9 +5,10 @@
 #include <thread>
 #include <utility>
 
-#include "heirlock/reentrant_lock.hpp"
+#include "heirlock/lockable.hpp"
 #include "support/child.hpp"
 #include "support/loaded_library.hpp"
+#include "support/segment_name.hpp"
 #include "support/shared_memory.hpp"
 
 using heirlock::AcquireResult;
@@ -21,15 +22,18 @@ class PlugIn {
     const support::LoadedLibrary library(path);
     library.look_up("plug_in_try_acquire", try_acquire_);
     library.look_up("plug_in_release", release_);
+    library.look_up("plug_in_use", use_);
   }
   AcquireResult try_acquire(ReentrantLock& lock) const {
     return static_cast<AcquireResult>(try_acquire_(&lock));
   }
   bool release(ReentrantLock& lock) const { return release_(&lock) == 1; }
+  void use(const std::string& name) const { use_(name.c_str()); }
 
  private:
   int (*try_acquire_)(ReentrantLock*) = nullptr;
   int (*release_)(ReentrantLock*) = nullptr;
+  void (*use_)(const char*) = nullptr;
 };
 
 class TwoPlugIns : public testing::Test {
@@ -68,6 +72,22 @@ TEST_F(TwoPlugIns, take_no_child_for_its_parent) {
     child.join();
     EXPECT_TRUE(used->release(*lock));
   }
+}
+
+// Each copy counts its own handles; the last of one copy is not the last of the process.
+// Spec: lockable.destroy-other, lock.owner.copies
+TEST_F(TwoPlugIns, end_their_handles_and_leave_the_programs_lock_held) {
+  struct Object : heirlock::Lockable {
+    explicit Object(std::string_view its_name) : Lockable(its_name) {}
+  };
+  const support::SegmentName name;
+  Object object(name.str());
+  object.acquire();
+  one.use(name.str());
+  other.use(name.str());
+  EXPECT_TRUE(object.mutex().is_owned());
+  EXPECT_FALSE(object.mutex().needs_repair());
+  object.release();
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "heirlock/lockable.hpp"
@@ -460,6 +461,29 @@ T read_at(const std::string& bytes, std::size_t offset) {
   T value;
   std::memcpy(&value, bytes.data() + offset, sizeof value);
   return value;
+}
+
+// Spec: shared.layout
+TEST_F(NamedSegment, fingerprints_leave_out_no_namespace_but_heirlocks_own) {
+  using heirlock::detail::fingerprint_of;
+  EXPECT_EQ(fingerprint_of("N8heirlock4v0_113ReentrantLockE"), 0x6bdc82c579eb60bdU);
+  EXPECT_NE(fingerprint_of("N5mylib4v0_13RowE"), fingerprint_of("N5mylib3RowE"));
+}
+
+// A thread that is being cancelled goes on to its next cancellation point: none of these is one.
+// Spec: shared.cancellation
+TEST_F(NamedSegment, no_operation_is_a_cancellation_point) {
+  std::thread([&] {
+    pthread_cancel(pthread_self());
+    {
+      const auto made = Shared<Point>::create(name);
+      const auto opened = Shared<Point>::open(name);
+      EXPECT_THROW(Shared<Point>::create(name), std::system_error);
+    }
+    Shared<Point>::open_or_create(name);
+    EXPECT_TRUE(Shared<Point>::remove(name));
+    EXPECT_EQ(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr), 0);
+  }).join();
 }
 
 // As SPECIFICATION.md gives it; the fingerprint was computed by another program.

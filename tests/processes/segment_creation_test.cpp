@@ -161,7 +161,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_read_only_is_refused) {
       [] {
         const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
         EXPECT_EQ(refusal.code, std::errc::read_only_file_system);
-        EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "may write"));
+        EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "to write to"));
         EXPECT_EQ(files(), 0);
       },
       MS_RDONLY);
@@ -174,7 +174,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused
     ASSERT_EQ(setresuid(65534, 65534, 65534), 0);
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "may write"));
+    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "to write to"));
     EXPECT_EQ(files(), 0);
   });
 }

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <ostream>
 
 #include "heirlock/lockable.hpp"
@@ -210,6 +211,41 @@ TEST(DestroyingOneOverAPlacedLock, leaves_it_to_the_caller_that_holds_it) {
   EXPECT_FALSE(lock.needs_repair());
   lock.release();
   lock.release();
+}
+
+// Locks that a Lockable knows nothing of, whose memory the owner's robust list must not lead to any more.
+// Spec: lockable.destroy-held
+TEST(DestroyingTheLastShared, frees_the_locks_in_it_that_are_held_with_their_flags_set) {
+  struct Two {
+    ReentrantLock one, other, free;
+  };
+  const SegmentName name;
+  {
+    const auto shared = heirlock::Shared<Two>::create(name);
+    EXPECT_EQ(shared->one.acquire(), AcquireResult::acquired);
+    EXPECT_EQ(shared->other.acquire(), AcquireResult::acquired);
+    EXPECT_EQ(shared->other.acquire(), AcquireResult::reentered);
+  }
+  const auto shared = heirlock::Shared<Two>::open(name);
+  EXPECT_EQ(shared->one.acquire(), AcquireResult::inherited);
+  EXPECT_EQ(shared->other.try_acquire(), AcquireResult::inherited);
+  EXPECT_EQ(shared->free.try_acquire(), AcquireResult::acquired);
+  shared->one.release();
+  shared->other.release();
+  shared->free.release();
+}
+
+// A handle in static storage can end in mid-program too.
+// Spec: lockable.destroy-held
+TEST(DestroyingTheLastShared, that_is_static_frees_the_lock_in_it) {
+  const SegmentName name;
+  static std::optional<heirlock::Shared<ReentrantLock>> handle;
+  handle.emplace(heirlock::Shared<ReentrantLock>::create(name));
+  EXPECT_EQ((*handle)->acquire(), AcquireResult::acquired);
+  handle.reset();
+  const auto shared = heirlock::Shared<ReentrantLock>::open(name);
+  EXPECT_EQ(shared->acquire(), AcquireResult::inherited);
+  shared->release();
 }
 
 }  // namespace

@@ -254,7 +254,7 @@ TEST(Recover, throws_by_default_until_the_lock_is_repaired) {
   for (int i = 0; i < 2; ++i) {
     const auto refusal = support::refusal_of([&] { object.locked([] { ADD_FAILURE() << "it ran"; }); });
     EXPECT_EQ(refusal.code, std::errc::owner_dead);
-    EXPECT_TRUE(support::says(refusal.message, "does not override recover()", "an empty body"));
+    EXPECT_TRUE(support::says(refusal.message, "recover() is not overridden", "an empty body"));
     EXPECT_EQ(object.mutex().owner(), 0);
     EXPECT_TRUE(object.mutex().needs_repair());
   }

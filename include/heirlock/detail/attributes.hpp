@@ -1,4 +1,5 @@
-// Compiler attributes: Clang's thread-safety analysis (clang.llvm.org/docs/ThreadSafetyAnalysis.html) and hints.
+// Compiler attributes: Clang's thread-safety analysis (clang.llvm.org/docs/ThreadSafetyAnalysis.html) and
+// hints.
 #ifndef HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 #define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 

@@ -153,6 +153,10 @@ struct LinuxPlatform {
   static void set_next(Link at, Link to) noexcept {
     store_for_kernel(reinterpret_cast<void*>(at & ~pi_mark), to);
   }
+  static std::uint64_t owner_id_at(Link at) noexcept {
+    constexpr Link owner_id_from_node = 16;
+    return *reinterpret_cast<volatile std::uint64_t*>((at & ~pi_mark) - owner_id_from_node);
+  }
   /// Whether a lock on the calling thread's list shows this owner_id. Libc's mutexes there have their kind,
   /// of 32 bits, and zeros in its place.
   static bool lists_owner_id(const Thread& me, std::uint64_t owner_id) noexcept {
@@ -238,11 +242,6 @@ struct LinuxPlatform {
 
  private:
   static constexpr Link pi_mark = 1;
-  static std::uint64_t owner_id_at(Link at) noexcept {
-    constexpr Link owner_id_from_node = 16;
-    return *reinterpret_cast<volatile std::uint64_t*>((at & ~pi_mark) - owner_id_from_node);
-  }
-
   static void store_for_kernel(void* at, Link value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     *static_cast<volatile Link*>(at) = value;

@@ -25,15 +25,13 @@ class Mapping {
     std::swap(is_segment_, other.is_segment_);
     return *this;
   }
-  ~Mapping() { end_unless_static(); }
+  ~Mapping() { static_cast<void>(end()); }
 
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
-  /// Ends the handle. Where it was the process's last, and its memory is that of `lock`, as this call or one
-  /// for an earlier handle said: gives up the lock if the caller owns it, and leaves the memory mapped if
-  /// another thread of the process does.
-  void end(LinuxLock* lock = nullptr) noexcept;
-  /// The same, unless the handle is in static storage: threads that outlive main() may go on with it.
-  void end_unless_static(LinuxLock* lock = nullptr) noexcept;
+  /// Ends the handle. The process's last gives up what locks the caller holds in the memory, and unmaps it;
+  /// unless it is in static storage, as threads that outlive main() may go on, or another thread of the
+  /// process holds `lock`, which this call or one for an earlier handle named. Refused as hold_process() is.
+  Outcome end(LinuxLock* lock = nullptr) noexcept;
   /// Leaves it to another handle to end this one.
   void leave() noexcept { memory_ = nullptr; }
 
@@ -55,10 +53,11 @@ struct ObjectType {
 };
 
 /// FNV-1a, 64 bits, of the type's name in the Itanium C++ ABI: the same for every compiler on Linux, and for
-/// every version of heirlock, whose own namespace is left out (a mangled name has each namespace once).
+/// every version of heirlock, whose versioned namespace is left out (a mangled name has it once).
 constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
-  constexpr std::string_view version = "4v0_1";
-  const std::size_t left_out = mangled_name.find(version);
+  constexpr std::string_view parent = "8heirlock", version = "4v0_1";
+  const std::size_t found = mangled_name.find("8heirlock4v0_1");
+  const std::size_t left_out = found == mangled_name.npos ? found : found + parent.size();
   std::uint64_t hash = 0xcbf29ce484222325;
   for (std::size_t i = 0; i < mangled_name.size(); ++i)
     if (i < left_out || i >= left_out + version.size())
