@@ -12,7 +12,6 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -160,11 +159,7 @@ heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) 
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
   return on(
-      lock, "acquire",
-      [=](LinuxLock& memory) {
-        return Algorithm::acquire(memory, std::max(nanoseconds, LinuxPlatform::no_wait));
-      },
-      true);
+      lock, "acquire", [=](LinuxLock& memory) { return Algorithm::acquire(memory, nanoseconds); }, true);
 }
 
 heirlock_outcome heirlock_release(heirlock_lock* lock) {

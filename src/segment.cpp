@@ -203,7 +203,6 @@ void Mapping::end_unless_static(LinuxLock* lock) noexcept {
 }
 
 void Mapping::end(LinuxLock* lock) noexcept {
-  if (memory_ == nullptr) return;
   const ErrnoKept errno_kept;
   const auto end_last = [&] {
     auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
