@@ -7,7 +7,6 @@
 #define HEIRLOCK_API __attribute__((visibility("hidden")))
 #endif
 
-#include <algorithm>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
@@ -154,7 +153,7 @@ heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) 
 }
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
-  return acquire_by(lock, std::max(nanoseconds, LinuxPlatform::no_wait), true);
+  return acquire_by(lock, nanoseconds, true);
 }
 
 heirlock_outcome heirlock_release(heirlock_lock* lock) {

@@ -153,7 +153,6 @@ int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
 }
 
 void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
-  const ErrnoKept errno_kept;
   // Stores 0 at the second address, here the same, and wakes all at the first. The comparison then wakes
   // nobody: nobody is left.
   const int operation = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
@@ -308,9 +307,8 @@ Outcome hold_process(LinuxLock*& lock) noexcept {
   LinuxProcess* process = nullptr;
   if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
   lock = &reinterpret_cast<ProcessPage*>(process)->lock;
-  const Outcome outcome = LockAlgorithm<LinuxPlatform>::acquire(*lock, LinuxPlatform::for_ever);
-  if (outcome == heirlock_inherited) LockAlgorithm<LinuxPlatform>::repaired(*lock);
-  return outcome;
+  // What it guards needs no repair, so that it may stay to be inherited.
+  return LockAlgorithm<LinuxPlatform>::acquire(*lock, LinuxPlatform::for_ever);
 }
 
 Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {

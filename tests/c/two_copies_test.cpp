@@ -71,7 +71,8 @@ TEST_F(TwoCopies, re_enter_through_either_what_was_acquired_through_the_other) {
   }
 }
 
-// The links that lead to a mutex that inherits priority are marked.
+// Of the locks that a copy took, the first that is found will do: above this one lie none of that copy's, but
+// others, and libc's mutexes that inherit priority, to which marked links lead.
 // Spec: lock.owner.copies, protocol.linking
 TEST_F(TwoCopies, know_their_owner_beneath_whatever_it_locked_since) {
   heirlock_lock others[3] = {};
@@ -80,13 +81,13 @@ TEST_F(TwoCopies, know_their_owner_beneath_whatever_it_locked_since) {
     ASSERT_EQ(support::make_libc_mutex(mutex, PTHREAD_MUTEX_NORMAL, true, PTHREAD_PRIO_INHERIT), 0);
   EXPECT_EQ(linked.acquire(lock), heirlock_acquired);
   EXPECT_EQ(pthread_mutex_lock(&mutexes[0]), 0);
-  for (heirlock_lock& other : others) EXPECT_EQ(linked.acquire(&other), heirlock_acquired);
+  for (heirlock_lock& other : others) EXPECT_EQ(loaded.acquire(&other), heirlock_acquired);
   EXPECT_EQ(pthread_mutex_lock(&mutexes[1]), 0);
   EXPECT_EQ(loaded.try_acquire(lock), heirlock_reentered);
   EXPECT_EQ(loaded.release(lock), heirlock_done);
   EXPECT_EQ(loaded.release(lock), heirlock_done);
   EXPECT_EQ(loaded.release(lock), heirlock_not_owner);
-  for (heirlock_lock& other : others) EXPECT_EQ(loaded.release(&other), heirlock_done);
+  for (heirlock_lock& other : others) EXPECT_EQ(linked.release(&other), heirlock_done);
   for (pthread_mutex_t& mutex : mutexes) EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
 }
 

@@ -18,10 +18,13 @@
 #include "heirlock/detail/attributes.hpp"
 #include "heirlock/reentrant_lock.hpp"
 #include "support/acquire_result.hpp"
+#include "support/party.hpp"
 #include "support/shared_memory.hpp"
 
 using heirlock::AcquireResult;
+using support::As;
 using support::InSharedMemory;
+using support::Party;
 
 #if HEIRLOCK_THREAD_SANITIZER
 // It would report that mutexes are locked in more than one order, which here is the point.
@@ -190,6 +193,25 @@ TEST_F(LibcsRobustMutexes, leave_the_list_in_any_order_and_the_others_on_it) {
       ASSERT_EQ(entries_on_my_robust_list(), held.size()) << text_of(unlocks);
     }
   }
+}
+
+// glibc alone has a link there that leads back.
+// Spec: protocol.linking
+TEST(TheListOfAnotherLibc, has_nothing_of_the_lock_before_its_head) {
+  static struct {
+    std::uintptr_t of_that_libc = 4711;
+    robust_list_head head{};
+  } memory;
+  InSharedMemory<std::array<heirlock::ReentrantLock, 2>> locks;
+  Party(As::process, [&] {
+    memory.head.list.next = &memory.head.list;
+    memory.head.futex_offset = -32;
+    EXPECT_EQ(syscall(SYS_set_robust_list, &memory.head, sizeof memory.head), 0);
+    for (heirlock::ReentrantLock& lock : *locks) EXPECT_EQ(lock.acquire(), AcquireResult::acquired);
+    for (heirlock::ReentrantLock& lock : *locks) lock.release();
+    EXPECT_EQ(memory.of_that_libc, 4711U);
+    EXPECT_EQ(memory.head.list.next, &memory.head.list);
+  }).join();
 }
 
 }  // namespace

@@ -69,6 +69,15 @@ TEST_F(MissedDeath, is_found_by_trying_again_and_again) {
 }
 
 // Spec: lock.inherit.missed
+TEST_F(MissedDeath, is_found_by_many_threads_that_try_once_each) {
+  constexpr int more_than_enough = 2000;
+  AcquireResult result = AcquireResult::not_acquired;
+  for (int i = 0; i < more_than_enough && result == AcquireResult::not_acquired; ++i)
+    std::thread([&] { result = lock->try_acquire(); }).join();
+  EXPECT_EQ(result, AcquireResult::inherited);
+}
+
+// Spec: lock.inherit.missed
 TEST(AMissedDeath, is_found_by_trying_two_locks_in_turn) {
   constexpr int more_than_enough = 1000;
   support::SharedLock busy;

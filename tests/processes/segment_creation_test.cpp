@@ -239,7 +239,7 @@ std::ostream& operator<<(std::ostream& out, const Call& call) {
   return out << call.name;
 }
 const Call mmap_of_shared_memory{"mmap", SYS_mmap, {3, MAP_SHARED, MAP_SHARED}};
-const Call mmap_of_a_handle{"mmap_of_a_handle", SYS_mmap, {1, 0xfffff000, 0}};  // of less than a page
+const Call mmap_of_a_handle{"mmap_of_a_handle", SYS_mmap, {1, ~63U, 0}};  // less than any segment is
 
 class FailingCall : public testing::TestWithParam<Call> {
  protected:
