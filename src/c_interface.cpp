@@ -1,6 +1,5 @@
 // The C interface: each call is one of the algorithm or of a segment, and returns what that came to.
-// A copy of the library hides its functions from all who were not linked with it, unless it is a shared
-// library.
+// A copy of the library hides its functions from all others, unless it is a shared library.
 #if !defined(HEIRLOCK_API) && defined(HEIRLOCK_EXPORTS)
 #define HEIRLOCK_API __attribute__((visibility("default")))
 #elif !defined(HEIRLOCK_API)

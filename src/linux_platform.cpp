@@ -89,8 +89,7 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 // --- Waiting ---
 
 // Looks less and less often: each look takes the lock's cache line from the owner. The spin time adapts per
-// thread: halved when spinning ended in sleep, doubled otherwise. Who has slept spins no more: if woken in
-// vain, that would keep a processor from those that work.
+// thread: halved when spinning ended in sleep, doubled otherwise. Who was woken in vain spins no more.
 bool LinuxPlatform::spin(Patience& patience) noexcept {
   constexpr std::uint32_t most_pauses = 128;  // 1 to 5 us
   constexpr std::uint32_t most_looks = 100;   // if the clock stands still
@@ -153,16 +152,15 @@ int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
 }
 
 void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
-  // Stores 0 at the second address, here the same, and wakes all at the first. The comparison then wakes
-  // nobody: nobody is left.
+  // Stores 0 at the second address, here the same, and wakes all at the first. The comparison wakes nobody.
   const int operation = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
   if (syscall(SYS_futex, word.futex(), FUTEX_WAKE_OP, INT32_MAX, 0L, word.futex(), operation) < 0)
     die("futex(FUTEX_WAKE_OP)", &word);
 }
 
-// Asks for the thread's robust list, which every owner has registered. The kernel forgets it after its walk
-// over the owner's locks (kernel/futex/core.c: futex_cleanup()), at exit before the thread becomes a zombie,
-// and at exec. Where the answer is refused, as it is for another user's thread, it may live.
+// Every owner has registered a robust list. The kernel forgets it after its walk (kernel/futex/core.c,
+// futex_cleanup()), at exit before the thread becomes a zombie, and at exec. Where it will not say, it may
+// live.
 bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   const ErrnoKept errno_kept;
   robust_list_head* head = nullptr;

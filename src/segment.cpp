@@ -36,9 +36,9 @@ struct MappedSegment {
   ino_t file;
   std::size_t size;  // one that has been made larger since is mapped anew
   void* memory;
-  std::size_t handles;
   LinuxLock* lock;  // if a handle that has ended was of one
-  bool is_static;   // whether one was in static storage
+  std::uint32_t handles;
+  bool is_static;  // whether one was in static storage
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
@@ -82,7 +82,7 @@ Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
       if (room != MAP_FAILED) munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, 0, nullptr, false};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, nullptr, 0, false};
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -100,8 +100,7 @@ bool is_held_in_this_process(const LinuxLock& lock) noexcept {
   return owner != 0 && (syscall(SYS_tgkill, getpid(), owner, 0) == 0 || errno != ESRCH);
 }
 
-// As the caller's death would, whose robust list must not lead to memory that is gone. What was acquired
-// through another mapping, by another copy of the library, is no concern of this one's.
+// The caller's robust list must not lead to memory that is gone. What another copy mapped is its own concern.
 void give_up_locks_in(const void* memory, std::size_t size) noexcept {
   const LinuxThread* const me = LinuxPlatform::known_thread();
   if (me == nullptr) return;

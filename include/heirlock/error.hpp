@@ -10,8 +10,8 @@
 namespace heirlock {
 inline namespace v0_1 {
 
-/// A claim of ownership that is false: release() or repaired() by a thread that does not own the lock, of a
-/// free lock, or once too often. The program is wrong; the lock is unchanged.
+/// release() or repaired() by a thread that does not own the lock. The program is wrong; the lock is
+/// unchanged.
 class AssertionError : public std::logic_error {
  public:
   using std::logic_error::logic_error;

@@ -13,10 +13,9 @@
 //          address that was given to the first acquire must stay mapped until the last release.
 // Destroy: there is nothing to destroy. A free lock's memory can be unmapped or used for something else.
 //
-// In libheirlock_c.so, which shows nothing else and is never unloaded, in libheirlock_c.a, and in the C++
-// library. A library that is linked with an archive uses its own copy, and hides it from others; define
-// HEIRLOCK_API when building the archive, for another visibility. Several copies in one process know the same
-// owners; but a copy in which a thread has acquired no lock yet refuses its release.
+// In libheirlock_c.so, which is never unloaded, libheirlock_c.a, and the C++ library. Who links an archive
+// uses a copy of its own, which is hidden unless HEIRLOCK_API says otherwise. Several copies in one process
+// know the same owners; but a copy in which a thread has acquired no lock yet refuses its release.
 #ifndef HEIRLOCK_HEIRLOCK_H
 #define HEIRLOCK_HEIRLOCK_H
 
@@ -126,7 +125,7 @@ HEIRLOCK_API int32_t heirlock_needs_repair(const heirlock_lock* lock);
 // open it. `type` is any text that names the object's type: for C++ programs that open it as
 // heirlock::Shared<T>, the name of T as the ABI mangles it, such as "6Ledger" for a struct Ledger.
 //
-// Errors of every call that takes a name: invalid_name, system_error, no_memory, unsupported_platform. Of
+// Errors of every call that takes a name: invalid_name, unsupported_platform, system_error, no_memory. Of
 // those that take a type: invalid_argument, and of those that open what is there: layout_mismatch,
 // not_trusted. A call that fails sets *segment to zeros.
 

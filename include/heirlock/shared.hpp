@@ -32,8 +32,7 @@ struct is_shareable
 ///
 /// A name is 1 to 200 letters, digits, dots, hyphens and underscores. The segment is the file
 /// /dev/shm/heirlock.<name>, readable and writable by its creator's user only. It lives until remove() and
-/// until the last process that uses it is gone; the T is never destroyed. Shared and Lockable draw on the
-/// same names.
+/// until the last process that uses it is gone; the T is never destroyed. Lockable draws on the same names.
 ///
 /// Errors: std::invalid_argument on a bad name; std::system_error with errc::layout_mismatch when the segment
 /// holds something else, errc::not_trusted when another user owns or may write it, or the system's own code.

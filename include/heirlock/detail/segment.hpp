@@ -89,8 +89,7 @@ struct FileDescriptor {
   ~FileDescriptor();
 };
 
-/// A segment in the making, in a file without a name: nobody sees it half-built, and nothing is left of it
-/// when its maker dies or throws.
+/// A segment in the making, in a file without a name: nothing is left of it when its maker dies or throws.
 class SegmentDraft {
  public:
   /// Refused: invalid_name, file_missing without a /dev/shm, or the system's error, such as no room.
