@@ -36,8 +36,7 @@ inline namespace v0_1 {
 /// with a lock of its own, gives up a lock that the calling thread still holds, as the thread's death would:
 /// the next owner inherits. No other thread of the process may be using that object then. An object over a
 /// lock in the user's memory leaves it as it is.
-/// An object in static storage leaves its lock mapped, so that detached threads may go on with it when main()
-/// returns. One that a smart pointer in static storage owns does not.
+/// An object in static storage leaves its lock mapped: detached threads may outlive main().
 class HEIRLOCK_CAPABILITY Lockable {
  public:
   Lockable(const Lockable&) = delete;
@@ -65,8 +64,7 @@ class HEIRLOCK_CAPABILITY Lockable {
     return timeout ? acquire(blocking, *timeout) : acquire(blocking);
   }
 
-  /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the calling thread of
-  /// the calling process owns it.
+  /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the caller owns it.
   void release() HEIRLOCK_RELEASES { lock_->release(); }
 
   // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock.

@@ -100,9 +100,8 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
   bool needs_repair() const noexcept { return (word() & detail::owner_died_bit) != 0; }
 
   // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock. They cannot tell of a
-  // death: where acquire() would return `inherited`, they leave the lock free and to be inherited, and throw
-  // std::system_error with std::errc::owner_dead, until somebody has acquired it and called repaired().
-  // std::condition_variable_any gives back one level only: wait at depth 1.
+  // death: where acquire() would return `inherited`, they leave the lock to be inherited and throw
+  // std::errc::owner_dead, until somebody has acquired it and called repaired().
   void lock() HEIRLOCK_ACQUIRES { static_cast<void>(is_whole(acquire())); }
   bool try_lock() HEIRLOCK_TRY_ACQUIRES { return is_whole(try_acquire()); }
   void unlock() HEIRLOCK_RELEASES { release(); }

@@ -13,9 +13,8 @@
 
 namespace heirlock {
 inline namespace v0_1 {
-/// Whether a T may live in shared memory. By itself: if it is trivially destructible (the last process may be
-/// killed, and then nobody destroys it) and of standard layout (every program sees the same bytes). It must
-/// hold no pointers or references either, which mean nothing in another process; that is for you to see to.
+/// Whether a T may live in shared memory: if it is trivially destructible (the last process may be killed)
+/// and of standard layout (all see the same bytes). That it holds no pointers is for you to see to.
 /// Specialise it as std::true_type to vouch for a type of your own.
 template <class T>
 struct is_shareable

@@ -132,9 +132,8 @@ class LockAlgorithm {
     return lock.owner_id.load(Order::relaxed) == me.id;
   }
 
-  // To another copy of the library in the process I have another id, but the same thread id and list. It may
-  // have mapped the lock elsewhere: so the list is searched for the id that the lock shows, not for its
-  // address.
+  // To another copy of the library I have another id, but the same thread id and list. It may have mapped the
+  // lock elsewhere: so the list is searched for the id that the lock shows, not for its address.
   static bool is_mine(const Lock& lock, const Thread& me) {
     return has_my_id(lock, me) || is_mine_by_list(lock, me, lock.word.load(Order::relaxed));
   }
@@ -202,9 +201,8 @@ class LockAlgorithm {
   }
 
   // Backstop. If the kernel's walk missed no lock, the owner's death is in the word before the owner is gone,
-  // and the compare-exchange fails. A new owner that has been given the same thread id since, and has brought
-  // the word back to the same value, is told by owner_id: but for the few instructions between, of which
-  // section 9 of SPECIFICATION.md speaks.
+  // and the compare-exchange fails. A new owner with the same thread id and word is told by owner_id: but for
+  // the few instructions between, of which section 9 of SPECIFICATION.md speaks.
   static void bury_if_gone(Lock& lock, std::uint32_t word) {
     const std::uint64_t id = lock.owner_id.load(Order::relaxed);
     if (Platform::owner_is_gone(owner_of(word)) && lock.owner_id.load(Order::relaxed) == id) bury(lock, word);
