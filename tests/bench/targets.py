@@ -70,6 +70,8 @@ def targets(samples, rows):
                made.estimate(against(samples, pair, SUBJECT, "std-recursive").values())),
         Target("nested pair / glibc recursive robust shared", AT_MOST, 0.15,
                made.estimate(against(samples, nested, SUBJECT, ROBUST).values())),
+        Target("try on a held lock / std::recursive_mutex", AT_MOST, 2.0,
+               made.estimate(against(samples, Row("try-held"), SUBJECT, "std-recursive").values())),
         Target("Lockable::locked / ReentrantLock pair", AT_MOST, 1.1,
                made.estimate(against(samples, pair, "lockable", SUBJECT).values())),
         worst_row(samples, processes),
