@@ -2,8 +2,7 @@
 
 #include <string>
 
-#include "heirlock/reentrant_lock.hpp"
-#include "heirlock/shared.hpp"
+#include "heirlock/detail/deadline.hpp"
 #include "last_error.hpp"
 
 namespace heirlock {

@@ -217,12 +217,6 @@ void create_segment(World&) {
   heirlock::Shared<Segment>::create(segment_name());
 }
 
-// So that malloc has room of the right size at hand, and does the same in each run.
-void create_and_remove_segment(World& world) {
-  create_segment(world);
-  heirlock::Shared<Segment>::remove(segment_name());
-}
-
 // Whether there is a segment is the outcome; one that is not whole, and one that does not serve, are bad.
 bool segment_is_left(Run& run) {
   using Shared = heirlock::Shared<Segment>;
@@ -407,7 +401,6 @@ std::vector<Scenario> all_scenarios() {
   // Spec: shared.killed-creator, shared.atomic-creation
   made = &add("shared_creation", create_segment);
   made->before = there_is_no_segment;
-  made->prepared = create_and_remove_segment;
   made->settle = segment_is_left;
   return all;
 }
