@@ -327,7 +327,10 @@ class Play:
         for self.step in vector.steps:
             self.note(self.step.text)
             self.is_silence_listed = any((one.step, one.seen) == (self.step.text, "blocks") for one in listed)
-            getattr(self, self.step.verb, self.command)(self.step)
+            try:
+                getattr(self, self.step.verb, self.command)(self.step)
+            except (FileNotFoundError, PermissionError) as error:
+                raise Failure("that this can be done", str(error)) from error
         self.step = Step(vector.steps[-1].line, "the end of its input", "end")
         self.finish()
 

@@ -148,6 +148,8 @@ class Check:
             self.known(thread(expected))
 
     def command(self, step):
+        if step.expected == "wakes":
+            self.known(step.who)
         self.ready(step.who)
         named = step.lock and not step.lock.isdecimal()
         self.expect(named or step.verb not in ON_NAMES, "without a name", f"{step.verb} @NAME")
@@ -163,7 +165,6 @@ class Check:
         self.result(RESULTS[step.verb])
         if step.expected == "wakes":
             self.need("layout")
-            self.known(step.who)
             self.expect(not named and step.who.endswith(".1"), "of another thread or lock", "the main thread, and a lock with a number")
         if step.expected in ("blocks", "wakes"):
             self.blocked[step.who] = step.verb
@@ -219,6 +220,8 @@ class Check:
     def see(self, step):
         self.need("layout")
         if step.lock and not step.lock.isdecimal():
+            fits = {"mode": re.fullmatch("[0-7]{3}", step.expected), "size": True}.get(step.argument, int(step.expected) < 256)
+            self.expect(fits, "with a number that does not fit", "three octal digits of a mode, or a byte")
             return self.need("names")
         self.expect(int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
         if step.argument == "pending":

@@ -152,6 +152,13 @@ class Verdict(Case):
         self.fails("", r"expected: A WAITERS\n  seen:     A\n", arguments=["--timeout", BRIEF],
                    steps="A acquire -> acquired\nB acquire -> blocks\nsee word -> A WAITERS\n")
 
+    def test_a_release_that_makes_no_wake_up_fails_where_it_must(self):
+        self.fails("", "expected: wakes\n  seen:     done\n", steps="A acquire -> acquired\nA release -> wakes\n")
+
+    def test_a_segment_without_its_file_fails(self):
+        self.fails("", "expected: that this can be done\n  seen:     .*No such file or directory: '/dev/shm/heirlock.conformance-",
+                   steps="set byte 0 @x 1\n")
+
     def test_what_is_no_answer_fails(self):
         self.fails("garbage", "expected: THREAD RESULT", r"seen:     A wrote 'what\?\\x01'")
 
@@ -339,7 +346,13 @@ class Vectors(Case):
                 ("see owner_id -> 5", 4, "see: zero or other"),
                 ("see owner_id -> complement", 4, "complement after another 'see owner_id'"),
                 ("set depth 4294967296", 4, "with a number that does not fit"),
-                ("see depth @64 -> 1", 4, "with a lock above 63")):
+                ("see depth @64 -> 1", 4, "with a lock above 63"),
+                ("see pending -> A", 4, "where A.1 has not begun"),
+                ("A.2 tid -> A.2\nA.2 release -> wakes", 5, "expected the main thread"),
+                ("A release -> wakes", 4, "where A.1 has not begun"),
+                ("A try -> acquired\nA release @x -> wakes", 5, "expected the main thread, and a lock with a number"),
+                ("set byte 8 @x 256", 4, "with a number that does not fit"),
+                ("set mode @x 888", 4, "with a number that does not fit")):
             with self.subTest(steps):
                 text, status = play("--verbose", vectors=self.vector(steps))
                 self.assertRegex(text, rf"^heirlock-conformance: \S*it.vector:{line}: found .*{re.escape(expected)}")
@@ -347,7 +360,7 @@ class Vectors(Case):
 
     def test_a_step_beyond_the_capabilities_that_are_named_is_refused(self):
         for step, capability in (("A.2 try -> busy", "threads"), ("fork A B", "fork"), ("A exec", "exec"), ("A depth -> 1", "query"),
-                                 ("A open @x -> done", "names"), ("see depth -> 1", "layout")):
+                                 ("A open @x -> done", "names"), ("set size @x 0", "names"), ("see depth -> 1", "layout")):
             with self.subTest(step):
                 head = HEAD.replace(f" {capability}", " death")
                 text, status = play(vectors=self.vector(step, head))
