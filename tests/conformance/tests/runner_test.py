@@ -76,13 +76,16 @@ class Verdict(Case):
         self.assertIn("two_wait: passed", text)
         self.assertEqual((text.splitlines()[-1], status), ("3 passed, 3 failed", 1), text)
 
-    def test_a_failure_says_how_to_run_that_vector_again(self):
-        text = self.fails("early", "times_out: FAILED", only="t*")
-        again = shlex.split(re.search("again with: (.*)", text)[1])
-        done = subprocess.run([sys.executable, *again], env={**os.environ, "WRONG": "early"}, stdout=subprocess.PIPE, text=True, timeout=60,
+    def test_a_failure_says_how_to_run_that_vector_again_from_anywhere(self):
+        self.file("my driver", f'#!/bin/sh\nexec {STAND_IN} "$@"\n').chmod(0o700)
+        given = command("--only", "t*", drivers=["'./my driver'", "'my driver'"], vectors=os.path.relpath(HERE / "vectors", self.folder))
+        here = {**os.environ, "WRONG": "early", "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        text = subprocess.run(given, cwd=self.folder, env=here, stdout=subprocess.PIPE, text=True, timeout=60, check=False).stdout
+        again = re.search("again with: (.*)", text)[1]
+        done = subprocess.run(again, shell=True, cwd="/", env={**os.environ, "WRONG": "early"}, stdout=subprocess.PIPE, text=True, timeout=60,
                               check=False)
         self.assertRegex(done.stdout, "A > 1 acquire 3 -\n    A < 1 acquired\n")
-        self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("1 failed", 1))
+        self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("2 failed", 1))
 
     def test_a_timeout_that_is_too_early_fails(self):
         self.fails("early", r"seen:     timeout too early \(after \d+\.\d ms of 300\)", only="times_out")
@@ -517,6 +520,15 @@ class Cleanup(Case):
         run = self.start("--timeout", BRIEF, vectors=self.vector(steps), wrong="leaves")
         text, _ = run.communicate(timeout=60)
         self.assertEqual((run.returncode, self.left(run.pid)), (1, []), text)
+
+    def test_a_reader_that_has_had_enough_ends_the_run_without_a_word(self):
+        for option, lines in ("--list", 0), ("--verbose", 4):
+            with self.subTest(option), open(self.folder / "errors", "w", encoding="utf-8") as errors:
+                run = subprocess.Popen(command(option), env={**os.environ, "WRONG": "leaves"}, stdout=subprocess.PIPE, stderr=errors, text=True)
+                for _ in range(lines):
+                    run.stdout.readline()
+                run.stdout.close()
+                self.assertEqual((run.wait(timeout=60), self.left(run.pid), (self.folder / "errors").read_text(encoding="utf-8")), (141, [], ""))
 
     def test_a_signal_ends_the_run_and_what_was_not_run_is_reported_as_skipped(self):
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
