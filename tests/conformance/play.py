@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 
+import task
 from vector import CAPABILITIES, FIELDS, FLAGS, PID_NAMESPACE, Bad, Step, process, thread
 
 SIGNALS = {number.value: number.name for number in signal.Signals}
@@ -326,7 +327,10 @@ class Play:
         for self.step in vector.steps:
             self.note(self.step.text)
             self.is_silence_listed = any((one.step, one.seen) == (self.step.text, "blocks") for one in listed)
-            getattr(self, self.step.verb, self.command)(self.step)
+            try:
+                getattr(self, self.step.verb, self.command)(self.step)
+            except (FileNotFoundError, PermissionError) as error:
+                raise Failure("that this can be done", str(error)) from error
         self.step = Step(vector.steps[-1].line, "the end of its input", "end")
         self.finish()
 
@@ -346,7 +350,7 @@ class Play:
 
     def name_of(self, tid):
         names = [name for name, known in self.tids.items() if known == tid]
-        return "nobody" if tid == 0 else names[-1].replace(".1", "") if names else "an unknown thread"
+        return "nobody" if tid == 0 else names[-1].removesuffix(".1") if names else "an unknown thread"
 
     def in_time(self, seconds, limit):
         if seconds > limit:
@@ -369,6 +373,8 @@ class Play:
     def command(self, step):
         lock = "-" if step.verb in ("end", "tid") else step.lock or "0"
         lock = lock if lock.isdecimal() or lock == "-" else f"@{self.prefix}{lock}"
+        if step.expected == "wakes":
+            return self.wakes(step, lock)
         one, number, request = self.send(step.who, step.verb, lock, step.argument or "-")
         if step.expected != "blocks":
             self.wait_for_answer([request], step)
@@ -377,6 +383,18 @@ class Play:
         self.told(one, number, step.expected)
         if step.verb == "end":
             one.threads.discard(number)
+
+    def wakes(self, step, lock):
+        tid = self.tid_of(step.who)
+        task.trace(tid)
+        one, number, request = self.send(step.who, step.verb, lock)
+
+        def holds():
+            if request.answer:
+                self.told(one, number, step.expected)
+            return task.is_at_wake_up(tid, 64 * int(lock))
+
+        self.look_until(holds, lambda: Failure(step.expected, "blocks"))
 
     def wait_for_answer(self, requests, step):
         seconds = self.options.timeout + (max(0, requests[0].milliseconds()) / 1000 if step.expected == "timeout" else 0)
@@ -404,14 +422,15 @@ class Play:
             self.told(one, number, "blocks")
 
     def polls(self, step):
+        command, busy = ("acquire", "timeout") if step.argument else ("try", "busy")
         for _ in range(POLLS):
-            one, number, request = self.send(step.who, "try", step.lock or "0")
+            one, number, request = self.send(step.who, command, step.lock or "0", step.argument or "-")
             self.wait_for_answer([request], step)
-            if request.answer != "busy":
+            if request.answer != busy:
                 break
             del one.asked[number]
         else:
-            raise Failure(step.expected, "busy", f"{POLLS} times")
+            raise Failure(step.expected, busy, f"{POLLS} times")
         self.told(one, number, step.expected)
 
     def kill(self, step):
@@ -465,8 +484,19 @@ class Play:
             self.listen(lambda: False, 0.001)
 
     def set(self, step):
+        if step.lock and not step.lock.isdecimal():
+            return self.set_file(f"/dev/shm/heirlock.{self.prefix}{step.lock}", step)
         offset, size = self.field(step)
         os.pwrite(self.memory, self.number(step).to_bytes(size, sys.byteorder), offset)
+
+    def set_file(self, path, step):
+        if step.argument == "mode":
+            os.chmod(path, int(step.expected, 8))
+        elif step.argument == "size":
+            os.truncate(path, int(step.expected))
+        else:
+            with open(path, "r+b", buffering=0) as file:
+                os.pwrite(file.fileno(), bytes([int(step.expected)]), int(step.argument.split()[1]))
 
     def see(self, step):
         """One that waits may not have come to write what it does: only then is it looked at again."""
@@ -495,9 +525,17 @@ class Play:
         return int.from_bytes(os.pread(self.memory, size, offset), sys.byteorder)
 
     def is_seen(self, step):
-        return (self.seen(step) == step.expected) if step.argument == "owner_id" else self.value(step) == self.number(step)
+        by_name = step.argument in ("owner_id", "pending")
+        return self.seen(step) == step.expected if by_name else self.value(step) == self.number(step)
+
+    def pending(self, lock):
+        """The threads whose pending mark names the lock. Each has mapped the memory elsewhere, but at the beginning of a page."""
+        node = 64 * lock + 32
+        return " ".join(sorted({self.name_of(tid) for tid in self.tids.values() if task.pending_mark(tid) % 4096 == node})) or "nobody"
 
     def seen(self, step):
+        if step.argument == "pending":
+            return self.pending(int(step.lock or 0))
         value = self.value(step)
         if step.argument == "owner_id":
             before, self.ids[step.lock] = self.ids.get(step.lock), value

@@ -11,7 +11,7 @@ NAMED = {"done", "file_exists", "file_missing", "invalid_name", "layout_mismatch
 RESULTS = {  # of each command; None stands for a number
     "acquire": ACQUIRED | {"timeout", "blocks"}, "try": ACQUIRED | {"busy"},
     "lock": LOCKED | {"blocks"}, "try_lock": LOCKED | {"busy"},
-    "release": {"done", "not_owner"}, "repaired": {"done", "not_owner"},
+    "release": {"done", "not_owner", "wakes"}, "repaired": {"done", "not_owner"},
     "depth": None, "flag": {"yes", "no"}, "owner": {"nobody"}, "tid": set(), "end": {"done"},
     "create": NAMED, "open": NAMED, "open_or_create": NAMED, "remove": NAMED, "close": {"done"}}
 ON_NAMES = {"create", "open", "open_or_create", "remove", "close"}
@@ -24,12 +24,13 @@ THREAD = r"[A-Z](?:\.[1-9]\d*)?|first|other"
 STEPS = [re.compile(text) for text in (
     r"(?P<verb>kill|stop|continue) (?P<who>[A-Z]|first|other)",
     rf"(?P<verb>fork) (?P<who>{THREAD}) (?P<argument>[A-Z])",
-    rf"(?P<verb>see) (?P<argument>{'|'.join(FIELDS)})(?: @(?P<lock>\d+))? -> (?P<expected>.+)",
+    rf"(?P<verb>see) (?P<argument>{'|'.join(FIELDS)}|pending)(?: @(?P<lock>\d+))? -> (?P<expected>.+)",
     rf"(?P<verb>set) (?P<argument>{'|'.join(FIELDS)})(?: @(?P<lock>\d+))? (?P<expected>[^@].*)",
+    r"(?P<verb>set) (?P<argument>byte \d+|mode|size) @(?P<lock>[^\s\d]\S*) (?P<expected>\d+)",
     rf"(?P<who>{THREAD}) (?P<verb>exec|exit)",
     rf"(?P<who>{THREAD}) (?P<verb>still) blocks(?: (?P<argument>\d+)ms)?",
     rf"(?P<who>{THREAD})(?:\|(?P<rival>{THREAD}))? (?P<verb>unblocks)(?P<soon> soon)? -> (?P<expected>\S+)",
-    rf"(?P<who>{THREAD}) (?P<verb>polls)(?: @(?P<lock>\d+))? -> (?P<expected>\S+)",
+    rf"(?P<who>{THREAD}) (?P<verb>polls)(?: @(?P<lock>\d+))?(?: (?P<argument>0|-\d+)ms)? -> (?P<expected>\S+)",
     rf"(?P<who>{THREAD}) (?P<verb>{'|'.join(RESULTS)})(?: @(?P<lock>\S+))?(?: (?P<argument>-?\d+)ms)? -> (?P<expected>\S+)")]
 
 HEAD = {"Spec": "the rules that it proves", "Claim": "what it claims"}
@@ -147,6 +148,8 @@ class Check:
             self.known(thread(expected))
 
     def command(self, step):
+        if step.expected == "wakes":
+            self.known(step.who)
         self.ready(step.who)
         named = step.lock and not step.lock.isdecimal()
         self.expect(named or step.verb not in ON_NAMES, "without a name", f"{step.verb} @NAME")
@@ -160,7 +163,10 @@ class Check:
         if step.verb in ("lock", "try_lock"):
             self.need("poison")
         self.result(RESULTS[step.verb])
-        if step.expected == "blocks":
+        if step.expected == "wakes":
+            self.need("layout")
+            self.expect(not named and step.who.endswith(".1"), "of another thread or lock", "the main thread, and a lock with a number")
+        if step.expected in ("blocks", "wakes"):
             self.blocked[step.who] = step.verb
         if step.verb == "end":
             self.expect(not step.who.endswith(".1"), "of the main thread", "another thread")
@@ -213,7 +219,13 @@ class Check:
 
     def see(self, step):
         self.need("layout")
+        if step.lock and not step.lock.isdecimal():
+            fits = {"mode": re.fullmatch("[0-7]{3}", step.expected), "size": True}.get(step.argument, int(step.expected) < 256)
+            self.expect(fits, "with a number that does not fit", "three octal digits of a mode, or a byte")
+            return self.need("names")
         self.expect(int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
+        if step.argument == "pending":
+            return [self.known(thread(name)) for name in step.expected.split() if name != "nobody"]
         size, words = FIELDS[step.argument][1], step.expected.split()
         if step.verb == "set" and step.expected.isdecimal():
             self.expect(int(step.expected) < 1 << 8 * size, "with a number that does not fit", f"one of {size} bytes")

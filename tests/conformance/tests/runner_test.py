@@ -76,13 +76,16 @@ class Verdict(Case):
         self.assertIn("two_wait: passed", text)
         self.assertEqual((text.splitlines()[-1], status), ("3 passed, 3 failed", 1), text)
 
-    def test_a_failure_says_how_to_run_that_vector_again(self):
-        text = self.fails("early", "times_out: FAILED", only="t*")
-        again = shlex.split(re.search("again with: (.*)", text)[1])
-        done = subprocess.run([sys.executable, *again], env={**os.environ, "WRONG": "early"}, stdout=subprocess.PIPE, text=True, timeout=60,
+    def test_a_failure_says_how_to_run_that_vector_again_from_anywhere(self):
+        self.file("my driver", f'#!/bin/sh\nexec {STAND_IN} "$@"\n').chmod(0o700)
+        given = command("--only", "t*", drivers=["'./my driver'", "'my driver'"], vectors=os.path.relpath(HERE / "vectors", self.folder))
+        here = {**os.environ, "WRONG": "early", "PATH": f"{self.folder}:{os.environ['PATH']}"}
+        text = subprocess.run(given, cwd=self.folder, env=here, stdout=subprocess.PIPE, text=True, timeout=60, check=False).stdout
+        again = re.search("again with: (.*)", text)[1]
+        done = subprocess.run(again, shell=True, cwd="/", env={**os.environ, "WRONG": "early"}, stdout=subprocess.PIPE, text=True, timeout=60,
                               check=False)
         self.assertRegex(done.stdout, "A > 1 acquire 3 -\n    A < 1 acquired\n")
-        self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("1 failed", 1))
+        self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("2 failed", 1))
 
     def test_a_timeout_that_is_too_early_fails(self):
         self.fails("early", r"seen:     timeout too early \(after \d+\.\d ms of 300\)", only="times_out")
@@ -151,6 +154,13 @@ class Verdict(Case):
     def test_a_word_that_one_who_waits_may_yet_write_is_waited_for(self):
         self.fails("", r"expected: A WAITERS\n  seen:     A\n", arguments=["--timeout", BRIEF],
                    steps="A acquire -> acquired\nB acquire -> blocks\nsee word -> A WAITERS\n")
+
+    def test_a_release_that_makes_no_wake_up_fails_where_it_must(self):
+        self.fails("", "expected: wakes\n  seen:     done\n", steps="A acquire -> acquired\nA release -> wakes\n")
+
+    def test_a_segment_without_its_file_fails(self):
+        self.fails("", "expected: that this can be done\n  seen:     .*No such file or directory: '/dev/shm/heirlock.conformance-",
+                   steps="set byte 0 @x 1\n")
 
     def test_what_is_no_answer_fails(self):
         self.fails("garbage", "expected: THREAD RESULT", r"seen:     A wrote 'what\?\\x01'")
@@ -339,7 +349,13 @@ class Vectors(Case):
                 ("see owner_id -> 5", 4, "see: zero or other"),
                 ("see owner_id -> complement", 4, "complement after another 'see owner_id'"),
                 ("set depth 4294967296", 4, "with a number that does not fit"),
-                ("see depth @64 -> 1", 4, "with a lock above 63")):
+                ("see depth @64 -> 1", 4, "with a lock above 63"),
+                ("see pending -> A", 4, "where A.1 has not begun"),
+                ("A.2 tid -> A.2\nA.2 release -> wakes", 5, "expected the main thread"),
+                ("A release -> wakes", 4, "where A.1 has not begun"),
+                ("A try -> acquired\nA release @x -> wakes", 5, "expected the main thread, and a lock with a number"),
+                ("set byte 8 @x 256", 4, "with a number that does not fit"),
+                ("set mode @x 888", 4, "with a number that does not fit")):
             with self.subTest(steps):
                 text, status = play("--verbose", vectors=self.vector(steps))
                 self.assertRegex(text, rf"^heirlock-conformance: \S*it.vector:{line}: found .*{re.escape(expected)}")
@@ -347,7 +363,7 @@ class Vectors(Case):
 
     def test_a_step_beyond_the_capabilities_that_are_named_is_refused(self):
         for step, capability in (("A.2 try -> busy", "threads"), ("fork A B", "fork"), ("A exec", "exec"), ("A depth -> 1", "query"),
-                                 ("A open @x -> done", "names"), ("see depth -> 1", "layout")):
+                                 ("A open @x -> done", "names"), ("set size @x 0", "names"), ("see depth -> 1", "layout")):
             with self.subTest(step):
                 head = HEAD.replace(f" {capability}", " death")
                 text, status = play(vectors=self.vector(step, head))
@@ -504,6 +520,15 @@ class Cleanup(Case):
         run = self.start("--timeout", BRIEF, vectors=self.vector(steps), wrong="leaves")
         text, _ = run.communicate(timeout=60)
         self.assertEqual((run.returncode, self.left(run.pid)), (1, []), text)
+
+    def test_a_reader_that_has_had_enough_ends_the_run_without_a_word(self):
+        for option, lines in ("--list", 0), ("--verbose", 4):
+            with self.subTest(option), open(self.folder / "errors", "w", encoding="utf-8") as errors:
+                run = subprocess.Popen(command(option), env={**os.environ, "WRONG": "leaves"}, stdout=subprocess.PIPE, stderr=errors, text=True)
+                for _ in range(lines):
+                    run.stdout.readline()
+                run.stdout.close()
+                self.assertEqual((run.wait(timeout=60), self.left(run.pid), (self.folder / "errors").read_text(encoding="utf-8")), (141, [], ""))
 
     def test_a_signal_ends_the_run_and_what_was_not_run_is_reported_as_skipped(self):
         for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):

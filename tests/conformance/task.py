@@ -1,0 +1,58 @@
+"""What the kernel tells of a thread of a driver: its pending mark, and when it is about to wake who sleeps on a lock."""
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+
+FUTEX, GET_ROBUST_LIST = (202, 274) if platform.machine() == "x86_64" else (98, 100)
+FUTEX_PRIVATE_FLAG = 128
+PTRACE_SYSCALL, PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_GET_SYSCALL_INFO = 24, 0x4206, 0x4207, 0x420E
+PTRACE_O_TRACESYSGOOD = 1  # without it PTRACE_GET_SYSCALL_INFO knows no system call
+WALL = 0x40000000  # of waitpid: also for a task that is no child
+SYSCALL_INFO = struct.Struct("BxxxIQQ7Q")  # op, architecture, where, stack, number, arguments
+AT_ENTRY = 1
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = libc.ptrace.restype = ctypes.c_long
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+
+
+def checked(result):
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def pending_mark(tid):
+    """The address that list_op_pending holds, of whose bits the lowest is none; 0 of a thread that has ended."""
+    head, length = ctypes.c_uint64(), ctypes.c_uint64()
+    try:
+        checked(libc.syscall(GET_ROBUST_LIST, tid, ctypes.byref(head), ctypes.byref(length)))
+        with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
+            return int.from_bytes(os.pread(memory.fileno(), 8, head.value + 16), sys.byteorder) & ~1 if head.value else 0
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def trace(tid):
+    """Stops a thread for go_on()."""
+    checked(libc.ptrace(PTRACE_SEIZE, tid, None, PTRACE_O_TRACESYSGOOD))
+    checked(libc.ptrace(PTRACE_INTERRUPT, tid, None, None))
+    os.waitpid(tid, WALL)
+    checked(libc.ptrace(PTRACE_SYSCALL, tid, None, None))
+
+
+def is_at_wake_up(tid, offset):
+    """Whether the traced thread is about to enter a shared futex call at this offset in a page; lets it go on where it is stopped elsewhere."""
+    stopped, status = os.waitpid(tid, os.WNOHANG | WALL)
+    if not stopped or not os.WIFSTOPPED(status):
+        return False
+    info = ctypes.create_string_buffer(SYSCALL_INFO.size)
+    checked(libc.ptrace(PTRACE_GET_SYSCALL_INFO, tid, SYSCALL_INFO.size, info))
+    at, _, _, _, number, word, operation, *_ = SYSCALL_INFO.unpack(info.raw)
+    if at == AT_ENTRY and number == FUTEX and word % 4096 == offset and not operation & FUTEX_PRIVATE_FLAG:
+        return True
+    is_signal = os.WSTOPSIG(status) < 0x80 and status >> 16 == 0
+    checked(libc.ptrace(PTRACE_SYSCALL, tid, None, os.WSTOPSIG(status) if is_signal else None))
+    return False
