@@ -74,7 +74,7 @@ pid_t start_and_leave_a_zombie() {
 }
 
 std::uint32_t inode_of_pid_namespace() {
-  struct stat status {};
+  struct stat status = {};
   require(stat("/proc/self/ns/pid", &status) == 0, "/proc is mounted");
   return static_cast<std::uint32_t>(status.st_ino);
 }

@@ -169,7 +169,7 @@ Stage& stage() {
 
 // What can be told of a file without opening it as a segment.
 struct Snapshot {
-  struct stat status {};
+  struct stat status = {};
   std::string bytes;
 };
 

@@ -175,7 +175,10 @@ bool is_decimal(std::string_view text, double least, double most) {
 }
 
 template <class T>
-T set_by(const std::string& argument, T Options::*field, bool expected) {
+using Field = T Options::*;
+
+template <class T>
+T set_by(const std::string& argument, Field<T> field, bool expected) {
   // With these any rate is meaningful; the argument may choose others.
   constexpr std::string_view faults = "--faults=kill,stop";
   const Result joined = parse_options({faults, argument});
@@ -190,14 +193,14 @@ T set_by(const std::string& argument, T Options::*field, bool expected) {
   return std::get<Options>(joined).*field;
 }
 
-void judge_whole(const std::string& name, std::string_view text, std::uint32_t Options::*field,
+void judge_whole(const std::string& name, std::string_view text, Field<std::uint32_t> field,
                  std::uint64_t least, std::uint64_t most) {
   const bool expected = is_whole(text, least, most);
   const std::uint32_t value = set_by(name + std::string(text), field, expected);
   if (expected) require(value == std::stoul(std::string(text)), "a number is what it says");
 }
 
-void judge_decimal(const std::string& name, std::string_view text, double Options::*field, double least,
+void judge_decimal(const std::string& name, std::string_view text, Field<double> field, double least,
                    double most) {
   const bool expected = is_decimal(text, least, most);
   const double value = set_by(name + std::string(text), field, expected);

@@ -147,8 +147,8 @@ heirlock_outcome heirlock_try_acquire(heirlock_lock* lock) {
 }
 
 heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) {
-  return on(
-      lock, "acquire", [=](LinuxLock& memory) { return acquire_for(memory, nanoseconds); }, true);
+  const auto acquire = [=](LinuxLock& memory) { return acquire_for(memory, nanoseconds); };
+  return on(lock, "acquire", acquire, true);
 }
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {

@@ -197,7 +197,7 @@ Outcome draw_id(std::uint64_t& id) noexcept {
 }
 
 Outcome read_pid_namespace(std::uint32_t& number) noexcept {
-  struct stat status {};
+  struct stat status = {};
   bool known = stat("/proc/self/ns/pid", &status) == 0;
   if (!known) {  // no /proc: a pidfd tells since Linux 6.11 (PIDFD_GET_PID_NAMESPACE of linux/pidfd.h)
     const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0U));

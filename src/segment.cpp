@@ -65,7 +65,7 @@ Outcome holding_process(Action action) noexcept {
 
 // A handle of the open file's segment. The caller holds the process.
 Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
-  struct stat status {};
+  struct stat status = {};
   if (fstat(file, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   const auto size = static_cast<std::size_t>(status.st_size);
   auto& place = find_mapped([&](const MappedSegment& other) {
@@ -321,7 +321,7 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
     return refused(heirlock_system_error, errno,
                    errno == ENOENT ? "found no segment %s, expected one; create it first" : otherwise, path);
   };
-  struct stat status {};
+  struct stat status = {};
   // Looked at before it is opened, since opening a device has effects; and again after, as the truth.
   if (lstat(path, &status) != 0) return missing_or("lstat of %s");
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;

@@ -45,8 +45,8 @@ class Shared {
   static_assert(alignof(T) <= 4096, "found a T aligned to more than a page");
 
   template <class... Args>
-  static constexpr bool is_other_handle = (sizeof...(Args) == 1) &&
-                                          (std::is_same_v<std::decay_t<Args>, Shared> && ...);
+  static constexpr bool is_other_handle = std::conjunction_v<std::bool_constant<sizeof...(Args) == 1>,
+                                                             std::is_same<std::decay_t<Args>, Shared>...>;
 
  public:
   /// Anonymous: makes a T(args...) that the caller shares with the children it forks while the handle lives.

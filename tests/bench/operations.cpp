@@ -176,7 +176,7 @@ void open_glibc_robust(State& state) {
   if (made == MAP_FAILED) return state.SkipWithError("found no room for a file in /dev/shm");
   ::new (made) Glibc<true>;
   for (auto _ : state) {
-    void* const opened = open(0);
+    void* opened = open(0);
     benchmark::DoNotOptimize(opened);
     munmap(opened, sizeof(Glibc<true>));
   }
@@ -190,7 +190,7 @@ void open_semaphore(State& state) {
   if (made == SEM_FAILED) return state.SkipWithError("found no room for a semaphore in /dev/shm");
   sem_close(made);  // or libc would hand out this one again
   for (auto _ : state) {
-    sem_t* const opened = sem_open(name.c_str(), 0);
+    sem_t* opened = sem_open(name.c_str(), 0);
     benchmark::DoNotOptimize(opened);
     sem_close(opened);
   }

@@ -13,8 +13,7 @@ typedef struct test {
   const char* claim;
   void (*run)(void);
 } test;
-#define TEST_OF(claim) \
-  { #claim, claim }
+#define TEST_OF(claim) ((test){#claim, claim})
 /* Runs them one after the other. A watchdog ends what hangs. Returns 0. */
 int run_tests(const test* tests, int count);
 

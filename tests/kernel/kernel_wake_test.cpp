@@ -82,14 +82,14 @@ std::ostream& operator<<(std::ostream& out, Comes comes) {
 class AWaitThatTwoThingsEnd : public testing::TestWithParam<std::tuple<Besides, Comes>> {
  protected:
   AWaitThatTwoThingsEnd() {
-    struct sigaction action {};
+    struct sigaction action = {};
     action.sa_handler = [](int) {};  // without SA_RESTART: it ends a wait
     sigaction(SIGUSR1, &action, &before_);
   }
   ~AWaitThatTwoThingsEnd() override { sigaction(SIGUSR1, &before_, nullptr); }
 
  private:
-  struct sigaction before_ {};
+  struct sigaction before_ = {};
 };
 std::string name_of_two_things(const testing::TestParamInfo<AWaitThatTwoThingsEnd::ParamType>& two_things) {
   return testing::PrintToString(std::get<0>(two_things.param)) + "_" +

@@ -91,7 +91,7 @@ struct Snapshot {
     };
     return all(one) == all(two);
   }
-  struct stat status {};
+  struct stat status = {};
   std::string bytes;
 };
 
@@ -508,7 +508,7 @@ class AnotherUser : public testing::Test {
 // Whoever may do so to a directory that all may write could take any segment's name away.
 // Spec: trust.other-users
 TEST_F(AnotherUser, finds_a_dev_shm_of_root_in_which_he_may_move_only_what_is_his) {
-  struct stat status {};
+  struct stat status = {};
   ASSERT_EQ(stat("/dev/shm", &status), 0);
   EXPECT_EQ(status.st_uid, 0U);
   EXPECT_TRUE((status.st_mode & S_ISVTX) != 0 || (status.st_mode & (S_IWGRP | S_IWOTH)) == 0)

@@ -104,9 +104,9 @@ TEST(AMissedDeath, is_found_by_trying_many_locks_in_turn) {
 
 // Spec: lock.inherit.missed, lock.acquire.signal
 TEST_F(MissedDeath, is_found_under_a_hail_of_signals) {
-  struct sigaction ignoring {};
+  struct sigaction ignoring = {};
   ignoring.sa_handler = [](int) {};
-  struct sigaction before {};
+  struct sigaction before = {};
   ASSERT_EQ(sigaction(SIGVTALRM, &ignoring, &before), 0);
   const pthread_t waiter = pthread_self();
   std::atomic<bool> over{false};

@@ -450,7 +450,7 @@ TEST_F(NamedSegment, a_segment_is_for_its_owner_alone_whatever_the_umask) {
       const auto made = Shared<int>::create(another, 6);
       EXPECT_EQ(*Shared<int>::open(another), 6);
     }).join();
-    struct stat status {};
+    struct stat status = {};
     ASSERT_EQ(stat(another.path().c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777U, 0600U) << "under umask " << std::oct << mask;
   }
@@ -666,7 +666,7 @@ TEST_P(BadName, is_refused_for_a_lock) {
 // Spec: shared.names
 TEST_P(BadName, makes_no_file) {
   is_bad_name([&] { Shared<int>::create(bad); });
-  struct stat status {};
+  struct stat status = {};
   EXPECT_NE(lstat(path.c_str(), &status), 0);
   EXPECT_EQ(files_that_begin_with(good), 0);
 }

@@ -210,7 +210,7 @@ TEST_F(PidNamespace, of_a_parent_that_unshared_is_still_the_old_one) {
 // A process that has unshared its PID namespace stays in the old one; its children are in the new.
 // Spec: lock.owner.pid-namespace
 TEST_F(PidNamespace, of_the_lock_is_the_callers_and_not_its_childrens) {
-  struct stat own {};
+  struct stat own = {};
   ASSERT_EQ(stat("/proc/self/ns/pid", &own), 0);
   Party(As::process, [&] {
     ASSERT_TRUE(enter_new_pid_namespace());

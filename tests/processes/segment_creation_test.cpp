@@ -79,7 +79,7 @@ class OwnMounts : public testing::Test {
     return count;
   }
   static fsblkcnt_t free_blocks() {
-    struct statvfs status {};
+    struct statvfs status = {};
     EXPECT_EQ(statvfs("/dev/shm", &status), 0);
     return status.f_bfree;
   }
@@ -220,7 +220,7 @@ TEST_F(OwnMounts, names_of_dots_are_names_like_others) {
     for (const char* const name : {".", "..", "...", "x"}) {
       Shared<Account>::create(name);
       EXPECT_EQ(Shared<Account>::open(name)->balance, 9);
-      struct stat status {};
+      struct stat status = {};
       EXPECT_EQ(stat((std::string("/dev/shm/heirlock.") + name).c_str(), &status), 0);
     }
     EXPECT_EQ(files(), 4);

@@ -1,13 +1,13 @@
 // A dead owner's thread id comes to a living thread, which must not be taken for that owner. And owners that
 // are gone though no kernel's walk has said so: their words lead to nobody.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -17,6 +17,7 @@
 #include "support/acquire_result.hpp"
 #include "support/child.hpp"
 #include "support/lock_probe.hpp"
+#include "support/own_mounts.hpp"
 #include "support/party.hpp"
 #include "support/shared_lock.hpp"
 #include "support/waiter.hpp"
@@ -30,6 +31,7 @@ using support::Birth;
 using support::Child;
 using support::fields_of;
 using support::Gate;
+using support::InSharedMemory;
 using support::Party;
 using support::SharedLock;
 using support::Waiter;
@@ -108,37 +110,28 @@ TEST_F(AWordWithMyThreadId, still_shows_those_who_sleep_after_i_inherited) {
 class AThreadIdThatCameBack : public testing::Test {
  protected:
   // An owner calls exec from a thread that is not the leader: its id is free, the lock still names it, and
-  // the kernel's walk has passed. Another process of the machine could get the id first; then it is done
-  // again.
-  void reuse(
-      const std::function<void()>& body, const std::function<void()>& before_the_owner_dies = [] {}) {
-    for (int attempt = 0; attempt < 20; ++attempt) {
-      DyingOwner owner(Death::by_exec_of_other_thread,
-                       [this] { EXPECT_NE(lock->acquire(), AcquireResult::not_acquired); });
-      before_the_owner_dies();
-      owner.die();
-      const pid_t id = lock->owner();
-      ASSERT_GT(id, 0);
-      const pid_t probe = support::make_child(Birth::clone3, id);
-      if (probe == 0) _exit(0);
-      if (probe < 0 && (errno == EPERM || errno == ENOSYS))
-        GTEST_SKIP() << "this system does not let the test choose a process's id";
-      if (probe < 0) {  // taken
-        EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
-        lock->release();
-        continue;
-      }
-      waitpid(probe, nullptr, 0);
-      Child reborn(
-          Birth::clone3,
-          [&] {
-            EXPECT_EQ(lock->owner(), static_cast<pid_t>(support::my_tid()));
-            body();
-          },
-          id);
-      return reborn.join();
-    }
-    GTEST_SKIP() << "other processes of the machine took each thread id first";
+  // the kernel's walk has passed. The body runs with that id. All are in a PID namespace of their own, where
+  // also an ordinary user may choose an id, and nobody else takes it first.
+  void reuse(const std::function<void()>& body, const std::function<void()>& before_death = nullptr) {
+    InSharedMemory<bool> is_permitted{false};
+    Party(As::process, [&] {
+      if (!support::enter_own_mounts() || unshare(CLONE_NEWPID) != 0) return;
+      Child(Birth::fork, [&] {
+        *is_permitted =
+            mount("proc", "/proc", "proc", 0, nullptr) == 0 && support::can_make_child(Birth::clone3);
+        if (!*is_permitted) return;
+        DyingOwner owner(Death::by_exec_of_other_thread, [&] { lock->lock(); });
+        if (before_death) before_death();
+        owner.die();
+        const pid_t id = lock->owner();
+        const auto live_again = [&] {
+          ASSERT_EQ(static_cast<pid_t>(support::my_tid()), id);
+          body();
+        };
+        Child(Birth::clone3, live_again, id).join();
+      }).join();
+    }).join();
+    if (!*is_permitted) GTEST_SKIP() << "this system permits no PID namespace with a /proc of its own";
   }
 
   SharedLock lock;
@@ -167,8 +160,8 @@ TEST_F(AThreadIdThatCameBack, inherits_after_it_was_refused_a_release) {
     EXPECT_EQ(lock->acquire(), AcquireResult::reentered);
     lock->release();
     lock->release();
+    Child(Birth::fork, [this] { EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited); }).join();
   });
-  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
 }
 
 // Its sleep is without the backstop: it goes on because its bit outlives the dead owner and the new one.
@@ -176,15 +169,12 @@ TEST_F(AThreadIdThatCameBack, inherits_after_it_was_refused_a_release) {
 TEST_F(AThreadIdThatCameBack, wakes_the_dead_owners_sleepers_when_it_releases) {
   std::unique_ptr<Waiter> waiter;
   reuse(
-      [this] {
+      [&] {
         EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
         lock->release();
+        EXPECT_EQ(waiter->result(), AcquireResult::inherited);
       },
-      [&] {
-        waiter.reset();
-        waiter = std::make_unique<Waiter>(*lock);
-      });
-  EXPECT_EQ(waiter->result(), AcquireResult::inherited);
+      [&] { waiter = std::make_unique<Waiter>(*lock); });
 }
 
 // --- A word that leads to nobody -----------------------------------------------------------------------

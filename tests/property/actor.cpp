@@ -251,7 +251,7 @@ int main(int argc, char** argv) {
   board_file = argv[1];
   map_board();
   signal(SIGCHLD, SIG_IGN);
-  struct sigaction ends_a_sleep {};
+  struct sigaction ends_a_sleep = {};
   ends_a_sleep.sa_handler = [](int) {};
   sigaction(SIGUSR1, &ends_a_sleep, nullptr);
   if (argc == 3) serve();

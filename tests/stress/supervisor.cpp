@@ -61,7 +61,7 @@ sigset_t signals_of_supervisor() {
 
 // The workers inherit it: a signal that comes in the middle of a wait, and has no other effect.
 void handle_signals_of_faults() {
-  struct sigaction action {};
+  struct sigaction action = {};
   action.sa_handler = [](int) {};
   sigaction(SIGUSR1, &action, nullptr);
 }
@@ -204,13 +204,13 @@ void Supervisor::add_up(Posted<std::uint64_t> (Line::*fields)[size],
       sums[field] += (board_->lines[line].*fields)[field].read();
 }
 
-std::uint64_t Supervisor::total(Posted<std::uint64_t> Line::*field) const {
+std::uint64_t Supervisor::total(Field<std::uint64_t> field) const {
   std::uint64_t sum = 0;
   for (std::size_t line = 0; line <= workers_lines(); ++line) sum += (board_->lines[line].*field).read();
   return sum;
 }
 
-std::int64_t Supervisor::largest(Posted<std::int64_t> Line::*field) const {
+std::int64_t Supervisor::largest(Field<std::int64_t> field) const {
   std::int64_t most = 0;
   for (std::size_t line = 0; line <= workers_lines(); ++line)
     most = std::max(most, (board_->lines[line].*field).read());

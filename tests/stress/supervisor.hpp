@@ -91,8 +91,10 @@ class Supervisor {
   bool is_any_alive() const;
   Line& line_of(std::uint32_t worker, std::uint32_t thread) const;
   std::size_t workers_lines() const { return stranded_since_.size(); }
-  std::uint64_t total(Posted<std::uint64_t> Line::*field) const;
-  std::int64_t largest(Posted<std::int64_t> Line::*field) const;
+  template <class T>
+  using Field = Posted<T> Line::*;
+  std::uint64_t total(Field<std::uint64_t> field) const;
+  std::int64_t largest(Field<std::int64_t> field) const;
   template <std::size_t size>
   void add_up(Posted<std::uint64_t> (Line::*fields)[size], std::array<std::uint64_t, size>& sums) const;
 

@@ -72,7 +72,7 @@ std::string SegmentName::path() const {
 }
 
 bool SegmentName::is_taken() const {
-  struct stat status {};
+  struct stat status = {};
   return lstat(path().c_str(), &status) == 0;
 }
 

@@ -147,7 +147,7 @@ TEST(DestroyingTheLastNamed, while_another_thread_holds_the_lock_costs_one_mappi
     released.wait();
   }
   EXPECT_EQ(support::segment_mappings(), before + 1);
-  { Guarded(name).increment(); }
+  Guarded(name).increment();
   EXPECT_EQ(support::segment_mappings(), before);
 }
 

@@ -37,7 +37,7 @@ class Interrupted : public BetweenParties {
  protected:
   Interrupted() {
     handled = &*count;
-    struct sigaction action {};
+    struct sigaction action = {};
     action.sa_handler = [](int) { ++*handled; };
     action.sa_flags = 0;  // not SA_RESTART
     EXPECT_EQ(sigaction(SIGUSR1, &action, &before), 0);
@@ -77,7 +77,7 @@ class Interrupted : public BetweenParties {
   InSharedMemory<std::atomic<int>> count;
 
  private:
-  struct sigaction before {};
+  struct sigaction before = {};
 };
 INSTANTIATE_TEST_SUITE_P(As, Interrupted, support::each_kind_of_party, support::kind_name);
 

@@ -1,6 +1,7 @@
 #include "model/kernel.hpp"
 
 #include <cstdarg>
+#include <cstdlib>
 
 #include "model/platform.hpp"
 
@@ -245,7 +246,8 @@ const char* text(const char* format, Arguments... arguments) {
   static char texts[4][96];
   static unsigned next = 0;
   char* const here = texts[next++ % 4];
-  std::snprintf(here, sizeof texts[0], format, arguments...);
+  if (std::snprintf(here, sizeof texts[0], format, arguments...) >= static_cast<int>(sizeof texts[0]))
+    std::abort();  // a cut text would mislead: make room for it
   return here;
 }
 
@@ -257,14 +259,11 @@ const char* Kernel::describe(std::uint32_t word) {
   const std::uint32_t owner = detail::owner_of(word);
   if (owner == 0) return text("'free%s%s'", flag, waiters);
   // More than one, if one has got the other's thread id. No string: Relacy owns the heap here.
-  char names[64] = "";
-  for (const ModelThread& thread : threads) {
-    const std::size_t length = std::strlen(names);
-    if (thread.tid == owner)
-      std::snprintf(names + length, sizeof names - length, "%s%s", length == 0 ? "" : " or ", thread.name);
-  }
-  if (names[0] == 0) std::snprintf(names, sizeof names, "thread %u", owner);
-  return text("'held by %s%s%s'", static_cast<const char*>(names), flag, waiters);
+  const char* names = nullptr;
+  for (const ModelThread& thread : threads)
+    if (thread.tid == owner) names = names == nullptr ? thread.name : text("%s or %s", names, thread.name);
+  if (names == nullptr) names = text("thread %u", owner);
+  return text("'held by %s%s%s'", names, flag, waiters);
 }
 
 const char* Kernel::describe_id(std::uint64_t id) {
