@@ -10,6 +10,7 @@ import sys
 
 ALGORITHM = ('#include "heirlock/detail/linux_platform.hpp"\n'
              'template class heirlock::detail::LockAlgorithm<heirlock::detail::LinuxPlatform>;\n')
+PLATFORM = '#include "linux_platform.cpp"\n'
 WAYS = {"calls that choose": [],  # the default of Linux: the exchanges are functions of libgcc
         "exclusive pairs": ["-march=armv8-a", "-mno-outline-atomics"],
         "one instruction": ["-march=armv8.1-a"]}
@@ -59,5 +60,11 @@ for way in WAYS:
     # Spec: order.free-in-kernel
     expect(re.search(r"\bdmb\s+ish\n(\s.*\n)*?\s+bl?\s.*clear_and_wake_all", code["free_marked"]),
            "a fence before the kernel's store")
+    code = compiled(PLATFORM)
+    # Spec: order.ask
+    expect(re.search(r"\bdmb\s+ishld\n.*?\bbl\s+syscall\n.*?\bdmb\s+ishld\n", code["owner_is_gone"], re.DOTALL),
+           "a fence of loads before and after the question whether an owner exists")
+    # Spec: order.known
+    expect(re.search(r"\bdmb\s+ish\n", code["admit"]), "a fence between a thread's robust list and its first lock")
 print(f"{' '.join(compiler)}: {'an order is lost' if failed else 'all orders are there'}")
 sys.exit(failed)
