@@ -238,6 +238,7 @@ struct LinuxPlatform {
 
   /// Whether no thread `tid` that could own a lock lives in the caller's PID namespace: none lives, or it has
   /// no robust list, having just begun or called exec. False where one cannot know. Brings in what it wrote.
+  /// The answer is newer than what the caller has read before, and older than what it reads next.
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:
