@@ -36,8 +36,8 @@ bool is_woken_at_a_death(std::uint32_t word) {
   InSharedMemory<Lock> lock(Lock{word, {}});
   const pid_t sleeper = fork_to(
       [](void* memory) {
-        auto* const word = &static_cast<Lock*>(memory)->word;
-        syscall(SYS_futex, word, FUTEX_WAIT, *word, nullptr, nullptr, 0);
+        auto* const at = &static_cast<Lock*>(memory)->word;
+        syscall(SYS_futex, at, FUTEX_WAIT, *at, nullptr, nullptr, 0);
       },
       &*lock);
   while (!is_asleep_on(sleeper, &lock->word)) sched_yield();
