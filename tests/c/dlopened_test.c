@@ -164,7 +164,7 @@ static void a_thread_that_began_before_it_was_loaded_has_its_own_storage(void) {
 }
 
 int main(void) {
-  static const test tests[] = {
+  const test tests[] = {
       TEST_OF(a_thread_that_began_before_it_was_loaded_has_its_own_storage), /* loads it */
       TEST_OF(threads_that_began_after_it_was_loaded_are_told_apart),
       TEST_OF(threads_of_parent_and_child_are_told_apart),

@@ -406,7 +406,7 @@ static void threads_of_two_processes_exclude_each_other(void) {
 }
 
 int main(void) {
-  static const test tests[] = {
+  const test tests[] = {
       TEST_OF(zeroed_memory_is_a_free_lock),
       TEST_OF(init_makes_a_free_lock_of_any_memory),
       TEST_OF(every_acquire_takes_a_free_lock),

@@ -393,7 +393,7 @@ static void no_call_is_a_cancellation_point(void) {
 }
 
 int main(void) {
-  static const test tests[] = {
+  const test tests[] = {
       TEST_OF(a_segment_made_by_one_process_is_opened_by_another),
       TEST_OF(of_several_that_open_or_create_at_once_all_share_one),
       TEST_OF(a_lock_in_a_segment_is_inherited),

@@ -56,9 +56,10 @@ TEST_F(TwoPlugIns, know_the_same_owner) {
 // Spec: lock.owner.child, lock.owner.copies
 TEST_F(TwoPlugIns, take_no_child_for_its_parent) {
   // Whose first call is through the one that the parent has not used, in a thread that the parent has not.
-  for (const auto& [used, unused] : {std::pair(&one, &other), std::pair(&other, &one)}) {
+  for (const auto used : {&one, &other}) {
+    const auto unused = used == &one ? &other : &one;
     EXPECT_EQ(used->try_acquire(*lock), AcquireResult::acquired);
-    support::Child child(support::Birth::fork, [&, used = used, unused = unused] {
+    support::Child child(support::Birth::fork, [&] {
       std::thread([&] {
         EXPECT_EQ(unused->try_acquire(*another), AcquireResult::acquired);
         EXPECT_TRUE(unused->release(*another));

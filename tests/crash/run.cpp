@@ -84,7 +84,9 @@ void Run::make_victim() {
 }
 
 Party& Run::party(Then then, std::size_t site_number) {
-  const auto life = [=](std::size_t desk) { survive(world, desk, site(site_number), then); };
+  const auto life = [this, site_number, then](std::size_t desk) {
+    survive(world, desk, site(site_number), then);
+  };
   return make(life, then == Then::stop_to_hold, site_number);
 }
 
@@ -109,7 +111,7 @@ Party& Run::barger() {
 }
 
 Party& Run::sleeper_that_stops() {
-  const auto life = [=](std::size_t desk) {
+  const auto life = [this](std::size_t desk) {
     raise(SIGSTOP);
     survive(world, desk, site(), Then::release);
   };

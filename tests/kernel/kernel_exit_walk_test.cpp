@@ -48,9 +48,11 @@ class OneLock : public testing::TestWithParam<std::tuple<Death, Entry, std::uint
   enum class Owner { nobody, the_dying_thread, another_thread };
 
   void let_its_thread_die(Owner owner) {
-    const auto [death, entry, bits] = GetParam();
+    const auto death = std::get<0>(GetParam());
+    const auto entry = std::get<1>(GetParam());
+    const auto bits = std::get<2>(GetParam());
     const auto another = static_cast<std::uint32_t>(getpid());
-    Mortal mortal(death, [&, entry = entry, bits = bits](std::uint32_t tid) {
+    Mortal mortal(death, [&](std::uint32_t tid) {
       const std::uint32_t part = owner == Owner::nobody             ? 0
                                  : owner == Owner::the_dying_thread ? tid
                                                                     : another;
