@@ -9,6 +9,7 @@
 
 #include <array>
 #include <atomic>
+#include <iostream>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -91,6 +92,14 @@ std::string name_of_case(const testing::TestParamInfo<OneLock::ParamType>& info)
 const auto each_bits = testing::ValuesIn(kernel::each_combination_of_bits);
 const auto by_each_death = testing::ValuesIn(kernel::each_death);
 const auto listed_or_pending = testing::Values(Entry::listed, Entry::pending);
+
+// Says which one, here and in what --gtest_output writes. All cases below must then be as it has them.
+// Spec: kernel.pending-free, kernel.pending-foreign
+TEST(TheWalkOfThisKernel, is_of_a_known_kind) {
+  const std::string walk = testing::PrintToString(exit_walk_of_this_kernel());
+  std::cout << "the exit walk of this kernel is that " << walk << std::endl;
+  RecordProperty("exit_walk", walk);
+}
 
 // --- Its own -------------------------------------------------------------------------------------------
 

@@ -154,15 +154,15 @@ Fate of_a_sleeper_whose_woken_fellow_is_killed(Lock& lock) {
   return sleeper.fate();
 }
 
-// By the walk before 2026 it is stranded, by that since then it gets the mutex.
+// Stranded by the walks before 2026; by that since then it gets the mutex.
 void report_what_libc_does(Fate of_its_waiter) {
-  support::exit_walk_of_this_kernel();  // says which one that is
 #if defined(__GLIBC__)
   std::cout << "glibc " << gnu_get_libc_version();
 #else
   std::cout << "this libc";
 #endif
-  std::cout << " on this schedule: the waiter " << of_its_waiter << std::endl;
+  std::cout << " on this schedule: the waiter " << of_its_waiter << "; the kernel's exit walk is that "
+            << support::exit_walk_of_this_kernel() << std::endl;
 }
 
 class Stranding : public testing::Test {

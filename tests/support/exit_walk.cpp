@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #include <climits>
+#include <cstddef>
 #include <cstdlib>
-#include <iostream>
 
 #include "support/party.hpp"
 #include "support/shared_memory.hpp"
@@ -58,11 +58,9 @@ bool is_woken_at_a_death(std::uint32_t word) {
 
 ExitWalk ask() {
   const auto another = static_cast<std::uint32_t>(getpid());
-  const ExitWalk walk = !is_woken_at_a_death(FUTEX_WAITERS) ? ExitWalk::before_2022
-                        : !is_woken_at_a_death(another)     ? ExitWalk::since_2022
-                                                            : ExitWalk::since_2026;
-  std::cout << "the exit walk of this kernel: " << walk << std::endl;
-  return walk;
+  return !is_woken_at_a_death(FUTEX_WAITERS) ? ExitWalk::before_2022
+         : !is_woken_at_a_death(another)     ? ExitWalk::since_2022
+                                             : ExitWalk::since_2026;
 }
 
 }  // namespace

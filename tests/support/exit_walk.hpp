@@ -19,8 +19,8 @@ std::ostream& operator<<(std::ostream& out, ExitWalk walk);
 /// Whether this walk wakes a sleeper on a pending lock with this word, which does not name the dying thread.
 bool wakes_for_pending(ExitWalk walk, std::uint32_t word);
 
-/// Which one the running kernel shows when two processes die with such a lock pending. Asked once, and said
-/// on standard output. Whether the kernel is like it in all cases, tests/kernel asks.
+/// Which one the running kernel shows when two processes die with such a lock pending. Asked once. Whether
+/// the kernel is like it in all cases, tests/kernel asks.
 ExitWalk exit_walk_of_this_kernel();
 
 }  // namespace support
