@@ -234,7 +234,7 @@ static void a_size_alignment_or_pointer_that_cannot_be_is_refused(void) {
 
 // Spec: c.outcome
 static void what_has_no_place_among_the_addresses_is_no_memory(void) {
-  const uint64_t size = (uint64_t)1 << 47; /* more than a process has */
+  const uint64_t size = (uint64_t)1 << 56; /* more than any processor gives to a process */
   heirlock_segment segment;
   CHECK(create(&segment) == heirlock_done);
   uint64_t* const header = segment.mapping; /* as SPECIFICATION.md gives it, of an object that is larger */

@@ -16,18 +16,14 @@
 #include <cstring>
 #include <utility>
 
+#include "support/machine.hpp"
+
 namespace crash {
 namespace {
 
 using heirlock::AcquireResult;
 using heirlock::detail::owner_died_bit;
 using heirlock::detail::owner_of;
-
-// Victim and tracer are forks of one program, and have the same code at the same place.
-bool is_system_call(std::uintptr_t address) {
-  constexpr unsigned char instruction[] = {0x0f, 0x05};
-  return std::memcmp(reinterpret_cast<const void*>(address), instruction, sizeof instruction) == 0;
-}
 
 bool passes(sem_t& gate, std::int64_t milliseconds) {
   timespec until{};
@@ -200,7 +196,8 @@ std::vector<Point> Run::scout() {
     if (world.victims_phase == Phase::inside && !is_next_round)
       points.push_back({Point::Kind::instruction, here, count, now.empty() || now != before});
     // What the kernel does for it, and for those whom it wakes, is not seen at once.
-    before = is_system_call(here) ? "" : now;
+    // Victim and tracer are forks of one program, and have the same code at the same place.
+    before = support::is_system_call(here) ? "" : now;
     Stop stop = victim_->stepped->step();
     const int slept = sleeps_;
     if (stop == Stop::asleep) stop = wait_for_victim();

@@ -2,10 +2,8 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -14,6 +12,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+
+#include "support/machine.hpp"
 
 namespace crash {
 namespace {
@@ -68,19 +68,7 @@ Stepped::Stepped(pid_t process, std::vector<const void*> futexes)
 }
 
 std::uintptr_t Stepped::next_instruction() const {
-  errno = 0;
-  const long address = ptrace(PTRACE_PEEKUSER, process_, offsetof(user, regs.rip), nullptr);
-  require(errno == 0, "ptrace(PTRACE_PEEKUSER)");
-  return static_cast<std::uintptr_t>(address);
-}
-
-// The processor's own: no instruction is replaced, and the process goes on from it as if nothing had been.
-void Stepped::set_breakpoint(std::uintptr_t address) {
-  constexpr std::size_t registers = offsetof(user, u_debugreg);
-  constexpr unsigned long on = 1;
-  require(ptrace(PTRACE_POKEUSER, process_, registers, address) == 0, "setting a breakpoint");
-  require(ptrace(PTRACE_POKEUSER, process_, registers + 7 * sizeof(long), address != 0 ? on : 0) == 0,
-          "switching a breakpoint");
+  return support::next_instruction(process_);
 }
 
 void Stepped::resume(int request) {
@@ -89,12 +77,17 @@ void Stepped::resume(int request) {
 }
 
 Stop Stepped::step() {
-  resume(PTRACE_SINGLESTEP);
+  support::resume_for_a_step(process_);
   return wait();
 }
 
 Stop Stepped::run_to(std::uintptr_t address) {
-  set_breakpoint(address);
+  if (support::is_stopped_again_by_its_breakpoint && next_instruction() == address) {
+    support::set_breakpoint(process_, 0);
+    const Stop stop = step();
+    if (stop != Stop::trapped || next_instruction() == address) return stop;
+  }
+  support::set_breakpoint(process_, address);
   resume(PTRACE_CONT);
   return wait();
 }
@@ -140,7 +133,7 @@ std::string Stepped::sleep_number() const {
 }
 
 void Stepped::let_go() {
-  set_breakpoint(0);
+  support::set_breakpoint(process_, 0);
   require(ptrace(PTRACE_DETACH, process_, nullptr, nullptr) == 0, "ptrace(PTRACE_DETACH)");
 }
 

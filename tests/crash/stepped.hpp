@@ -44,7 +44,6 @@ class Stepped {
 
  private:
   void resume(int request);
-  void set_breakpoint(std::uintptr_t address);
   std::string sleep_number() const;
 
   pid_t process_;

@@ -12,6 +12,7 @@
 #include "heirlock/lockable.hpp"
 #include "support/acquire_result.hpp"
 #include "support/lock_probe.hpp"
+#include "support/machine.hpp"
 #include "support/shared_lock.hpp"
 #include "support/traced.hpp"
 
@@ -22,6 +23,7 @@ using heirlock::detail::owner_of;
 using heirlock::detail::waiters_bit;
 using support::fields_of;
 using support::InSharedMemory;
+using support::is_about_to_exchange;
 using support::my_tid;
 using support::set_word;
 using support::SharedLock;
@@ -65,7 +67,7 @@ class BeforeEachExchange : public testing::Test {
       ASSERT_TRUE(other.go_on_until_it_calls(mark)) << "it failed after " << rounds << " rounds";
       for (int exchanges = -1; exchanges < rounds && !*is_over;) {
         ASSERT_TRUE(other.step());
-        if (other.is_about_to_exchange()) ++exchanges;
+        if (is_about_to_exchange(other.pid())) ++exchanges;
       }
       *is_last = is_over->load();
       meanwhile();
@@ -162,7 +164,7 @@ TEST_F(BeforeEachExchange, of_giving_up_a_timed_acquire_may_be_given_the_lock_an
   });
   ASSERT_TRUE(sleeper.go_on_until_it_calls(SYS_futex));
   do ASSERT_TRUE(sleeper.step());  // through its sleep, to its last look
-  while (!sleeper.is_about_to_exchange());
+  while (!is_about_to_exchange(sleeper.pid()));
   set_word(*lock, waiters_bit);
   EXPECT_TRUE(sleeper.finish());
 }

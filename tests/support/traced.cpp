@@ -5,14 +5,14 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <vector>
+
+#include "support/machine.hpp"
 
 namespace support {
 namespace {
@@ -67,26 +67,11 @@ bool Traced::go_on() {
 }
 
 bool Traced::step() {
-  ptrace(PTRACE_SINGLESTEP, process_, nullptr, 0);
+  resume_for_a_step(process_);
   waitpid(process_, &wait_status_, 0);
   if (WIFSTOPPED(wait_status_)) return true;
   process_ = 0;
   return false;
-}
-
-bool Traced::is_about_to_exchange() const {
-#if defined(__x86_64__)
-  user_regs_struct registers{};
-  ptrace(PTRACE_GETREGS, process_, nullptr, &registers);
-  const long text = ptrace(PTRACE_PEEKTEXT, process_, registers.rip, nullptr);
-  unsigned char bytes[sizeof text];
-  std::memcpy(bytes, &text, sizeof text);
-  // lock, perhaps a prefix for wide or high registers, cmpxchg
-  const unsigned char* const code = (bytes[1] & 0xf0) == 0x40 ? bytes + 2 : bytes + 1;
-  return bytes[0] == 0xf0 && code[0] == 0x0f && code[1] == 0xb1;
-#else
-  return true;
-#endif
 }
 
 bool Traced::is_about_to_call(long number) const {

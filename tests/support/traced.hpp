@@ -28,9 +28,6 @@ class Traced {
   bool go_on();
   /// Executes one instruction; returns false when the process has ended instead.
   bool step();
-  /// Whether the next instruction is an atomic compare-exchange. True of every instruction where it cannot be
-  /// told.
-  bool is_about_to_exchange() const;
   /// Goes on until it is about to make the system call with this number; returns false when the process has
   /// ended instead.
   bool go_on_until_it_calls(long number);

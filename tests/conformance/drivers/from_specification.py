@@ -92,8 +92,9 @@ def _functions(*signatures):
     return [ctypes.PYFUNCTYPE(*types)(start + place) for place, (_, *types) in zip(places, signatures)]
 
 
-# compare_exchange(address, expected, desired) returns what it found. It is acquire and release at once.
-_compare_exchange, _store_release, _release_fence = _functions(
+# compare_exchange(address, expected, desired) returns what it found. It is acquire and release at once: so a take
+# shows the robust list as well.
+_compare_exchange, _store_release, _fence = _functions(
     ("compare_exchange", ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32),
     ("store_release", None, ctypes.c_void_p, ctypes.c_uint32),
     ("fence", None))
@@ -150,7 +151,9 @@ def _die(call, word, result):  # lock.error.kernel
 
 def _owner_is_gone(tid):
     head, length = ctypes.c_uint64(), ctypes.c_uint64()
+    _fence()
     result = _system_call("get_robust_list", tid, ctypes.addressof(head), ctypes.addressof(length))
+    _fence()
     return result == -errno.ESRCH or (result == 0 and head.value == 0)
 
 
@@ -456,7 +459,7 @@ class Lock:
         slot = self._address // 64 % len(me.quiet)
         if not word & OWNER_DIED and me.quiet[slot] == self._address:
             me.quiet[slot] = None
-            _release_fence()
+            _fence()
             _clear_and_wake_all(self._address)
             return
         _store_release(self._address, WAITERS | word & OWNER_DIED)

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "support/machine.hpp"
+
 namespace stress {
 
 SteppedVictim::SteppedVictim(const std::function<void()>& prepare, const std::function<void()>& body)
@@ -33,7 +35,7 @@ SteppedVictim::~SteppedVictim() {
 void SteppedVictim::step(long instructions) {
   for (long done = 0; done < instructions && !has_ended(); ++done) {
     int status = 0;
-    ptrace(PTRACE_SINGLESTEP, process_, nullptr, nullptr);
+    support::resume_for_a_step(process_);
     waitpid(process_, &status, 0);
     if (!WIFSTOPPED(status)) {
       process_ = 0;
