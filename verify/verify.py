@@ -21,14 +21,18 @@ VERDICTS = ("data race", "deadlock", "assertion", "invariant", "livelock", "acce
 
 
 class Check:
-    """A scenario, a mutant of the algorithm, or a control: a scenario that must fail."""
+    """A scenario, a mutant of the algorithm, or a control: a scenario that must fail.
 
-    def __init__(self, source):
+    With a walk it is a mutant that must hold where the kernel has that walk over a dying thread's locks.
+    """
+
+    def __init__(self, source, walk=None):
         self.source = source
+        self.walk = walk
         self.name = source.stem
         self.kind = "scenario" if source.parent == HOLDS else "mutant" if source.suffix == ".mutant" else "control"
         self.program = BUILD / "verify" / source.parent.name / self.name
-        self.expected, self.caught_by, self.breaks = "holds", self.name, None
+        self.expected, self.caught_by, self.breaks, self.holds_on = "holds", self.name, None, None
         if self.kind != "scenario":
             self.expected = self.field("Verdict")
             if self.expected.split(":")[0] not in VERDICTS:
@@ -38,12 +42,15 @@ class Check:
             self.caught_by = self.field("Caught by")
             if not (HOLDS / f"{self.caught_by}.cpp").exists():
                 self.refuse(f"'Caught by: {self.caught_by}', expected a scenario of verify/holds")
+            self.holds_on = self.field("Holds on", needed=False)
+        if walk:
+            self.kind, self.expected = "mutant on a walk", "holds"
 
-    def field(self, name):
+    def field(self, name, needed=True):
         found = re.search(rf"^(?://|#) {name}: *(\S.*?) *$", self.source.read_text(), re.MULTILINE)
-        if not found:
+        if not found and needed:
             self.refuse(f"no line '{name}:', expected one")
-        return found.group(1)
+        return found.group(1) if found else None
 
     def refuse(self, what):
         sys.exit(f"{self.source.relative_to(ROOT)}: found {what}")
@@ -111,6 +118,8 @@ class TimeLeft:
 def run_row(check, row, options, progress, seconds=0):
     """One row of a program. Returns its result, with the story of a failure."""
     command = [check.program, "--row", str(row["row"]), "--seed", str(options.seed)]
+    if check.walk or options.walk:
+        command += ["--walk", check.walk or options.walk]
     if options.full and check.kind == "scenario":
         command += ["--full", "--seconds", f"{seconds:.0f}"]
     job = f"{check.name} ({row['label']})"
@@ -201,12 +210,13 @@ def report_scenarios(results):
 
 
 def report_broken(kind, checked):
-    print(f"{kind}, by whom it is caught, how, and after how many executions" if kind == "mutant" else
-          "control, how it fails, and after how many executions")
+    print({"mutant": "mutant, by whom it is caught, how, and after how many executions",
+           "mutant on a walk": "mutant, the walk on which it must hold, and after how many executions",
+           "control": "control, how it fails, and after how many executions"}[kind])
     for check, results in checked:
         last = results[-1]
         verdict = last["verdict"] + (f": {last['words']}" if last["words"] else "")
-        by = f"{check.caught_by}: " if kind == "mutant" else ""
+        by = f"{check.walk or check.caught_by}: " if check.breaks else ""
         print(f"{check.name}\n    {by}{verdict}, {sum(r['executions'] for r in results):,}")
         if not check.came_out(last):
             print(f"    EXPECTED {check.expected}")
@@ -224,12 +234,14 @@ def report(outcomes, options, seconds):
     if scenarios:
         held = sum(result["verdict"] == "holds" for result in scenarios)
         summary.append(f"{held} of {len(scenarios)} scenario rows hold")
-    for kind, words in (("mutant", "mutants are caught as expected"), ("control", "controls fail as expected")):
+    for kind, words in (("mutant", "mutants are caught as expected"), ("control", "controls fail as expected"),
+                        ("mutant on a walk", "mutants hold on their walk")):
         checked = [(check, results) for check, results in outcomes if check.kind == kind]
         if checked:
             report_broken(kind, checked)
             summary.append(f"{sum(check.came_out(results[-1]) for check, results in checked)} of {len(checked)} {words}")
-    told = wrong if wrong or len(outcomes) > 1 else [results[-1] for check, results in outcomes if check.kind != "scenario"]
+    several = len({check.name for check, _ in outcomes}) > 1
+    told = wrong if wrong or several else [results[-1] for check, results in outcomes if check.expected != "holds"]
     for result in told:
         print(f"{result['name']} ({result['label']}): {result['verdict']}")
         print("\n".join(result["story"] or ["no execution fails: the scenario does not notice this change"]))
@@ -241,7 +253,7 @@ def report(outcomes, options, seconds):
     if options.json:
         document = {"full": options.full, "seed": options.seed, "seconds": seconds, "executions": executions,
                     "as_expected": not wrong,
-                    "results": [{**result, "expected": check.expected, "caught_by": check.caught_by}
+                    "results": [{**result, "expected": check.expected, "caught_by": check.caught_by, "walk": check.walk}
                                 for check, results in outcomes for result in results]}
         pathlib.Path(options.json).write_text(json.dumps(document, indent=1) + "\n")
     return not wrong
@@ -267,6 +279,7 @@ def options_of_command_line():
     parser.add_argument("--seed", type=int, default=1, help="of the random searches")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at once (as many as processors)")
     parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
+    parser.add_argument("--walk", metavar="NAME", help="before_2022, since_2022 or since_2026: this kernel alone")
     parser.add_argument("--row", type=int, help="only this row of one scenario")
     parser.add_argument("--replay", metavar="CHOICES", help="tell this one execution of that row")
     options = parser.parse_args()
@@ -307,9 +320,10 @@ def main():
         sys.exit(f"verify: found --row {options.row}, expected 0 to {len(checks[0].rows()) - 1}")
     if options.replay is not None:
         program = [checks[0].program, "--row", str(options.row), "--replay", options.replay]
+        program += ["--walk", options.walk] if options.walk else []
         sys.exit(subprocess.run(program).returncode)
     start = time.monotonic()
-    outcomes = run_all(checks, options)
+    outcomes = run_all(checks + [Check(check.source, check.holds_on) for check in checks if check.holds_on], options)
     as_expected = report(outcomes, options, time.monotonic() - start)
     for check in checks:
         if options.names and check.kind == "mutant" and check.caught_by not in [other.name for other in checks]:

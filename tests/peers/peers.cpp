@@ -2,10 +2,13 @@
 // their owner. Every answer is observed in this run.
 #include <errno.h>
 #include <gnu/libc-version.h>
+#include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,6 +19,7 @@
 #include <functional>
 #include <new>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "heirlock/reentrant_lock.hpp"
@@ -29,13 +33,13 @@
 namespace {
 
 constexpr int many = 2100;
-enum class Take { timed_out, taken, taken_and_told };
+enum class Take { not_tried, timed_out, taken, taken_and_told, refused, lost };
 
 struct Heirlock {
   static std::string name() { return "heirlock"; }
   heirlock::ReentrantLock lock;
   void acquire() { lock.lock(); }
-  Take acquire_within_a_second() {
+  Take acquire_within_a_second() try {
     switch (lock.acquire_for(std::chrono::seconds(1))) {
       case heirlock::AcquireResult::not_acquired:
         return Take::timed_out;
@@ -44,6 +48,14 @@ struct Heirlock {
       default:
         return Take::taken;
     }
+  } catch (const std::system_error&) {  // from another PID namespace
+    return Take::refused;
+  }
+  bool repair() try {
+    lock.repaired();
+    return true;
+  } catch (const heirlock::AssertionError&) {
+    return false;
   }
   void release() {
     try {
@@ -66,8 +78,12 @@ struct Glibc {
     clock_gettime(CLOCK_REALTIME, &deadline);
     ++deadline.tv_sec;
     const int result = pthread_mutex_timedlock(&mutex, &deadline);
-    return result == ETIMEDOUT ? Take::timed_out : result == EOWNERDEAD ? Take::taken_and_told : Take::taken;
+    return result == ETIMEDOUT         ? Take::timed_out
+           : result == EOWNERDEAD      ? Take::taken_and_told
+           : result == ENOTRECOVERABLE ? Take::lost
+                                       : Take::taken;
   }
+  bool repair() { return pthread_mutex_consistent(&mutex) == 0; }
   void release() { pthread_mutex_unlock(&mutex); }
 };
 
@@ -91,6 +107,7 @@ void in_a_doomed_child(const std::function<void()>& body) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     body();
     kill(getpid(), SIGKILL);
+    _exit(0);  // process 1 of a PID namespace does not die of its own signal
   }
   waitpid(child, nullptr, 0);
 }
@@ -130,6 +147,12 @@ const char* in_words(Take take) {
       return "goes on, not told";
     case Take::taken_and_told:
       return "goes on, is told";
+    case Take::refused:
+      return "is refused";
+    case Take::lost:
+      return "lost for good";
+    case Take::not_tried:
+      return "not permitted here";
   }
   return "";
 }
@@ -190,6 +213,61 @@ std::string release_by_a_child() {
 }
 
 template <class Lock>
+std::string after_an_unrepaired_release() {
+  Locks<Lock> lock(1);
+  in_a_doomed_child([&] { lock[0].acquire(); });
+  try_for_a_second(lock[0]);
+  return in_words(try_for_a_second(lock[0]));
+}
+
+template <class Lock>
+std::string repair_by_a_stranger() {
+  Locks<Lock> lock(1);
+  Locks<bool> done(1);
+  in_a_doomed_child([&] { lock[0].acquire(); });
+  lock[0].acquire_within_a_second();
+  in_a_doomed_child([&] { done[0] = lock[0].repair(); });
+  lock[0].release();
+  return done[0] ? "is believed" : "is refused";
+}
+
+// Runs the body as process 1 of a new PID namespace, if that is permitted.
+void as_process_1(const std::function<void()>& body) {
+  in_a_doomed_child([&] {
+    if (unshare(CLONE_NEWPID) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWPID) == 0) in_a_doomed_child(body);
+  });
+}
+
+// Two processes with one thread id, each in a PID namespace of its own.
+template <class Lock>
+std::string by_a_namesake_in_another_pid_namespace() {
+  Locks<Lock> lock(1);
+  Locks<Take> take(1);
+  as_process_1([&] {
+    lock[0].acquire();
+    as_process_1([&] { take[0] = lock[0].acquire_within_a_second(); });
+  });
+  return take[0] == Take::taken ? "GETS IT AS WELL" : in_words(take[0]);
+}
+
+// What the kernel looks at when the thread ends: if the memory serves something else by then, it may change
+// that.
+template <class Lock>
+std::string mark_after_a_timeout() {
+  Locks<Lock> lock(1);
+  Locks<bool> marked(1);
+  lock[0].acquire();
+  in_a_doomed_child([&] {
+    robust_list_head* head = nullptr;
+    std::size_t size = 0;
+    lock[0].acquire_within_a_second();
+    marked[0] = syscall(SYS_get_robust_list, 0, &head, &size) == 0 && head->list_op_pending != nullptr;
+  });
+  lock[0].release();
+  return marked[0] ? "stays" : "is taken back";
+}
+
+template <class Lock>
 void print() {
   std::printf("%-22s | %-17s | %-22s | %-17s | %s\n", Lock::name().c_str(), after_a_kill<Lock>().c_str(),
               after_a_kill_with_many_held<Lock>().c_str(), after_exec_by_another_thread<Lock>().c_str(),
@@ -197,9 +275,25 @@ void print() {
   std::fflush(stdout);
 }
 
+template <class Lock>
+void print_what_only_robust_locks_have() {
+  std::printf("%-22s | %-18s | %-20s | %-22s | %s\n", Lock::name().c_str(),
+              after_an_unrepaired_release<Lock>().c_str(), repair_by_a_stranger<Lock>().c_str(),
+              by_a_namesake_in_another_pid_namespace<Lock>().c_str(), mark_after_a_timeout<Lock>().c_str());
+  std::fflush(stdout);
+}
+
 }  // namespace
 
-int main() {
+// With an argument: what only robust locks can be asked.
+int main(int argc, char**) {
+  if (argc > 1) {
+    std::printf("%-22s | %-18s | %-20s | %-22s | %s\n", "lock", "unrepaired release", "repair by a stranger",
+                "same tid, other PID ns", "mark after a timeout");
+    print_what_only_robust_locks_have<Heirlock>();
+    print_what_only_robust_locks_have<Glibc<true>>();
+    return 0;
+  }
   std::printf("%-22s | %-17s | %-22s | %-17s | %s\n", "lock", "owner is killed", "owner of 2,100 killed",
               "owner calls exec*", "release by a child");
   std::fflush(stdout);

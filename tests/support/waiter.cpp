@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "support/exit_walk.hpp"
 #include "support/without_backstop.hpp"
 
 namespace support {
@@ -11,16 +12,27 @@ namespace support {
 using heirlock::AcquireResult;
 using heirlock::ReentrantLock;
 
+namespace {
+
+// The walk before 2022 leaves out wake-ups, which the backstop makes up for.
+bool kernel_needs_slices() {
+  return exit_walk_of_this_kernel() == ExitWalk::before_2022;
+}
+
+}  // namespace
+
 Waiter::Waiter(ReentrantLock& lock, Backstop backstop, std::function<void()> then)
     : result_(AcquireResult::not_acquired),
-      process_(As::process, [this, &lock, backstop, then = std::move(then)] {
-        *result_ = backstop == Backstop::on ? lock.acquire() : LockWithoutBackstop(lock).acquire();
-        came_back_.open();
-        if (then)
-          then();
-        else
-          lock.release();
-      }) {
+      process_(As::process,
+               [this, &lock, sleeps_by_slices = backstop == Backstop::on || kernel_needs_slices(),
+                then = std::move(then)] {
+                 *result_ = sleeps_by_slices ? lock.acquire() : LockWithoutBackstop(lock).acquire();
+                 came_back_.open();
+                 if (then)
+                   then();
+                 else
+                   lock.release();
+               }) {
   process_.wait_until_asleep();
 }
 

@@ -16,8 +16,8 @@ namespace support {
 enum class Backstop { off, on };
 
 /// Sleeps in an acquire of the lock when the constructor returns; without the backstop, unless told
-/// otherwise, so that it goes on by a wake-up or never. Then does what it was told to do then; if that is
-/// nothing, it releases the lock.
+/// otherwise or needed by the kernel's walk, so that it goes on by a wake-up or never. Then does what it was
+/// told to do then; if that is nothing, it releases the lock.
 class Waiter {
  public:
   explicit Waiter(heirlock::ReentrantLock& lock, Backstop backstop = Backstop::off,

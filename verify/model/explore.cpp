@@ -49,6 +49,14 @@ std::string search_in_words(const Search& search) {
   return {};
 }
 
+constexpr const char* walk_names[] = {"before_2022", "since_2022", "since_2026"};
+
+ExitWalk walk_named(const std::string& name) {
+  for (std::size_t i = 0; i < std::size(walk_names); ++i)
+    if (name == walk_names[i]) return static_cast<ExitWalk>(i);
+  throw std::invalid_argument("found --walk " + name + ", expected before_2022, since_2022 or since_2026");
+}
+
 // A row of choices in one word: z12.1.2 is twelve zeros, 1, 2.
 std::string to_word(const Choices::Row& row) {
   std::string word;
@@ -126,8 +134,10 @@ rl::test_result_e tell(const char* program, int index, const Row& row, const Cho
   if (result == rl::test_result_deadlock) Kernel::running().tell_sleepers();
   std::printf("  ==> %s\n", verdict_of(result));
   const char* const slash = std::strrchr(program, '/');
-  std::printf("to see it again: ci/verify %s --row %d --replay %s\n", slash != nullptr ? slash + 1 : program,
+  std::printf("to see it again: ci/verify %s --row %d --replay %s", slash != nullptr ? slash + 1 : program,
               index, to_word(chosen).c_str());
+  if (Kernel::only_walk) std::printf(" --walk %s", walk_names[static_cast<std::size_t>(*Kernel::only_walk)]);
+  std::printf("\n");
   return result;
 }
 
@@ -182,12 +192,14 @@ Options parse(int argc, char** argv) {
       options.executions = std::stoull(value());
     else if (name == "--seconds")
       options.seconds = std::stod(value());
+    else if (name == "--walk")
+      Kernel::only_walk = walk_named(value());
     else if (name == "--replay")
       options.repeats = true, options.choices = from_word(value());
     else
       throw std::invalid_argument(
           "found " + name +
-          ", expected --list, --full, --row N, --seed N, --executions N, --seconds N or "
+          ", expected --list, --full, --row N, --seed N, --executions N, --seconds N, --walk NAME or "
           "--replay CHOICES");
   }
   if (options.repeats && options.row < 0) throw std::invalid_argument("found --replay without --row");

@@ -60,7 +60,8 @@ void Kernel::exit_walk() {
   announce(&gone[index], Access::writes | Access::queues);
   gone[index].store(1, rl::mo_release, nowhere);
   while (wake_sleeper_on(&gone[index], max_threads)) continue;
-  if (me().missed_by_the_kernel && backstop) end_slices();
+  const bool leaves_out_wake_ups = me().missed_by_the_kernel || walk == ExitWalk::before_2022;
+  if (backstop && leaves_out_wake_ups) end_slices();
 }
 
 // In time each slice ends; here as soon as it is of use.
@@ -110,19 +111,27 @@ bool Kernel::treat(Link entry, Entry kind) {
     rl::ctx().disable_preemption();
     const std::uint32_t found = word.newest();
     rl::ctx().enable_preemption();
-    const bool is_free = pending_rule_before_6_2 ? found == 0 : detail::owner_of(found) == 0;
-    if (kind == Entry::pending && is_free) {
-      tell("[kernel] finds %s pending and free", known->name);
-      wake_one(&word);
+    if (detail::owner_of(found) != me().tid) {
+      if (kind == Entry::listed) return true;
+      tell("[kernel] finds %s pending: %s", known->name, describe(found));
+      if (wakes_for_pending(found)) wake_one(&word);
       return true;
     }
-    if (detail::owner_of(found) != me().tid) return true;
     const std::uint32_t died = (found & detail::waiters_bit) | detail::owner_died_bit;
     if (!word.compare_exchange(found, died, Order::release)) continue;  // a waiter set its bit
     known->watcher->owner_died();
     if ((found & detail::waiters_bit) != 0) wake_one(&word);
     return true;
   }
+}
+
+bool Kernel::wakes_for_pending(std::uint32_t found) {
+  if (walk == ExitWalk::before_2022) return found == 0;
+  if (detail::owner_of(found) == 0) return true;
+  if ((found & detail::waiters_bit) != 0) return false;
+  if (!walk) walk = choices().choose(2) == 1 ? ExitWalk::since_2026 : ExitWalk::since_2022;
+  tell("[kernel] %s", walk == ExitWalk::since_2026 ? "wakes somebody all the same" : "leaves it alone");
+  return walk == ExitWalk::since_2026;
 }
 
 void Kernel::sleep(const void* word, bool timed) {

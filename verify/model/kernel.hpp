@@ -7,6 +7,7 @@
 
 #include <csetjmp>
 #include <functional>
+#include <optional>
 
 #include "heirlock/detail/lock_algorithm.hpp"
 #include "model/relacy.hpp"
@@ -30,6 +31,14 @@ class Watcher {
 
  protected:
   ~Watcher() = default;
+};
+
+// The three kinds of Linux's walk over a dying thread's locks. They differ in when it wakes a sleeper for the
+// pending one that another thread holds, or nobody.
+enum class ExitWalk : std::uint8_t {
+  before_2022,  // if the whole word is 0
+  since_2022,   // if nobody holds it
+  since_2026,   // if nobody holds it, or WAITERS is not set
 };
 
 // What a thread is about to do when it may die.
@@ -79,7 +88,9 @@ class Kernel {
   int deaths_left = 0;
   // When: at a moment for which this holds, and then for certain; null: at any, as the search likes.
   bool (*death_comes)(Moment moment) = nullptr;
-  bool pending_rule_before_6_2 = false;
+  // Empty: either of the newer two, drawn where an execution first depends on it.
+  std::optional<ExitWalk> walk = only_walk;
+  static inline std::optional<ExitWalk> only_walk;  // of the whole run
   bool quiet_is_random = false;  // whether a thread's note of a vain wake-up is drawn at each look
   // What holds up a thread that has heard that an owner is gone; empty: nothing.
   std::function<void()> after_the_answer;
@@ -158,6 +169,7 @@ class Kernel {
   void end_slices();
   void treat_locks();
   bool treat(Link entry, Entry kind);
+  bool wakes_for_pending(std::uint32_t found);
   const KnownLock* find(Link link) const;
 
   KnownLock locks_[max_locks] = {};
