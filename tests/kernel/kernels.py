@@ -145,6 +145,8 @@ class Guest:
     def list_programs(self):
         """Those of ctest that depend on the kernel."""
         for test in json.loads(output_of(["ctest", "--test-dir", self.build, "--show-only=json-v1"]))["tests"]:
+            if "command" not in test:
+                continue  # not built, so of another folder
             command, properties = test["command"], {one["name"]: one["value"] for one in test["properties"]}
             path = pathlib.Path(command[0])
             suite = path.parent.name if path.is_relative_to(self.build / "tests") else ""
