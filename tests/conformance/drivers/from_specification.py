@@ -133,7 +133,10 @@ def _wait_until(word, seen, moment):
 
 
 def _wake_one(word):
-    return max(0, _system_call("futex", word, FUTEX_WAKE, 1))  # an error: the memory is gone, and with it who slept there
+    result = _system_call("futex", word, FUTEX_WAKE, 1)
+    if result in (-errno.EPERM, -errno.ENOSYS):
+        _die("FUTEX_WAKE", word, result)
+    return max(0, result)  # another error: the memory is gone, and with it who slept there
 
 
 def _clear_and_wake_all(word):
@@ -362,12 +365,12 @@ class Lock:
             return self._reenter()
         self._require_same_pid_namespace(me)  # 2
         asks = True  # before it gives up, whether the owner exists
-        if deadline == ALREADY_PASSED:  # a try, and few of many ask: it is a system call
+        if deadline == ALREADY_PASSED:  # 3, a try, and few of many ask: it is a system call
             owner = self._word.value & OWNER
             asks = owner != 0
             if owner not in (0, me.tid) and random.randrange(64) != 0:
                 return NOT_ACQUIRED
-        me.pending.value = self._node  # 3
+        me.pending.value = self._node  # 4
         taken = self._take(me, deadline, asks)  # 4 to 6
         if taken in (NOT_ACQUIRED, REENTERED):
             me.pending.value = 0
@@ -542,6 +545,7 @@ class Segment:
         descriptor = os.open(cls.FOLDER, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(descriptor, 0o600)  # whatever the umask
+            os.posix_fallocate(descriptor, 0, cls.FILE_SIZE)
             os.write(descriptor, cls.HEADER.ljust(cls.FILE_SIZE, b"\0"))
             segment = cls(descriptor)
             # With a folder's descriptor, which an absolute path ignores, Python calls linkat, and that with AT_SYMLINK_FOLLOW.
