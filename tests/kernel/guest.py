@@ -66,7 +66,7 @@ def main():
         plan = json.load(file)
     say({"machine": f"{platform.machine()}", "kernel": platform.release(), "version": platform.version(),
          "libc": os.confstr("CS_GNU_LIBC_VERSION")})
-    # They wait more than they work; but what is to be stressed has the machine to itself.
+    # What is to be stressed has the machine to itself.
     for is_alone, workers in ((False, plan["at_a_time"]), (True, 1)):
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             list(pool.map(run, [program for program in plan["programs"] if program["alone"] == is_alone]))
