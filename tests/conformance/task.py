@@ -29,8 +29,10 @@ def pending_mark(tid):
     head, length = ctypes.c_uint64(), ctypes.c_uint64()
     try:
         checked(libc.syscall(GET_ROBUST_LIST, tid, ctypes.byref(head), ctypes.byref(length)))
+        if not head.value:
+            return 0  # it may be a zombie, whose memory only root may ask for
         with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
-            return int.from_bytes(os.pread(memory.fileno(), 8, head.value + 16), sys.byteorder) & ~1 if head.value else 0
+            return int.from_bytes(os.pread(memory.fileno(), 8, head.value + 16), sys.byteorder) & ~1
     except (FileNotFoundError, ProcessLookupError):
         return 0
 

@@ -208,7 +208,7 @@ class Guest:
     def qemu(self, image, words=""):
         program, console, _ = ARCHITECTURES[self.architecture]
         return ["setpriv", "--pdeathsig", "KILL", *program.split(), "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2G",
-                "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot", "-kernel", image, "-initrd", self.initramfs,
+                "-nodefaults", "-nographic", "-serial", "mon:stdio", "-no-reboot", "-kernel", image, "-initrd", self.initramfs,
                 "-append", f"{console} quiet loglevel=1 panic=-1 {words}"]
 
 
@@ -227,17 +227,17 @@ def judged(programs, lines, ending):
         is_complete |= "end" in said
         guest.update(said if "kernel" in said else {})
     if ending is None and not is_complete:
-        ending = "the machine went down before its end"
+        ending = "the machine went down early"
     silent = {"passed": 0, "skipped": 0, "failures": [f"nothing was heard of it: {ending}"], "seconds": 0}
     results = [{"suite": program["suite"], "program": program["name"], **heard.get(program["name"], silent)} for program in programs]
     return {"guest": guest, "ending": ending, "programs": results,
             "passed": ending is None and bool(results) and not any(result["failures"] for result in results)}
 
 
-def boot(kernel, guest, progress):
+def boot(kernel, guest):
     """Runs all, and keeps the console in a file."""
     log = WORK / f"{kernel['name']}.log"
-    lines, began, count = [], time.monotonic(), 0
+    lines, began, count, shown = [], time.monotonic(), 0, time.monotonic()
     with open(log, "w", encoding="utf-8") as file, \
             subprocess.Popen(guest.qemu(image_of(kernel)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              text=True, errors="replace") as machine:
@@ -250,7 +250,12 @@ def boot(kernel, guest, progress):
                 lines.append(line)
                 if MARK in line:
                     count += "program" in line
-                    progress(f"{kernel['name']}: {count} of {len(guest.programs)} programs, {time.monotonic() - began:.0f} s")
+                    text = f"{kernel['name']}: {count} of {len(guest.programs)} programs, {time.monotonic() - began:.0f} s"
+                    if sys.stdout.isatty():
+                        print(f"{text}\033[K", end="\r", flush=True)
+                    elif time.monotonic() - shown > 60:
+                        print(text, flush=True)
+                        shown = time.monotonic()
         finally:
             is_late = not watchdog.is_alive()
             watchdog.cancel()
@@ -258,9 +263,9 @@ def boot(kernel, guest, progress):
                 machine.kill()
     ending = None
     if is_late:
-        ending = f"it was still running after {LIMIT} s; see {log}"
+        ending = f"it was still running after {LIMIT} s"
     elif machine.returncode != 0:
-        ending = f"QEMU ended with the status {machine.returncode}; see {log}"
+        ending = f"QEMU ended with the status {machine.returncode}"
     return {**kernel, "date": datetime.date.today().isoformat(), "command": f"ci/kernels {kernel['name']}", "key": guest.key,
             "compiler": guest.compiler, "seconds": round(time.monotonic() - began, 1), **judged(guest.programs, lines, ending)}
 
@@ -275,16 +280,20 @@ def cell(result, suite):
 def row(result):
     text = f"{'passed' if result['passed'] else 'FAILED'}  {result['name']:<15}"
     text += "".join(f"{cell(result, suite):>14}" for suite in SUITES) + f"{result['seconds']:>8.0f} s"
-    if result["ending"]:
-        text += f"\n        {result['ending']}"
+    if not result["passed"]:
+        text += f"\n        {result['ending'] or 'it ended well'}; its console is in {WORK}/{result['name']}.log"
     for program in result["programs"]:
         text += "".join(f"\n        {program['suite']}: {program['program']}: {failure}" for failure in program["failures"][:10]
                         if not (result["ending"] and failure.endswith(result["ending"])))
     return text
 
 
-def as_junit(results):
+def as_junit(results, wanted):
     root = xml.Element("testsuites", name="ci/kernels")
+    for kernel in wanted[len(results):]:
+        suite = xml.SubElement(root, "testsuite", name=kernel["name"], tests="1", failures="0", errors="1", skipped="0", time="0")
+        case = xml.SubElement(suite, "testcase", classname=kernel["name"], name="boot")
+        xml.SubElement(case, "error", message="not run to its end")
     for result in results:
         programs = result["programs"]
         suite = xml.SubElement(root, "testsuite", name=result["name"], tests=str(len(programs)), errors="0", skipped="0",
@@ -338,22 +347,29 @@ def main():
     wanted = list({kernel["name"]: kernel for kernel in map(chosen, options.names)}.values())
     guests = {architecture: Guest(architecture) for architecture in {kernel["architecture"]: 0 for kernel in wanted}}
     results = []
+    write_files(options, results, wanted)  # better told now than later, and no older file passes for this run's
     print(f"{'':<23}" + "".join(f"{suite:>14}" for suite in SUITES))
     for kernel in wanted:
         guest, file = guests[kernel["architecture"]], WORK / f"{kernel['name']}.json"
         result = json.loads(file.read_text()) if file.exists() and not options.again else {}
         if result.get("key") != guest.key or result.get("version") != kernel["version"]:
-            is_terminal = sys.stdout.isatty()
-            result = boot(kernel, guest, lambda text: print(f"\r{text}\033[K", end="\r", flush=True) if is_terminal else None)
+            result = boot(kernel, guest)
             file.write_text(json.dumps(result, indent=1))
         results.append(result)
         print(row(result), flush=True)
-        is_passed = len(results) == len(wanted) and all(one["passed"] for one in results)
-        if options.json:
-            options.json.write_text(json.dumps({"passed": is_passed, "kernels": results}, indent=1) + "\n")
-        if options.junit:
-            options.junit.write_text(as_junit(results))
-    return 0 if is_passed else 1
+        write_files(options, results, wanted)
+    return 0 if have_passed(results, wanted) else 1
+
+
+def have_passed(results, wanted):
+    return len(results) == len(wanted) and all(result["passed"] for result in results)
+
+
+def write_files(options, results, wanted):
+    if options.json:
+        options.json.write_text(json.dumps({"passed": have_passed(results, wanted), "kernels": results}, indent=1) + "\n")
+    if options.junit:
+        options.junit.write_text(as_junit(results, wanted))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ OTHER = said(program="other", passed=1, skipped=1, failures=[], seconds=1)
 END = said(end=True)
 
 
+# Spec: build.kernels
 class Judgement(unittest.TestCase):
     def judge(self, *lines, ending=None):
         return kernels.judged(PROGRAMS, lines, ending)
@@ -40,6 +41,7 @@ class Judgement(unittest.TestCase):
         self.assertFalse(kernels.judged([], [END], None)["passed"])
 
 
+# Spec: build.kernels
 class Count(unittest.TestCase):
     def count(self, cases, status, skips=""):
         report = None if cases is None else xml.ElementTree(xml.fromstring(f"<testsuites><testsuite>{cases}</testsuite></testsuites>"))

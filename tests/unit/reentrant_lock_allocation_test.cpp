@@ -22,9 +22,12 @@ thread_local volatile std::size_t allocations = 0;  // or compilers would presum
 
 // In place of the standard library's, for the whole program. Not inline: g++ would warn of a free() for a
 // new.
-__attribute__((noinline)) void* operator new(std::size_t size) {
+__attribute__((noinline)) void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   allocations = allocations + 1;
-  if (void* const memory = std::malloc(size)) return memory;
+  return std::malloc(size);
+}
+__attribute__((noinline)) void* operator new(std::size_t size) {
+  if (void* const memory = operator new(size, std::nothrow)) return memory;
   throw std::bad_alloc();
 }
 __attribute__((noinline)) void operator delete(void* memory) noexcept {
