@@ -48,7 +48,7 @@ struct Heirlock {
   const void* word() const { return &*lock; }
   bool is_free() const { return lock->owner() == 0; }
 
-  static constexpr bool is_woken_by_the_walk_since_2026 = false;  // as the word keeps WAITERS
+  static constexpr bool drops_waiters = false;
   static constexpr int wait_call = FUTEX_WAIT_BITSET;
   static constexpr std::chrono::seconds patience = Waiter::patience;
 
@@ -64,7 +64,7 @@ struct LibcMutex {
   const void* word() const { return &*mutex; }
   bool is_free() const { return *static_cast<const volatile int*>(word()) == 0; }
 
-  static constexpr bool is_woken_by_the_walk_since_2026 = true;
+  static constexpr bool drops_waiters = true;
   static constexpr int wait_call = FUTEX_WAIT;
   static constexpr std::chrono::seconds patience{1};  // it is only looked at, and most likely stranded
 
@@ -112,6 +112,12 @@ class Sleeper {
   Party process_;
 };
 
+// The walk since 2026 wakes a sleeper on a lock that another thread has taken without WAITERS.
+template <class Lock>
+bool may_be_woken_at_the_kill() {
+  return Lock::drops_waiters && support::exit_walk_of_this_kernel() == support::ExitWalk::since_2026;
+}
+
 // The releaser is killed after it has freed the lock and before it wakes, and meanwhile another takes the
 // lock. Returns what becomes of a sleeper.
 template <class Lock>
@@ -130,7 +136,7 @@ Fate of_a_sleeper_whose_releaser_is_killed(Lock& lock) {
   EXPECT_TRUE(stops.run_to_call(FUTEX_WAKE));
   EXPECT_TRUE(lock.try_acquire()) << "the lock is free before the wake-up";
   releaser.kill();
-  EXPECT_TRUE(sleeper.is_asleep() || Lock::is_woken_by_the_walk_since_2026);
+  EXPECT_TRUE(sleeper.is_asleep() || may_be_woken_at_the_kill<Lock>());
   lock.release();
   return sleeper.fate();
 }
@@ -149,7 +155,7 @@ Fate of_a_sleeper_whose_woken_fellow_is_killed(Lock& lock) {
   EXPECT_TRUE(stops.run_to_return(Lock::wait_call));
   EXPECT_TRUE(lock.try_acquire()) << "the lock is free before the woken one runs";
   woken.kill();
-  EXPECT_TRUE(sleeper.is_asleep() || Lock::is_woken_by_the_walk_since_2026);
+  EXPECT_TRUE(sleeper.is_asleep() || may_be_woken_at_the_kill<Lock>());
   lock.release();
   return sleeper.fate();
 }

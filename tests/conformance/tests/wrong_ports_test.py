@@ -77,11 +77,17 @@ class WrongPorts(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(2) as pool:
             folder = pathlib.Path(name)
             shutil.copy(DRIVERS / "driver.py", folder)
+            same = "import ctypes\n"
+            right = {vector: pool.submit(play, folder, vector, vector, same, same) for vector in {change[0] for change in WRONG.values()}}
             plays = {what: pool.submit(play, folder, number, *change) for number, (what, change) in enumerate(WRONG.items())}
             for what, done in plays.items():
                 with self.subTest(what):
                     text, status = done.result()
                     self.assertEqual((text.splitlines()[-1], status), ("1 failed", 1), text)
+                    self.assertRegex(text, r"(?m)^ *expected:")  # and not because the port broke down
+            for vector, done in right.items():
+                with self.subTest(f"the right port, {vector}"):
+                    self.assertEqual(done.result()[1], 0, done.result()[0])
 
 
 if __name__ == "__main__":
