@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -393,7 +394,7 @@ class Staff {
 // Among hundreds of threads that all want to run, the supervisor would come late for its kills, by seconds
 // where the machine has other work as well.
 void yield_to_the_supervisor() noexcept {
-  static_cast<void>(nice(10));
+  setpriority(PRIO_PROCESS, 0, 10);
 }
 
 }  // namespace
