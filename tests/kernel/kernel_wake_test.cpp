@@ -67,7 +67,7 @@ class OnOneCpu {
 };
 
 /// How often a test wants to see what it is about, and how often it tries at most.
-constexpr int wanted = 10, tries = 1000;
+constexpr int wanted = 10, tries = 20'000;
 
 enum class Besides { its_time_ends, a_signal_arrives };
 enum class Comes { after_the_wake_up, before_the_wake_up };
