@@ -181,10 +181,14 @@ class Guest:
         root = self.initramfs.with_suffix(".root")
         shutil.rmtree(root, ignore_errors=True)
         release = platform.freedesktop_os_release().get("VERSION_CODENAME")
-        apt(self.architecture, "apt-get", "install", "--download-only", "--yes", "--target-release",
-            release if release in RELEASES else list(RELEASES)[-1], "python3", "busybox-static", "libstdc++6")
-        for package in sorted((WORK / f"apt-{self.architecture}/archives").glob("*.deb")):
-            output_of(["dpkg-deb", "-x", package, root])
+        install = ["install", "--yes", "--target-release", release if release in RELEASES else list(RELEASES)[-1],
+                   "python3", "busybox-static", "libstdc++6"]
+        apt(self.architecture, "apt-get", *install, "--download-only")
+        contents = hashlib.sha256(INIT.encode() + pathlib.Path(__file__).read_bytes())
+        for package, version in re.findall(r"^Inst (\S+) \((\S+) ", apt(self.architecture, "apt-get", *install, "--simulate"), re.MULTILINE):
+            file = next((WORK / f"apt-{self.architecture}/archives").glob(f"{package}_{version.replace(':', '%3a')}_*.deb"))
+            contents.update(file.name.encode())
+            output_of(["dpkg-deb", "-x", file, root])
         shutil.rmtree(root / "usr/share")
         for name in ("bin", "sbin", "lib", "lib64"):
             if not (root / name).exists():
@@ -192,7 +196,7 @@ class Guest:
         own = [path for path in sorted(self.build.rglob("*")) if path.is_file() and "CMakeFiles" not in path.parts and os.access(path, os.X_OK)]
         own += sorted(path for path in (ROOT / "tests/conformance").rglob("*") if path.is_file())
         plan = json.dumps({"programs": self.programs, "at_a_time": AT_A_TIME})
-        contents = hashlib.sha256((plan + INIT).encode())
+        contents.update(plan.encode())
         for source, path in [(pathlib.Path(__file__).with_name("guest.py"), root / "guest.py"),
                              *((file, root / file.relative_to("/")) for file in own)]:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,8 +222,9 @@ class Guest:
 
 # ---- A boot and its result
 
-def judged(programs, lines, ending):
-    """What the console's lines say. A program of which they say nothing has failed, however the machine ended."""
+def judged(programs, lines, ending, release):
+    """What the console's lines say. A program of which they say nothing has failed, however the machine ended; and so has a
+    machine that did not say that it runs this release."""
     heard, guest, is_complete = {}, {}, False
     for line in lines:
         try:
@@ -232,6 +237,8 @@ def judged(programs, lines, ending):
         guest.update(said if "kernel" in said else {})
     if ending is None and not is_complete:
         ending = "the machine went down early"
+    if ending is None and guest.get("kernel") != release:
+        ending = f"found the kernel {guest.get('kernel')}, expected {release}"
     silent = {"passed": 0, "skipped": 0, "failures": [f"nothing was heard of it: {ending}"], "seconds": 0}
     results = [{"suite": program["suite"], "program": program["name"], **heard.get(program["name"], silent)} for program in programs]
     return {"guest": guest, "ending": ending, "programs": results,
@@ -271,7 +278,8 @@ def boot(kernel, guest):
     elif machine.returncode != 0:
         ending = f"QEMU ended with the status {machine.returncode}"
     return {**kernel, "date": datetime.date.today().isoformat(), "command": f"ci/kernels {kernel['name']}", "key": guest.key,
-            "compiler": guest.compiler, "seconds": round(time.monotonic() - began, 1), **judged(guest.programs, lines, ending)}
+            "compiler": guest.compiler, "seconds": round(time.monotonic() - began, 1),
+            **judged(guest.programs, lines, ending, kernel["package"].split("-", 2)[2])}
 
 
 def cell(result, suite):
@@ -293,15 +301,21 @@ def row(result):
 
 
 def as_junit(results, wanted):
+    def boot_of(suite, name, **failed):
+        case = xml.SubElement(suite, "testcase", classname=name, name="boot")
+        for what, message in failed.items():
+            xml.SubElement(case, what, message=message)
+
     root = xml.Element("testsuites", name="ci/kernels")
     for kernel in wanted[len(results):]:
         suite = xml.SubElement(root, "testsuite", name=kernel["name"], tests="1", failures="0", errors="1", skipped="0", time="0")
-        case = xml.SubElement(suite, "testcase", classname=kernel["name"], name="boot")
-        xml.SubElement(case, "error", message="not run to its end")
+        boot_of(suite, kernel["name"], error="not run to its end")
     for result in results:
         programs = result["programs"]
-        suite = xml.SubElement(root, "testsuite", name=result["name"], tests=str(len(programs)), errors="0", skipped="0",
-                               failures=str(sum(bool(program["failures"]) for program in programs)), time=str(result["seconds"]))
+        suite = xml.SubElement(root, "testsuite", name=result["name"], tests=str(len(programs) + 1), errors="0", skipped="0",
+                               failures=str(sum(bool(program["failures"]) for program in programs) + bool(result["ending"])),
+                               time=str(result["seconds"]))
+        boot_of(suite, result["name"], **({"failure": result["ending"]} if result["ending"] else {}))
         for program in programs:
             case = xml.SubElement(suite, "testcase", classname=f"{result['name']}.{program['suite']}", name=program["program"],
                                   time=str(program["seconds"]))

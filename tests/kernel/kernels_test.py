@@ -15,30 +15,33 @@ def said(**what):
 
 ONE = said(program="one", passed=3, skipped=0, failures=[], seconds=1)
 OTHER = said(program="other", passed=1, skipped=1, failures=[], seconds=1)
-END = said(end=True)
+BEGIN, END = said(kernel="6.1.0-56"), said(end=True)
 
 
 # Spec: build.kernels
 class Judgement(unittest.TestCase):
     def judge(self, *lines, ending=None):
-        return kernels.judged(PROGRAMS, lines, ending)
+        return kernels.judged(PROGRAMS, lines, ending, "6.1.0-56")
 
     def test_what_is_all_heard_has_passed(self):
-        result = self.judge(ONE, OTHER, END)
+        result = self.judge(BEGIN, ONE, OTHER, END)
         self.assertTrue(result["passed"])
         self.assertEqual([kernels.cell(result, suite) for suite in ("unit", "c", "sweep")], ["3", "1 (1)", "none"])
 
     def test_what_is_not_heard_has_failed(self):
         garbled = OTHER[:20] + "[    1.0] a message of the kernel\n"
-        for lines in ([], [ONE], [ONE, END], [ONE, garbled, END], [ONE, OTHER]):
+        for lines in ([], [BEGIN, ONE], [BEGIN, ONE, END], [BEGIN, ONE, garbled, END], [BEGIN, ONE, OTHER], [ONE, OTHER, END]):
             with self.subTest(lines=lines):
                 self.assertFalse(self.judge(*lines)["passed"])
 
     def test_a_machine_that_fails_after_its_end_has_failed(self):
-        self.assertFalse(self.judge(ONE, OTHER, END, ending="QEMU ended with the status 1")["passed"])
+        self.assertFalse(self.judge(BEGIN, ONE, OTHER, END, ending="QEMU ended with the status 1")["passed"])
 
     def test_no_programs_have_failed(self):
-        self.assertFalse(kernels.judged([], [END], None)["passed"])
+        self.assertFalse(kernels.judged([], [BEGIN, END], None, "6.1.0-56")["passed"])
+
+    def test_another_kernel_has_failed(self):
+        self.assertFalse(self.judge(said(kernel="6.1.0-55"), ONE, OTHER, END)["passed"])
 
 
 # Spec: build.kernels
