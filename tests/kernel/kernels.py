@@ -2,6 +2,7 @@
 """Boots Debian's cloud kernels under QEMU, which emulates the processor, and runs in each what depends on the kernel."""
 import argparse
 import datetime
+import functools
 import hashlib
 import json
 import os
@@ -92,6 +93,7 @@ def apt(architecture, tool, *arguments, **options):
     return output_of([tool, *command, *arguments], **options)
 
 
+@functools.cache
 def kernels(architecture):
     """All there are, the newest last."""
     packages = [name for name in apt(architecture, "apt-cache", "pkgnames", "linux-image-").split()
