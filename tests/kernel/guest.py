@@ -64,8 +64,8 @@ def run(program):
 
 
 def keep_perf_events_on():
-    """The kernel rewrites its scheduler with the first event of a process, as a debugger's breakpoint is one, and again after the
-    last. QEMU's emulated processors do not always see that in time, and the kernel stops at an int3 of its own. So there is always one."""
+    """With the first event of a process, as each breakpoint of a debugger is one, the kernel rewrites its scheduler, and again after
+    the last. Seen once, on 7.3.4: the other emulated processor met the int3 that stands there meanwhile. So there is always an event."""
     software, size, dummy, call = 1, 64, 9, {"x86_64": 298, "aarch64": 241}[platform.machine()]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(call, struct.pack("IIQ", software, size, dummy).ljust(size, b"\0"), 0, -1, -1, 0) < 0:
