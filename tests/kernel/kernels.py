@@ -96,8 +96,9 @@ def apt(architecture, tool, *arguments, **options):
 @functools.cache
 def kernels(architecture):
     """All there are, the newest last."""
-    packages = [name for name in apt(architecture, "apt-cache", "pkgnames", "linux-image-").split()
-                if re.fullmatch(rf"linux-image-\d+\.\d+\.\d+.*-cloud-{architecture}", name)]
+    packages = {name for name in apt(architecture, "apt-cache", "pkgnames", "linux-").split()
+                if re.fullmatch(rf"linux-(image|binary)-\d+\.\d+\.\d+.*-cloud-{architecture}", name)}
+    packages -= {name.replace("binary", "image") for name in packages if "binary" in name}  # which from 6.19 on hold no kernel
     found = []
     for line in apt(architecture, "apt-cache", "madison", *packages).splitlines():
         package, version, source = (field.strip() for field in line.split("|"))
@@ -122,13 +123,13 @@ def chosen(name):
 
 def image_of(kernel):
     folder = WORK / "linux" / f"{kernel['package']}_{kernel['version']}"
-    if not list(folder.glob("boot/vmlinuz-*")):
+    if not list(folder.rglob("vmlinuz*")):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         print(f"fetching {kernel['package']}", flush=True)
         apt(kernel["architecture"], "apt-get", "download", f"{kernel['package']}={kernel['version']}", cwd=folder)
-        output_of("dpkg-deb --fsys-tarfile *.deb | tar -x --wildcards './boot/vmlinuz-*'; rm *.deb", shell=True, cwd=folder)
-    return next(folder.glob("boot/vmlinuz-*"))
+        output_of("dpkg-deb --fsys-tarfile *.deb | tar -x --wildcards '*/vmlinuz*' && rm *.deb", shell=True, cwd=folder)
+    return next(folder.rglob("vmlinuz*"))
 
 
 # ---- What runs
