@@ -170,7 +170,7 @@ TEST_P(BetweenParties, a_waiter_sleeps_instead_of_burning_processor_time) {
   other([&] {
     const nanoseconds before = processor_time_of_this_thread();
     EXPECT_EQ(lock->acquire_for(milliseconds(300)), AcquireResult::not_acquired);
-    EXPECT_LT(processor_time_of_this_thread() - before, milliseconds(30));
+    EXPECT_LT(processor_time_of_this_thread() - before, milliseconds(150));  // one that spins takes 300
   }).join();
   lock->release();
 }
