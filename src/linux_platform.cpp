@@ -41,6 +41,13 @@ std::int64_t now() noexcept {
   return time.tv_sec * second + time.tv_nsec;
 }
 
+// What was read before is older than what is read after. ThreadSanitizer knows no fences.
+void fence_loads() noexcept {
+#if !HEIRLOCK_THREAD_SANITIZER
+  std::atomic_thread_fence(std::memory_order_acquire);
+#endif
+}
+
 }  // namespace
 
 // --- What is refused ---
@@ -87,17 +94,6 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 }
 
 // --- Waiting ---
-
-namespace {
-
-// What was read before is older than what is read after. ThreadSanitizer knows no fences.
-void fence_loads() noexcept {
-#if !HEIRLOCK_THREAD_SANITIZER
-  std::atomic_thread_fence(std::memory_order_acquire);
-#endif
-}
-
-}  // namespace
 
 // Looks less and less often: each look takes the lock's cache line from the owner. The spin time adapts per
 // thread: halved when spinning ended in sleep, doubled otherwise. Who was woken in vain spins no more.
