@@ -185,6 +185,10 @@ bool Platform::has_passed(Deadline deadline) {
   return machine.me().time_is_over;
 }
 
+void Platform::step_aside(Atomic<std::uint32_t>&, Deadline, Patience&) {
+  step();
+}
+
 bool Platform::spin(Patience& patience) {
   Machine& machine = Machine::running();
   return machine.interleaves() && !std::exchange(patience.has_spun, true) && machine.choices().choose(2) == 1;

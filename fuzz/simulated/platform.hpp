@@ -89,6 +89,7 @@ struct Platform {
 
   static bool is_try(Deadline deadline) { return deadline == Deadline::passed; }
   static bool has_passed(Deadline deadline);
+  static void step_aside(Atomic<std::uint32_t>&, Deadline, Patience&);
   static bool spin(Patience& patience);
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&);
   static bool asks_this_time(Thread&) { return true; }

@@ -192,15 +192,16 @@ def wrapped(text):
 
 def write_results(options, result, samples, rows, reached):
     drawn = charts.all_charts(samples, rows)
-    folders = [options.output, *([HERE] if options.publish else [])]
-    for folder in folders:
+    kept = [chart for chart in drawn if chart.name in charts.PUBLISHED]
+    folders = {options.output: drawn, **({HERE: kept} if options.publish else {})}
+    for folder, drawn in folders.items():
         folder.mkdir(parents=True, exist_ok=True)
         problem = charts.draw(drawn, folder / "charts")
         if problem:
             print(f"ci/bench: {problem}", file=sys.stderr)
         text = report.results_md(result, samples, rows, reached, [] if problem else drawn)
         (folder / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *folders[1:] and ["and tests/bench/RESULTS.md"])
+    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *list(folders)[1:] and ["and tests/bench/RESULTS.md"])
 
 
 def obtain(options):

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import samples as made
-from plan import OPERATIONS, OUTSIDE, P50, P99, SHORT, SUBJECT, Row
+from plan import LONG, OPERATIONS, OUTSIDE, P50, P99, SHORT, SUBJECT, Row
 from tables import in_order, load_name, locks_of
 from targets import against_best, contended
 
@@ -36,6 +36,7 @@ class Chart:
     lines: list = dataclasses.field(default_factory=list)
     bars: list = dataclasses.field(default_factory=list)  # (label, [(lock, Estimate)])
     level: float = None  # a horizontal line, as at 1
+    dots: bool = False   # points (x, Estimate, label) that no line joins
 
     @property
     def is_empty(self):
@@ -55,13 +56,23 @@ class Chart:
             commands += ["set logscale y", f"set yrange [{low:.6g}:{high:.6g}]", "set mytics 1", time_ticks(low, high)]
         else:
             commands += [f"set yrange [0:{max(values) * 1.1 or 1:.6g}]", f'set format y "{"%.1s%c" if max(values) >= 1000 else "%g"}"']
-        return "\n".join([*commands, *(self.bar_commands() if self.bars else self.line_commands())]) + "\n"
+        return "\n".join([*commands, *(self.bar_commands() if self.bars else self.dot_commands() if self.dots else self.line_commands())]) + "\n"
 
     def all_points(self):
         for line in self.lines:
-            yield from line.points
+            yield from (point[:2] for point in line.points)
         for _, values in self.bars:
             yield from values
+
+    def dot_commands(self):
+        data, plots = [], []
+        for number, line in enumerate(self.lines):
+            points = "\n".join(f'{x:.4f} {one.median:.8g} "{label}"' for x, one, label in line.points)
+            data.append(f"$dots{number} << EOD\n{points}\nEOD")
+            colour = COLOURS.get(line.name, OTHERS[number % len(OTHERS)])
+            plots.append(f'$dots{number} using 1:2 with points pointtype 7 pointsize 1.2 linecolor "{colour}" title {quoted(escaped(line.name))}')
+            plots.append(f'$dots{number} using 1:2:3 with labels offset 1.5,0.5 textcolor "{colour}" notitle')
+        return [*data, "set xrange [-0.02:1.02]", "plot " + ", \\\n  ".join(plots)]
 
     def line_commands(self):
         ticks = sorted({x for line in self.lines for x, _ in line.points})
@@ -125,10 +136,35 @@ def escaped(text):
 
 
 def all_charts(samples, rows):
-    charts = [operations_chart(samples, rows), held_chart(samples, rows), *contended_charts(samples, rows),
+    charts = [frontier_chart(samples, rows), waits_chart(samples, rows), operations_chart(samples, rows), held_chart(samples, rows), *contended_charts(samples, rows),
               latency_chart(samples, rows, "ping-pong", "hand-over", "How long a hand-over from one process to another takes"),
               latency_chart(samples, rows, "kill", "kill", "How soon the heir runs after the owner was killed")]
     return [chart for chart in charts if not chart.is_empty]
+
+
+# What is kept beside RESULTS.md; the others are drawn into ci/bench's output alone.
+PUBLISHED = ("frontier", "waits", "contended-processes", "hand-over", "operations")
+
+
+def frontier_chart(samples, rows):
+    """Up and to the right is better."""
+    lines = {}
+    for row in rows:
+        if row.case != "fairness" or row.section != LONG:
+            continue
+        for lock in locks_of(samples, [row]):
+            fair, done = (samples.estimate(row.name, lock, metric) for metric in ("fairness", "operations_per_second"))
+            if fair and done:
+                lines.setdefault(lock, []).append((fair.median, done, str(row.parties)))
+    return Chart("frontier", "Throughput against fairness", f"a dot for each lock and number of processes; sections of {LONG // 1000} us; medians",
+                 "least served / most served in 1 s", "operations a second", dots=True, lines=[Line(*one) for one in lines.items()])
+
+
+def waits_chart(samples, rows):
+    bars = [(f"{row.parties} processes\n{words}", estimates(samples, row, metric)) for row in rows if row.case == "fairness" and row.section == LONG
+            for metric, words in (("wait_p50_ns", "median"), ("wait_p99_ns", "p99"), ("wait_max_ns", "longest"), ("free_p999_ns", "free p99.9"))]
+    return Chart("waits", "How long they wait, and how long a wanted lock stays free", f"sections of {LONG // 1000} us; median and quartiles of the runs",
+                 "", "time", log_y=True, bars=[bar for bar in bars if bar[1]])
 
 
 def estimates(samples, row, metric):

@@ -19,8 +19,9 @@
 
 namespace bench {
 
-// System calls are counted after the measured time, since that makes them a little slower.
-enum class Phase : std::uint32_t { warm_up, measured, counted, over };
+// System calls are counted after the measured time, and free locks watched, since both make the parties
+// slower.
+enum class Phase : std::uint32_t { warm_up, measured, counted, watched, over };
 
 // What a party writes, on cache lines of its own.
 struct alignas(128) Account {
@@ -29,6 +30,8 @@ struct alignas(128) Account {
   std::uint64_t system_calls = 0;
   Nanoseconds longest_wait = 0;
   Histogram waits;
+  std::atomic<Nanoseconds> wants_since{0};  // 0: does not want the lock
+  Histogram free_times;
 };
 
 // Written by the audience, and seldom: the parties read it each time, which costs them next to nothing.
@@ -38,6 +41,7 @@ struct Stage {
   alignas(128) Signal ready, begin;
   // Under the lock: what a critical section is for. If the lock lets two in, increments are lost.
   alignas(128) volatile std::uint64_t guarded = 0;
+  Nanoseconds freed = 0;  // when the last owner was about to release
 };
 
 // Which acquires are timed: one of 16 on the average, since two looks at the clock take longer than a fast
@@ -94,8 +98,13 @@ struct Load {
 template <class Lock>
 class Contender {
  public:
-  Contender(Lock& lock, Stage& stage, Account& account, const Load& load, int index)
-      : lock_(lock), stage_(stage), account_(account), load_(load), sample_(index) {}
+  Contender(Lock& lock, Stage& stage, const Shared<Account>& accounts, const Load& load, int index)
+      : lock_(lock),
+        stage_(stage),
+        accounts_(accounts),
+        account_(accounts[static_cast<std::size_t>(index)]),
+        load_(load),
+        sample_(index) {}
 
   void run() {
     stage_.ready.increment();
@@ -107,6 +116,7 @@ class Contender {
     repeat_while(Phase::counted, [this] { operate(); });
     account_.system_calls = calls.read();
     account_.counted_operations = operations_ - before;
+    repeat_while(Phase::watched, [this] { operate_watched(); });
   }
 
  private:
@@ -128,6 +138,28 @@ class Contender {
     operate([&] { inside = now(); });
     account_.waits.add(inside - before);
   }
+  // How long the lock was free while somebody wanted it.
+  void operate_watched() {
+    account_.wants_since = now();
+    under(lock_, [&] {
+      const Nanoseconds inside = now();
+      const Nanoseconds free = inside - std::max(stage_.freed, wanted_since(inside));
+      account_.wants_since = 0;
+      account_.free_times.add(free);
+      stage_.guarded = stage_.guarded + 1;
+      load_.section();
+      stage_.freed = now();
+    });
+  }
+  // To ask all takes time: for what the lock's own hand-over may have taken, the caller's arrival is enough.
+  Nanoseconds wanted_since(Nanoseconds inside) const {
+    constexpr Nanoseconds hand_over = 10'000;
+    Nanoseconds first = account_.wants_since;
+    if (inside - stage_.freed < hand_over) return first;
+    for (std::size_t i = 0; i < accounts_.size(); ++i)
+      if (const Nanoseconds since = accounts_[i].wants_since; since != 0) first = std::min(first, since);
+    return first;
+  }
   template <class Arrival>
   void operate(Arrival arrive) {
     const std::uint32_t before = stage_.tick.load(std::memory_order_relaxed);
@@ -144,6 +176,7 @@ class Contender {
 
   Lock& lock_;
   Stage& stage_;
+  const Shared<Account>& accounts_;
   Account& account_;
   const Load& load_;
   Sample sample_;
@@ -188,7 +221,7 @@ inline double ratio(double a, double b) {
 
 inline Json report(const Options& options, const Load& load, const Standing& begin, const Standing& end,
                    const Shared<Account>& accounts) {
-  Histogram waits;
+  Histogram waits, free_times;
   std::uint64_t operations = 0, counted_operations = 0, system_calls = 0;
   std::uint64_t fewest = UINT64_MAX, most = 0;
   Nanoseconds longest_wait = 0;
@@ -198,6 +231,7 @@ inline Json report(const Options& options, const Load& load, const Standing& beg
     fewest = std::min(fewest, share);
     most = std::max(most, share);
     waits.add(accounts[i].waits);
+    free_times.add(accounts[i].free_times);
     longest_wait = std::max(longest_wait, accounts[i].longest_wait);
     counted_operations += accounts[i].counted_operations;
     system_calls += accounts[i].system_calls;
@@ -215,7 +249,11 @@ inline Json report(const Options& options, const Load& load, const Standing& beg
       .number("fairness", ratio(static_cast<double>(fewest), static_cast<double>(most)))
       .number("wait_p50_ns", waits.quantile(0.5))
       .number("wait_p99_ns", waits.quantile(0.99))
-      .number("wait_max_ns", std::fmax(waits.longest(), static_cast<double>(longest_wait)));
+      .number("wait_max_ns", std::fmax(waits.longest(), static_cast<double>(longest_wait)))
+      .number("free_p50_ns", free_times.quantile(0.5))
+      .number("free_p99_ns", free_times.quantile(0.99))
+      .number("free_p999_ns", free_times.quantile(0.999))
+      .number("free_max_ns", free_times.longest());
   Json json;
   json.text("case", "contended")
       .text("lock", options.lock)
@@ -237,15 +275,16 @@ Json contended(const Options& options) {
   Locks<Lock> lock;
   const Shared<Stage> stage;
   const Shared<Account> accounts(static_cast<std::size_t>(options.parties));
-  const Nanoseconds warm_up = std::max(time / 10, 20 * millisecond);
+  const Nanoseconds warm_up = std::max(time / 10, 200 * millisecond);  // locks learn
   const Nanoseconds counted = std::max(time / 5, 20 * millisecond);
-  Ticks ticks(*stage, warm_up + time + counted);
+  const Nanoseconds watched = std::max(time / 2, 50 * millisecond);
+  Ticks ticks(*stage, warm_up + time + counted + watched);
   const SystemCallTracepoint system_calls;
   const double speed = options.steps_per_microsecond;
   const Load load{Work(options.section, speed), Work(options.outside, speed), ticks, system_calls};
   Parties parties(options.kind, options.parties, [&](int index) {
     place(options.pinned, index);
-    Contender<Lock>(lock[0], *stage, accounts[static_cast<std::size_t>(index)], load, index).run();
+    Contender<Lock>(lock[0], *stage, accounts, load, index).run();
   });
   const Audience audience(parties, accounts, ticks);
 
@@ -258,6 +297,8 @@ Json contended(const Options& options) {
   const Standing end = audience.look();
   stage->phase = Phase::counted;
   audience.wait(counted);
+  stage->phase = Phase::watched;
+  audience.wait(watched);
   stage->phase = Phase::over;
   parties.join();
 

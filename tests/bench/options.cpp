@@ -20,8 +20,8 @@ one JSON object.
       --processes N | --threads N   how many they are (1 to 1024; 2 processes)
       --section NS                  how long each holds the lock (0), besides one increment under it
       --outside NS                  how long each does something else before it comes again (0)
-      --seconds S                   how long they are measured (0.01 to 3600; 0.3); a tenth of it more to
-                                    warm up, and a fifth more to count system calls
+      --seconds S                   how long they are measured (0.01 to 3600; 0.3); before it they warm up,
+                                    after it system calls are counted and free locks watched
       --pinned                      each is kept on one processor, in turn
       --speed STEPS                 of this processor, as the case 'speed' tells it (measured anew)
     cpu_ns_per_operation        of all parties, work and spinning included
@@ -29,6 +29,8 @@ one JSON object.
     fairness                    the fewest operations of one party, divided by the most of one
     wait_p50_ns, wait_p99_ns    until the lock was had, of one acquire of 16
     wait_max_ns                 the longest of all; beyond the timed ones to within some milliseconds
+    free_p50_ns, free_p99_ns, free_p999_ns, free_max_ns
+                                how long the lock was free while somebody wanted it
   ping-pong     two take turns: from one's release to the other's having it
       --threads 2                   they are threads (processes)
       --section NS, --speed STEPS   how long each keeps its turn (0)

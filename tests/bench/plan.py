@@ -53,6 +53,9 @@ class Row:
         return ", ".join(parts)
 
 
+FAIRNESS = (Row("fairness", "processes", 8, SHORT), *(Row("fairness", "processes", parties, LONG) for parties in (8, 16, 64)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Measurement:
     """One run of one program, which gives samples of one or several locks and rows."""
@@ -129,9 +132,7 @@ def groups_of(effort, programs):
         groups.append([operation(programs.operations, "held", rows, pinned)])
     for row, locks in contended_rows(effort).items():
         groups.append([contended(programs, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
-    fair = Row("fairness", "processes", 8, SHORT)
-    fair_locks = (SUBJECT, *RIVALS) if effort.is_quick else ALL_SHARED
-    groups.append([contended(programs, fair, lock, 1) for lock in fair_locks])
+    groups += [[contended(programs, row, lock, 1) for lock in (SUBJECT, *RIVALS)] for row in FAIRNESS]
     for pinned in ("", "same", "apart") if not effort.is_quick else ("",):
         row = Row("ping-pong", pinned=pinned)
         options = ("--processes", "2", *(("--pinned", pinned) if pinned else ()))

@@ -28,6 +28,7 @@ class Contended(unittest.TestCase):
         self.assertGreater(values["cpu_ns_per_operation"], 1)
         self.assertTrue(0 <= values["fairness"] <= 1, values)
         self.assertTrue(0 < values["wait_p50_ns"] <= values["wait_p99_ns"] <= values["wait_max_ns"] < 60e9, values)
+        self.assertTrue(0 < values["free_p50_ns"] <= values["free_p999_ns"] <= values["free_max_ns"] < 60e9, values)
         if values["syscalls_per_operation"] is None:
             self.assertIn("no_syscalls_because", result)
         else:

@@ -81,13 +81,15 @@ RATE = ((1e6, "M"), (1e3, "k"), (1, ""))
 PLAIN = ((1, ""),)
 TIME = ((1e9, "s"), (1e6, "m"), (1e3, "u"), (1, "n"))
 BRIEF = {"operations_per_second": RATE, "cpu_ns_per_operation": TIME, "syscalls_per_operation": PLAIN, "fairness": PLAIN,
-         "wait_p50_ns": TIME, "wait_p99_ns": TIME, "wait_max_ns": TIME}
+         "wait_p50_ns": TIME, "wait_p99_ns": TIME, "wait_max_ns": TIME, "free_p50_ns": TIME, "free_p99_ns": TIME, "free_p999_ns": TIME,
+         "free_max_ns": TIME}
 
 
 SHOWN = {"operations_per_second": rate_of, "cpu_ns_per_operation": time_of, "syscalls_per_operation": plain, "fairness": plain,
-         "wait_p50_ns": time_of, "wait_p99_ns": time_of, "wait_max_ns": time_of}
-HEADINGS = {"operations_per_second": "throughput", "cpu_ns_per_operation": "CPU/op", "syscalls_per_operation": "calls/op",
-            "fairness": "fairness", "wait_p50_ns": "wait p50", "wait_p99_ns": "wait p99", "wait_max_ns": "wait max"}
+         "wait_p50_ns": time_of, "wait_p99_ns": time_of, "wait_max_ns": time_of, "free_p999_ns": time_of, "free_max_ns": time_of}
+HEADINGS = {"operations_per_second": "throughput", "cpu_ns_per_operation": "CPU/op", "syscalls_per_operation": "calls",
+            "fairness": "fairness", "wait_p50_ns": "wait p50", "wait_p99_ns": "wait p99", "wait_max_ns": "wait max",
+            "free_p999_ns": "free p999", "free_max_ns": "free max"}
 
 
 def median(samples, row, lock, metric):
@@ -176,7 +178,9 @@ def matrices(samples, rows):
 UNITS = "In ns (n), us (u), ms (m) or s: "
 MATRICES = (("operations_per_second", "throughput", "Operations a second: "), ("syscalls_per_operation", "system calls per operation", ""),
             ("fairness", "fairness", "Least share of a party / largest share: "), ("wait_p50_ns", "waiting time, median", UNITS),
-            ("wait_p99_ns", "waiting time, 99th percentile", UNITS), ("wait_max_ns", "longest wait", UNITS))
+            ("wait_p99_ns", "waiting time, 99th percentile", UNITS), ("wait_max_ns", "longest wait", UNITS),
+            *((f"free_{name}_ns", f"time for which a wanted lock stays free, {words}", UNITS)
+              for name, words in (("p50", "median"), ("p99", "99th percentile"), ("p999", "99.9th percentile"), ("max", "longest"))))
 
 
 def pinned_table(samples, rows):
@@ -203,10 +207,10 @@ def all_locks_tables(samples, rows):
             lines += [[f"{row.parties} {lock}", *metrics_of(samples, row, lock)] for lock in locks_of(samples, [row])]
         if lines:
             yield Table(f"Contended, {kind}: all locks, critical section of {SHORT} ns", "", [kind, *HEADINGS.values()], lines)
-    fair = next((row for row in rows if row.case == "fairness"), None)
-    if fair:
-        yield Table("Contended, 8 processes for 1 s: fairness", f"Critical section of {SHORT} ns.", ["lock", *HEADINGS.values()],
-                    [[lock, *metrics_of(samples, fair, lock)] for lock in locks_of(samples, [fair])])
+    lines = [[f"{row.parties} {load_name(row.section, row.outside)} {lock}", *metrics_of(samples, row, lock)]
+             for row in rows if row.case == "fairness" for lock in locks_of(samples, [row])]
+    if lines:
+        yield Table("Contended, processes, for 1 s: fairness", "", ["", *HEADINGS.values()], lines)
 
 
 def metrics_of(samples, row, lock):

@@ -1,5 +1,11 @@
 #include "lock.hpp"
 
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <utility>
+
 #include "support/lock_over.hpp"
 
 namespace crash {
@@ -12,14 +18,24 @@ using heirlock::detail::Wait;
 thread_local bool time_is_over = false;
 thread_local std::int64_t one_sleep = 0;
 
+thread_local Pause* pause = nullptr;
+
 struct Platform : support::PlatformWithoutBackstop {
+  static void step_aside(Atomic<std::uint32_t>&, Deadline, Patience&) noexcept {
+    if (pause != nullptr && pause->of == Pause::Of::an_owner) pause->last();
+  }
   static bool spin(Patience& patience) noexcept {
     constexpr std::uint32_t spins = 2;
     return patience.pauses++ < spins;
   }
-  static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&) noexcept {
+  static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
+                   Patience& patience) noexcept {
+    if (pause != nullptr && pause->of == Pause::Of::a_waiter && std::exchange(patience.was_woken, false)) {
+      pause->last();
+      return Wait::look_again;
+    }
     const bool is_timed = deadline != for_ever;
-    sleep(word, seen, is_timed ? deadline_after(one_sleep) : for_ever);
+    patience.was_woken = sleep(word, seen, is_timed ? deadline_after(one_sleep) : for_ever) == Sleep::woken;
     if (is_timed) time_is_over = true;
     return Wait::look_again;
   }
@@ -30,6 +46,19 @@ struct Platform : support::PlatformWithoutBackstop {
 using View = support::LockOver<Platform>;
 
 }  // namespace
+
+void Pause::last() noexcept {
+  while (is_over == 0) syscall(SYS_futex, &is_over, FUTEX_WAIT, 0, nullptr, nullptr, 0);
+}
+
+void Pause::end() noexcept {
+  is_over = 1;
+  syscall(SYS_futex, &is_over, FUTEX_WAKE, 1, nullptr, nullptr, 0);
+}
+
+void Lock::pause_here(Pause& here) {
+  pause = &here;
+}
 
 AcquireResult Lock::acquire() {
   return View(*lock_).acquire(Platform::for_ever);

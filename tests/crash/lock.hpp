@@ -3,18 +3,36 @@
 #ifndef HEIRLOCK_TESTS_CRASH_LOCK_HPP
 #define HEIRLOCK_TESTS_CRASH_LOCK_HPP
 
+#include <atomic>
+#include <cstdint>
+
 #include "heirlock/reentrant_lock.hpp"
 
 namespace crash {
+
+/// A nap of a waiter that was woken in vain, or the time for which an owner steps aside. It lasts until it is
+/// ended: a policy of waiting may do worse than any number of milliseconds.
+struct Pause {
+  enum class Of : std::uint32_t { nobody, a_waiter, an_owner };
+  Of of = Of::nobody;
+  std::atomic<std::uint32_t> is_over{0};
+
+  void last() noexcept;
+  void end() noexcept;
+};
 
 /// A view of a ReentrantLock, on whose bytes it works.
 ///   - The backstop is compiled out: a lost wake-up is lost for ever, a dead owner is never looked for.
 ///   - A waiter looks three times before it sleeps, without a pause or a look at the clock in between.
 ///   - A timed acquire sleeps once, and then its time is over, also if it was woken: the clock is asked but
 ///   not obeyed.
+///   - Nobody naps and nobody steps aside but who is told to.
 class Lock {
  public:
   explicit Lock(heirlock::ReentrantLock& lock) noexcept : lock_(&lock) {}
+
+  /// The calling thread makes this pause from now on.
+  static void pause_here(Pause& here);
 
   heirlock::AcquireResult acquire();
   heirlock::AcquireResult try_acquire();

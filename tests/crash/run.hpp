@@ -123,7 +123,9 @@ class Run {
   bool have_all_released();
   void judge();
   void judge_death(Party& party);
-  std::vector<const void*> futexes() const { return {&world.sites[0].memory, &world.sites[1].memory}; }
+  std::vector<const void*> futexes() const {
+    return {&world.sites[0].memory, &world.sites[1].memory, &world.pause.is_over};
+  }
 
   const Scenario& scenario_;
   std::list<Party> parties_;

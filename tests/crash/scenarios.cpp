@@ -31,6 +31,18 @@ void use(World& world) {
   work_and_release(world);
 }
 
+void use_after_a_nap(World& world) {
+  world.pause.of = Pause::Of::a_waiter;
+  Lock::pause_here(world.pause);
+  use(world);
+}
+
+void step_aside_and_use(World& world) {
+  world.pause.of = Pause::Of::an_owner;
+  Lock::pause_here(world.pause);
+  use(world);
+}
+
 void acquire_quiet(World& world) {
   acquire(world);
   world.sites[0].lock().set_quiet();
@@ -305,6 +317,17 @@ std::vector<Scenario> all_scenarios() {
   };
   made->after = another_sleeps_and_the_owner_releases;
 
+  // Spec: lock.acquire.progress, protocol.pauses
+  made = &add("waiter_that_naps", use_after_a_nap);
+  made->before = one_owns;
+  made->asleep = [](Run& run, int sleep) {
+    another_sleeps_behind(run);
+    if (sleep == 0) return wake_one_in_vain(run);
+    the_owner_releases(run);
+    run.world.pause.end();
+  };
+  made->after = another_sleeps_and_the_owner_releases;
+
   // Spec: lock.acquire.progress
   made = &add("timed_acquire_that_times_out", give_up_in_time);
   made->before = one_owns;
@@ -331,6 +354,11 @@ std::vector<Scenario> all_scenarios() {
   add_barger("barger.killed_with_the_releaser", a_releaser_stands_before_its_wake_up, kill_both);
   // Spec: lock.acquire.progress
   add_barger("barger.after_a_wake_up", a_woken_waiter_stands_still, nullptr);
+  // Spec: lock.acquire.progress, protocol.pauses
+  made = &add("barger.that_steps_aside", step_aside_and_use);
+  made->before = a_woken_waiter_stands_still;
+  made->asleep = [](Run& run, int) { run.world.pause.end(); };
+  made->after = the_other_goes_on;
   // Spec: lock.acquire.progress
   add_barger("barger.whose_woken_waiter_is_killed", a_woken_waiter_stands_still, kill_the_other);
   // Spec: lock.acquire.progress

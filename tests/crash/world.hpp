@@ -63,6 +63,7 @@ struct World {
 
   Site sites[2];
   Desk desks[most_parties];
+  Pause pause;  // of the victim
   std::atomic<Phase> victims_phase{Phase::before};
   bool victim_survives = false;     // and goes on after its body
   bool is_used_as_objects = false;  // by those who survive

@@ -76,6 +76,7 @@ struct Written {
   static bool has_passed(Deadline deadline) {
     return step("deadline?"), deadline >= 0 && looks++ >= deadline;
   }
+  static void step_aside(Atomic<std::uint32_t>&, Deadline, Patience&) { step("aside"); }
   static bool spin(Patience& patience) { return step("spin"), patience.spins-- > 0; }
   static Wait wait(Atomic<std::uint32_t>&, std::uint32_t, Deadline, Patience&) {
     return step("wait"), ended_by;
@@ -134,14 +135,14 @@ TEST_F(Steps, of_an_acquire_and_a_release_that_nobody_disturbs) {
 // Spec: protocol.steps
 TEST_F(Steps, of_an_acquire_that_sees_a_mark) {
   lock.word.value = waiters_bit;
-  EXPECT_EQ(acquire(), "id? admitted? pending exchange read exchange prev! next! clear id! depth! ");
+  EXPECT_EQ(acquire(), "id? admitted? pending exchange aside read exchange prev! next! clear id! depth! ");
 }
 
 // Spec: protocol.steps
 TEST_F(Steps, of_a_try_on_a_held_lock) {
   lock.word.value = 8;
   EXPECT_EQ(acquire(0),
-            "id? admitted? read asks? pending exchange read deadline? id? gone? "
+            "id? admitted? read asks? pending exchange aside read deadline? id? gone? "
             "read deadline? clear ");  // asks, looks again, gives up
   Written::asks = false;
   EXPECT_EQ(acquire(0), "id? admitted? read asks? ");
@@ -150,7 +151,7 @@ TEST_F(Steps, of_a_try_on_a_held_lock) {
 // Spec: protocol.steps
 TEST_F(Steps, of_a_try_that_others_are_faster_than) {
   others("exchange", 1, 8);
-  EXPECT_EQ(acquire(0), "id? admitted? read pending exchange read deadline? clear ");
+  EXPECT_EQ(acquire(0), "id? admitted? read pending exchange aside read deadline? clear ");
 }
 
 // Spec: protocol.steps
@@ -169,7 +170,7 @@ TEST_F(Steps, of_an_acquire_that_waits) {
   lock.word.value = 8;
   others("wait", 1, waiters_bit);
   EXPECT_EQ(acquire(),
-            "id? admitted? pending exchange read deadline? spin "
+            "id? admitted? pending exchange aside read deadline? spin "
             "read deadline? spin exchange wait "
             "read exchange prev! next! clear id! depth! ");
 }
@@ -179,7 +180,7 @@ TEST_F(Steps, of_an_acquire_that_waits_behind_others) {
   lock.word.value = 8 | waiters_bit;
   others("wait", 1, waiters_bit);
   EXPECT_EQ(acquire(),
-            "id? admitted? pending exchange read deadline? spin "
+            "id? admitted? pending exchange aside read deadline? spin "
             "read deadline? spin wait "
             "read exchange prev! next! clear id! depth! ");
 }
@@ -192,7 +193,7 @@ TEST_F(Steps, of_an_acquire_whose_mark_another_sets) {
     if (now == "wait") lock.word.value = waiters_bit;
   };
   EXPECT_EQ(acquire(),
-            "id? admitted? pending exchange read deadline? spin "
+            "id? admitted? pending exchange aside read deadline? spin "
             "read deadline? spin exchange "
             "read deadline? spin wait "
             "read exchange prev! next! clear id! depth! ");
@@ -204,7 +205,7 @@ TEST_F(Steps, of_an_acquire_that_buries_a_dead_owner) {
   Written::gone = true;
   Written::ended_by = Wait::slice_ended;
   EXPECT_EQ(acquire(),
-            "id? admitted? pending exchange read deadline? spin "
+            "id? admitted? pending exchange aside read deadline? spin "
             "read deadline? spin exchange wait id? gone? id? exchange "
             "read exchange prev! next! clear id! depth! ");
   EXPECT_EQ(result, heirlock_inherited);
@@ -215,7 +216,7 @@ TEST_F(Steps, of_an_owner_with_another_id) {
   acquire();
   lock.owner_id.value = 78;
   Written::listed = true;
-  EXPECT_EQ(acquire(), "id? admitted? pending exchange read id? listed? clear depth! ");
+  EXPECT_EQ(acquire(), "id? admitted? pending exchange aside read id? listed? clear depth! ");
   EXPECT_EQ(result, heirlock_reentered);
   EXPECT_EQ(release(), "id? read id? listed? depth! ");
   EXPECT_EQ(release(), "id? read id? listed? pending next! prev! id! exchange clear ");
@@ -225,7 +226,7 @@ TEST_F(Steps, of_an_owner_with_another_id) {
 TEST_F(Steps, of_a_namesake_of_a_dead_owner) {
   lock.word.value = 7;
   EXPECT_EQ(acquire(),
-            "id? admitted? pending exchange read id? listed? exchange "
+            "id? admitted? pending exchange aside read id? listed? exchange "
             "read exchange prev! next! clear id! depth! ");
   EXPECT_EQ(result, heirlock_inherited);
 }

@@ -1,17 +1,23 @@
 // Waiting: what interrupts it does not end it, and it costs no processor time.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
+#include <fstream>
+#include <string>
+#include <thread>
 
 #include "heirlock/reentrant_lock.hpp"
 #include "support/between_parties.hpp"
+#include "support/lock_over.hpp"
 #include "support/lock_probe.hpp"
 
 using heirlock::AcquireResult;
@@ -179,15 +185,102 @@ INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, suppor
 // --- What the Platform promises of it ---
 
 using heirlock::detail::LinuxPlatform;
+using heirlock::detail::Order;
 
 // Woken in vain, the others would take a processor from those that work.
 // Spec: protocol.steps
 TEST_P(BetweenParties, each_wake_up_is_for_one_sleeper) {
   InSharedMemory<LinuxPlatform::Atomic<std::uint32_t>> word;
-  const auto sleep = [&] { EXPECT_FALSE(LinuxPlatform::sleep(*word, 0, LinuxPlatform::for_ever)); };
+  const auto sleep = [&] {
+    EXPECT_EQ(LinuxPlatform::sleep(*word, 0, LinuxPlatform::for_ever), LinuxPlatform::Sleep::woken);
+  };
   Party one = other(sleep), two = other(sleep), three = other(sleep);
   for (const Party* party : {&one, &two, &three}) party->wait_until_asleep_on(&*word);
   for (const int woken : {1, 1, 1, 0}) EXPECT_EQ(LinuxPlatform::wake_one(*word), woken);
+}
+
+bool naps(pid_t tid) {
+  std::ifstream call("/proc/" + std::to_string(tid) + "/syscall");
+  long number = -1;
+  return (call >> number) && number == SYS_clock_nanosleep;
+}
+
+// A wake-up for a waiter that naps on the word would be lost.
+// Spec: protocol.pauses
+TEST_P(BetweenParties, a_waiter_that_was_woken_in_vain_naps_outside_the_queue) {
+  auto& word = support::LockOver<LinuxPlatform>(*lock).memory().word;
+  static_cast<void>(lock->acquire());
+  Party waiter = other([&] {
+    static_cast<void>(lock->acquire());
+    lock->release();
+  });
+  bool has_napped = false;
+  for (int tries = 1000; tries > 0 && !has_napped; --tries) {
+    waiter.wait_until_asleep_on(&*lock);
+    LinuxPlatform::wake_one(word);
+    while (!naps(waiter.tid()) && !support::is_asleep_on(waiter.tid(), &*lock)) sched_yield();
+    const bool napped = naps(waiter.tid());
+    const int woken = LinuxPlatform::wake_one(word);
+    if (!napped || !naps(waiter.tid())) continue;
+    has_napped = true;
+    EXPECT_EQ(woken, 0);
+  }
+  EXPECT_TRUE(has_napped);
+  lock->release();
+}
+
+// Spec: protocol.pauses
+TEST_P(BetweenParties, a_woken_waiter_looks_before_it_naps) {
+  constexpr milliseconds wait_before(30), shortest_nap_after_it(10);
+  nanoseconds soonest = seconds(1);
+  for (int tries = 10; tries > 0 && soonest > shortest_nap_after_it / 2; --tries) {
+    InSharedMemory<std::atomic<std::int64_t>> came;
+    static_cast<void>(lock->acquire());
+    Party waiter = other([&] {
+      static_cast<void>(lock->acquire());
+      *came = steady_clock::now().time_since_epoch().count();
+      lock->release();
+    });
+    waiter.wait_until_asleep_on(&*lock);
+    std::this_thread::sleep_for(wait_before);
+    const auto released = steady_clock::now().time_since_epoch();
+    lock->release();
+    waiter.join();
+    soonest = std::min(soonest, nanoseconds(*came) - released);
+  }
+  EXPECT_LT(soonest, shortest_nap_after_it / 2);
+}
+
+// Sleepers that are woken and never come, as if each had been stopped.
+// Spec: protocol.pauses
+TEST_P(BetweenParties, an_owner_steps_aside_for_a_bounded_time_once_in_a_tenure) {
+  auto& word = support::LockOver<LinuxPlatform>(*lock).memory().word;
+  const auto acquire = [&] {
+    const auto start = steady_clock::now();
+    static_cast<void>(lock->acquire());
+    return nanoseconds(steady_clock::now() - start);
+  };
+  constexpr milliseconds longer_than_a_tenure(3);
+  constexpr std::chrono::microseconds aside(200);
+  nanoseconds soonest_again = seconds(1);
+  for (int tries = 20; tries > 0 && soonest_again >= aside; --tries) {
+    heirlock::detail::this_thread_record.habits = {};
+    acquire();
+    const std::uint32_t mine = word.load(Order::relaxed), held = mine | heirlock::detail::waiters_bit;
+    ASSERT_TRUE(mine == held || word.compare_exchange(mine, held, Order::relaxed));
+    const auto sleep = [&] { LinuxPlatform::sleep(word, held, LinuxPlatform::for_ever); };
+    Party one = other(sleep), two = other(sleep), three = other(sleep);
+    for (const Party* party : {&one, &two, &three}) party->wait_until_asleep_on(&*lock);
+    lock->release();
+    acquire();
+    lock->release();
+    std::this_thread::sleep_for(longer_than_a_tenure);
+    EXPECT_GE(acquire(), aside);
+    lock->release();
+    soonest_again = std::min(soonest_again, acquire());
+    lock->release();
+  }
+  EXPECT_LT(soonest_again, aside);
 }
 
 // Spec: lock.inherit.missed
@@ -195,7 +288,7 @@ TEST(Slices, of_one_wait_double_up_to_a_second) {
   LinuxPlatform::Atomic<std::uint32_t> word;
   LinuxPlatform::Thread me;
   LinuxPlatform::Patience patience(me);
-  patience.slice_end = 1;  // all that follow lie in the past, but for the sum of them
+  patience.began = patience.slice_end = 1;  // all that follow lie in the past, but for the sum of them
   for (const std::int64_t milliseconds : {100, 200, 400, 800, 1000, 1000}) {
     const std::int64_t before = patience.slice_end;
     EXPECT_EQ(LinuxPlatform::wait(word, 0, LinuxPlatform::for_ever, patience),

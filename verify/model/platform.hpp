@@ -171,6 +171,7 @@ struct ModelPlatform {
     }
     return me.time_is_over;
   }
+  static void step_aside(Atomic<std::uint32_t>&, Deadline, Patience&) {}  // any step may be late
   static bool spin(Patience&) { return false; }  // to look again is left to stale loads and failed exchanges
 
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&) {

@@ -62,12 +62,14 @@ class LinuxPlain {
   T value_{};
 };
 
-// How long a thread spins before it sleeps, as it has learned.
-struct Spinning {
-  static constexpr std::int64_t shortest = 250;  // nanoseconds
-  static constexpr std::int64_t longest = 10'000;
-  std::int64_t time = longest;
-  bool was_enough = false;
+// What a thread has learned about waiting; times in nanoseconds. WaitingPolicy in src/linux_platform.cpp says
+// what follows from it.
+struct LinuxHabits {
+  std::int64_t spin_time = 10'000;  // before it sleeps
+  std::int64_t usual_wait = 0;      // of the waits in which it was woken in vain
+  std::int64_t tenure_began = 0;    // a moment
+  std::uint32_t woken = 0;          // how many this thread has woken since it last waited itself
+  bool spinning_was_enough = false;
 };
 
 // What a thread knows of itself. It is valid while `generation` equals that of the process.
@@ -82,7 +84,7 @@ struct LinuxThread {
   // system call.
   const void* quiet[8] = {};
   std::uint32_t last_draw = 0;
-  Spinning spinning;
+  LinuxHabits habits;
 };
 
 // What a process knows of itself, in a page that the kernel wipes to 0 in every child that does not share
@@ -92,7 +94,7 @@ struct LinuxProcess {
   std::atomic<std::uint32_t> pid_namespace{0};
 };
 
-static_assert(sizeof(LinuxThread) == 120 && sizeof(LinuxProcess) == 16,
+static_assert(sizeof(LinuxThread) == 136 && sizeof(LinuxProcess) == 16,
               "another layout: a new minor version");
 
 // One of each in a process: visible however a program that includes this is compiled.
@@ -179,13 +181,21 @@ struct LinuxPlatform {
 
   // How long one acquire has spun and slept.
   struct Patience {
-    explicit Patience(Thread& me) noexcept : learned(me.spinning) {}
-    Spinning& learned;
+    explicit Patience(Thread& thread) noexcept : me(thread), habits(thread.habits) {}
+    Patience(const Patience&) = delete;
+    Patience& operator=(const Patience&) = delete;
+    /// The acquire ends.
+    ~Patience();
+    Thread& me;
+    LinuxHabits& habits;
     std::uint32_t pauses = 0;  // between the last two looks at the word
     std::uint32_t looks = 0;
     Deadline spin_end = no_wait;
+    Deadline began = no_wait;         // the first wait
     std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
     Deadline slice_end = no_wait;     // a moment, so that signals do not put it off; set by the first wait
+    bool was_woken = false;           // by the last wait
+    bool has_napped = false;
   };
 
   /// Whether the deadline is one that has passed from the beginning.
@@ -194,24 +204,26 @@ struct LinuxPlatform {
   /// The moment that lies `nanoseconds` ahead; `for_ever` if that is too far to count.
   static Deadline deadline_after(std::int64_t nanoseconds) noexcept;
 
+  /// May pause for a bounded time, so that a thread that the caller has woken takes the lock first.
+  static void step_aside(Atomic<std::uint32_t>& word, Deadline deadline, Patience& patience) noexcept;
+
   /// Returns true after a pause while it is better to look again than to sleep.
   static bool spin(Patience& patience) noexcept;
 
   /// Sleeps if the word still holds `seen`, compared and queued in one step, until woken, the deadline, a
   /// signal, or the end of the slice, which is the backstop's. May return for no reason.
+  /// May nap instead, without being queued, for a bounded time and not past the deadline.
   /// Returns `slice_ended` only when the slice ended its sleep, and never when it consumed a wake-up.
   /// Promises no order of memory, not even that the word as read next is as new as the wake-up.
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                    Patience& patience) noexcept;
-  /// As wait(), without slices. Returns true when the deadline ended it.
-  static bool sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept;
+  enum class Sleep : std::uint8_t { woken, timed_out, disturbed };
+  /// As wait(), without slices and naps. Disturbed: the word had changed, or a signal came.
+  static Sleep sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept;
 
   /// Whether a try that fails is one of the few, here of 64, that ask after the owner, since asking costs
   /// more than trying. Drawn at random: a count could keep step with one who tries several locks in turn.
-  static bool asks_this_time(Thread& me) noexcept {
-    me.last_draw = me.last_draw * 1664525 + 1013904223;  // Numerical Recipes' "quick and dirty" generator
-    return HEIRLOCK_UNLIKELY(me.last_draw < UINT32_MAX / 64);
-  }
+  static bool asks_this_time(Thread& me) noexcept { return HEIRLOCK_UNLIKELY(one_in(64, me)); }
 
   /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. The lock may be gone: needs no
   /// memory at the address. Promises no order of memory.
@@ -242,6 +254,12 @@ struct LinuxPlatform {
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:
+  // At random.
+  static bool one_in(std::uint32_t number, Thread& me) noexcept {
+    me.last_draw = me.last_draw * 1664525 + 1013904223;  // Numerical Recipes' "quick and dirty" generator
+    return me.last_draw < UINT32_MAX / number;
+  }
+
   static constexpr Link pi_mark = 1;
   static void store_for_kernel(void* at, Link value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);

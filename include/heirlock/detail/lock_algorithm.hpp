@@ -160,6 +160,7 @@ class LockAlgorithm {
 
   HEIRLOCK_NOINLINE static Outcome acquire_contended(Lock& lock, Thread& me, Deadline deadline, bool asks) {
     typename Platform::Patience patience(me);
+    Platform::step_aside(lock.word, deadline, patience);
     bool has_slept = false;
     for (;;) {  // after every wait, whatever ended it: look, try once more, and only then mind the deadline
       std::uint32_t word = lock.word.load(Order::relaxed);
