@@ -161,9 +161,9 @@ def frontier_chart(samples, rows):
 
 
 def waits_chart(samples, rows):
-    bars = [(f"{row.parties} processes\n{words}", estimates(samples, row, metric)) for row in rows if row.case == "fairness" and row.section == LONG
+    bars = [(f"{row.parties}\n{words}", estimates(samples, row, metric)) for row in rows if row.case == "fairness" and row.section == LONG
             for metric, words in (("wait_p50_ns", "median"), ("wait_p99_ns", "p99"), ("wait_max_ns", "longest"), ("free_p999_ns", "free p99.9"))]
-    return Chart("waits", "How long they wait, and how long a wanted lock stays free", f"sections of {LONG // 1000} us; median and quartiles of the runs",
+    return Chart("waits", "How long they wait, and how long a wanted lock stays free", f"8, 16 and 64 processes, sections of {LONG // 1000} us; median and quartiles of the runs",
                  "", "time", log_y=True, bars=[bar for bar in bars if bar[1]])
 
 
