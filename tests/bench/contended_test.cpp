@@ -43,7 +43,7 @@ TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   const Load load{Work(0, 1), Work(0, 1), ticks, system_calls};
   lock[0].acquire();
   Parties party(Kind::processes, 1,
-                [&](int) { Contender<Heirlock>(lock[0], *stage, *account, load, 0).run(); });
+                [&](int) { Contender<Heirlock>(lock[0], *stage, account, load, 0).run(); });
   stage->ready.wait_for(1);
   stage->begin.set(1);
   wait_until_asleep(party.process(0));
