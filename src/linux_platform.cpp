@@ -103,8 +103,8 @@ namespace {
 //
 // A waiter spins, then sleeps in the kernel's queue. If it was woken in vain, since the lock was taken again
 // before it came, it naps outside the queue before it sleeps there again. While it naps, the owner's releases
-// find nobody to wake and cost no system call. An owner that keeps taking the lock back steps aside once in a
-// tenure for a thread that it has woken.
+// soon find nobody to wake and cost no system call. An owner that keeps taking the lock back steps aside once
+// in a tenure for a thread that it has woken.
 struct WaitingPolicy {
   // Spinning pays where sections are short: 2 to 5 us reach 0.9 of the throughput, 25 us burn processors in
   // long sections. Spinning that ends in sleep is halved, and below the shortest left out: on one processor
@@ -141,7 +141,8 @@ void nap(std::int64_t nanoseconds) noexcept {
 LinuxPlatform::Patience::~Patience() {
   if (began == no_wait) return;
   habits.woken = 0;
-  if (has_napped) habits.usual_wait = (habits.usual_wait + now() - began) / 2;
+  constexpr std::int64_t longest_usual_wait = 4 * policy.longest_nap;  // one long wait is soon forgotten
+  if (has_napped) habits.usual_wait = std::min((habits.usual_wait + now() - began) / 2, longest_usual_wait);
 }
 
 void LinuxPlatform::step_aside(Atomic<std::uint32_t>& word, Deadline deadline, Patience& patience) noexcept {
