@@ -140,13 +140,14 @@ void nap(std::int64_t nanoseconds) noexcept {
 
 LinuxPlatform::Patience::~Patience() {
   if (began == no_wait) return;
+  LinuxHabits& habits = me.habits;
   habits.woken = 0;
   constexpr std::int64_t longest_usual_wait = 4 * policy.longest_nap;  // one long wait is soon forgotten
   if (has_napped) habits.usual_wait = std::min((habits.usual_wait + now() - began) / 2, longest_usual_wait);
 }
 
 void LinuxPlatform::step_aside(Atomic<std::uint32_t>& word, Deadline deadline, Patience& patience) noexcept {
-  LinuxHabits& habits = patience.habits;
+  LinuxHabits& habits = patience.me.habits;
   const bool is_alone = habits.woken < 2 || word.load(Order::relaxed) != waiters_bit;
   if (is_alone || deadline != for_ever || now() - habits.tenure_began < policy.tenure) return;
   habits.woken = 0;
@@ -154,7 +155,7 @@ void LinuxPlatform::step_aside(Atomic<std::uint32_t>& word, Deadline deadline, P
 }
 
 bool LinuxPlatform::spin(Patience& patience) noexcept {
-  LinuxHabits& habits = patience.habits;
+  LinuxHabits& habits = patience.me.habits;
   if (patience.began != no_wait) return false;  // woken in vain: the lock is held for long
   if (patience.pauses == 0) {
     if (habits.spin_time == 0) {
@@ -198,7 +199,7 @@ LinuxPlatform::Sleep LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint
 
 Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                          Patience& patience) noexcept {
-  LinuxHabits& habits = patience.habits;
+  LinuxHabits& habits = patience.me.habits;
   if (patience.began == no_wait) {
     patience.began = now();
     patience.slice_end = patience.began + patience.slice;

@@ -31,14 +31,9 @@ void use(World& world) {
   work_and_release(world);
 }
 
-void use_after_a_nap(World& world) {
-  world.pause.of = Pause::Of::a_waiter;
-  Lock::pause_here(world.pause);
-  use(world);
-}
-
-void step_aside_and_use(World& world) {
-  world.pause.of = Pause::Of::an_owner;
+template <Pause::Of of>
+void use_with_a_pause(World& world) {
+  world.pause.of = of;
   Lock::pause_here(world.pause);
   use(world);
 }
@@ -318,7 +313,7 @@ std::vector<Scenario> all_scenarios() {
   made->after = another_sleeps_and_the_owner_releases;
 
   // Spec: lock.acquire.progress, protocol.pauses
-  made = &add("waiter_that_naps", use_after_a_nap);
+  made = &add("waiter_that_naps", use_with_a_pause<Pause::Of::a_waiter>);
   made->before = one_owns;
   made->asleep = [](Run& run, int sleep) {
     another_sleeps_behind(run);
@@ -355,7 +350,7 @@ std::vector<Scenario> all_scenarios() {
   // Spec: lock.acquire.progress
   add_barger("barger.after_a_wake_up", a_woken_waiter_stands_still, nullptr);
   // Spec: lock.acquire.progress, protocol.pauses
-  made = &add("barger.that_steps_aside", step_aside_and_use);
+  made = &add("barger.that_steps_aside", use_with_a_pause<Pause::Of::an_owner>);
   made->before = a_woken_waiter_stands_still;
   made->asleep = [](Run& run, int) { run.world.pause.end(); };
   made->after = the_other_goes_on;

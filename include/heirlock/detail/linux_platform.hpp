@@ -181,13 +181,12 @@ struct LinuxPlatform {
 
   // How long one acquire has spun and slept.
   struct Patience {
-    explicit Patience(Thread& thread) noexcept : me(thread), habits(thread.habits) {}
+    explicit Patience(Thread& thread) noexcept : me(thread) {}
     Patience(const Patience&) = delete;
     Patience& operator=(const Patience&) = delete;
     /// The acquire ends.
     ~Patience();
     Thread& me;
-    LinuxHabits& habits;
     std::uint32_t pauses = 0;  // between the last two looks at the word
     std::uint32_t looks = 0;
     Deadline spin_end = no_wait;
