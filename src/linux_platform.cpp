@@ -129,11 +129,11 @@ struct WaitingPolicy {
 };
 constexpr WaitingPolicy policy;
 
-// Not clock_nanosleep() of libc, which pthread_cancel() may end.
-void nap(std::int64_t nanoseconds) noexcept {
-  const ErrnoKept errno_kept;
-  const timespec time{nanoseconds / second, nanoseconds % second};
-  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, nullptr);  // a signal may end it
+// On a word that nobody knows: no system call that a sandbox would have to allow beside futex(). Somebody who
+// wakes a lock that lay at this address before, or a signal, may end it early.
+void nap_until(LinuxPlatform::Deadline moment) noexcept {
+  LinuxPlatform::Atomic<std::uint32_t> nobodys;
+  LinuxPlatform::sleep(nobodys, 0, moment);
 }
 
 }  // namespace
@@ -148,10 +148,11 @@ LinuxPlatform::Patience::~Patience() {
 
 void LinuxPlatform::step_aside(Atomic<std::uint32_t>& word, Deadline deadline, Patience& patience) noexcept {
   LinuxHabits& habits = patience.me.habits;
-  const bool is_alone = habits.woken < 2 || word.load(Order::relaxed) != waiters_bit;
-  if (is_alone || deadline != for_ever || now() - habits.tenure_began < policy.tenure) return;
+  if (habits.woken_at != &word || habits.woken < 2 || word.load(Order::relaxed) != waiters_bit) return;
+  const Deadline moment = now();
+  if (is_try(deadline) || moment - habits.tenure_began < policy.tenure) return;
   habits.woken = 0;
-  nap(policy.aside);
+  nap_until(std::min(deadline, moment + policy.aside));
 }
 
 bool LinuxPlatform::spin(Patience& patience) noexcept {
@@ -210,7 +211,7 @@ Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadli
     const Deadline moment = now();
     const std::int64_t waited = moment - patience.began;
     const std::int64_t half = std::max(habits.usual_wait - waited, waited) / 2;
-    nap(std::min(std::clamp(half, policy.shortest_nap, policy.longest_nap), deadline - moment));
+    nap_until(std::min(moment + std::clamp(half, policy.shortest_nap, policy.longest_nap), deadline));
     patience.has_napped = true;
     return Wait::look_again;
   }
@@ -226,6 +227,7 @@ int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
   const ErrnoKept errno_kept;
   const long woken = syscall(SYS_futex, word.futex(), FUTEX_WAKE, 1, nullptr, nullptr, 0);
   LinuxHabits& habits = this_thread_record.habits;
+  if (std::exchange(habits.woken_at, &word) != &word) habits.woken = 0;
   if (woken > 0 && ++habits.woken == 2) habits.tenure_began = now();
   if (woken >= 0) return static_cast<int>(woken);
   if (errno == EPERM || errno == ENOSYS) die("futex(FUTEX_WAKE)", &word);
