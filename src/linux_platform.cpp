@@ -49,6 +49,12 @@ void fence_loads() noexcept {
 #endif
 }
 
+// Of the calling thread's acquire: whether a signal handler that runs ends its wait, and whether one did.
+thread_local struct {
+  bool end_the_wait = false;
+  bool have_ended_it = false;
+} signals HEIRLOCK_STATIC_TLS;
+
 }  // namespace
 
 // --- What is refused ---
@@ -91,7 +97,7 @@ LinuxPlatform::Deadline LinuxPlatform::deadline_after(std::int64_t nanoseconds) 
 }
 
 bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
-  return is_try(deadline) || (deadline != for_ever && now() >= deadline);
+  return is_try(deadline) || signals.have_ended_it || (deadline != for_ever && now() >= deadline);
 }
 
 // --- Waiting ---
@@ -188,8 +194,10 @@ LinuxPlatform::Sleep LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint
                               deadline == for_ever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
   if (result == 0) return Sleep::woken;  // even when the time was over as well
   switch (errno) {
+    case EINTR:  // a signal handler ran: not even SA_RESTART resumes a wait that has an end
+      signals.have_ended_it = signals.end_the_wait;
+      return Sleep::disturbed;
     case EAGAIN:  // the word has changed
-    case EINTR:   // a signal
       return Sleep::disturbed;
     case ETIMEDOUT:
       return Sleep::timed_out;
@@ -385,6 +393,15 @@ Outcome identify() noexcept {
 }
 
 }  // namespace
+
+Outcome acquire_interruptible(LinuxLock& lock, LinuxPlatform::Deadline deadline) noexcept {
+  signals = {true, false};
+  const Outcome outcome = LockAlgorithm<LinuxPlatform>::acquire(lock, deadline);
+  const bool was_interrupted = std::exchange(signals, {}).have_ended_it;
+  if (outcome != heirlock_not_acquired || !was_interrupted) return outcome;
+  return refused(heirlock_interrupted, EINTR,
+                 "a signal handler ran while acquire() waited for a lock; call again to wait on");
+}
 
 Outcome hold_process(LinuxLock*& lock) noexcept {
   LinuxProcess* process = nullptr;

@@ -147,6 +147,30 @@ TEST_P(Interrupted, a_waiter_that_was_interrupted_leaves_the_lock_in_order) {
   EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
 }
 
+// Spec: lock.acquire.interruptible
+TEST_P(Interrupted, an_interruptible_wait_ends_at_a_signal_and_leaves_the_lock_in_order) {
+  other([&] {
+    EXPECT_EQ(lock->acquire_interruptible_for(milliseconds(1)), AcquireResult::not_acquired);
+  }).join();
+  Party waiter = other([&] {
+    EXPECT_EQ(lock->acquire_interruptible(), AcquireResult::not_acquired);
+    EXPECT_EQ(lock->acquire_interruptible_for(minutes(10)), AcquireResult::not_acquired);
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);  // no signal ends this one
+    EXPECT_EQ(lock->acquire_interruptible(), AcquireResult::reentered);
+    lock->release();
+    lock->release();
+  });
+  for (int sent = 0; sent < 3; ++sent) {
+    waiter.wait_until_asleep_on(&*lock);
+    interrupt(waiter);
+    while (*count == sent) sched_yield();
+  }
+  waiter.wait_until_asleep_on(&*lock);
+  lock->release();
+  waiter.join();
+  EXPECT_EQ(lock->acquire_interruptible(), AcquireResult::acquired);
+}
+
 // Spec: lock.error.errno
 TEST_P(Interrupted, a_waiter_that_was_interrupted_keeps_its_errno) {
   constexpr int of_the_caller = 4711;  // no system call gives it
