@@ -197,12 +197,17 @@ typedef struct Lock {
   PyObject* place;                    // how another process finds it: a name, an offset in a Mapping, or None
 } Lock;
 
-// Returns a value below 0, for the caller to pass on.
-COLD static heirlock_outcome raise_unmade(PyObject* self) {
+COLD static void raise_unmade(PyObject* self) {
   PyErr_Format(PyExc_RuntimeError,
                "heirlock: found no lock in this %R, expected one; call super().__init__() in its __init__()",
                (PyObject*)Py_TYPE(self));
-  return heirlock_invalid_argument;
+}
+
+// Null, with an exception, when __init__() has not been called.
+static inline heirlock_lock* lock_of(PyObject* self) {
+  heirlock_lock* const lock = ((Lock*)self)->lock;
+  if (UNLIKELY(lock == NULL)) raise_unmade(self);
+  return lock;
 }
 
 static int64_t now(void) {
@@ -211,55 +216,49 @@ static int64_t now(void) {
   return (int64_t)time.tv_sec * one_second + time.tv_nsec;
 }
 
-// To be the C interface's; ends when a signal's handler has run.
-enum { heirlock_interrupted = -13 };
-static int heirlock_acquire_interruptible(heirlock_lock* lock, int64_t deadline) {
-  return heirlock_acquire_until(lock, deadline);
-}
-
 // Lets the other threads of the interpreter run, and runs the handlers of signals: with an exception of
 // theirs it returns interrupted.
 COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
   const int64_t start = now();
   const int64_t deadline = nanoseconds < for_ever - start ? start + nanoseconds : for_ever;
   for (;;) {
-    // A signal that comes just before the thread sleeps does not end the sleep: so it is looked for at times.
-    const int64_t look = now() + one_second / 5;
-    const int64_t until = look < deadline ? look : deadline;
-    int outcome;
-    Py_BEGIN_ALLOW_THREADS outcome = heirlock_acquire_interruptible(lock, until);
-    Py_END_ALLOW_THREADS if (outcome != heirlock_not_acquired &&
-                             outcome != heirlock_interrupted) return outcome;
-    if (outcome == heirlock_not_acquired && until == deadline) return outcome;
+    // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
     if (PyErr_CheckSignals() != 0) return heirlock_interrupted;
+    const int64_t look = now() + 2 * one_second;
+    const int64_t until = look < deadline ? look : deadline;
+    heirlock_outcome outcome;
+    Py_BEGIN_ALLOW_THREADS outcome = heirlock_acquire_interruptible(lock, until);
+    Py_END_ALLOW_THREADS if (outcome == heirlock_not_acquired && until == deadline) return outcome;
+    if (outcome != heirlock_not_acquired && outcome != heirlock_interrupted) return outcome;
   }
 }
 
 // The outcome; below 0 with an exception.
-static inline int take(Lock* self, int64_t nanoseconds) {
-  if (UNLIKELY(self->lock == NULL)) return raise_unmade((PyObject*)self);
-  int outcome = heirlock_try_acquire(self->lock);
-  if (UNLIKELY(outcome == heirlock_not_acquired) && nanoseconds > 0)
-    outcome = wait_for(self->lock, nanoseconds);
+static inline int take(PyObject* self, int64_t nanoseconds) {
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return heirlock_invalid_argument;
+  int outcome = heirlock_try_acquire(lock);
+  if (UNLIKELY(outcome == heirlock_not_acquired) && nanoseconds > 0) outcome = wait_for(lock, nanoseconds);
   if (UNLIKELY(outcome < 0) && outcome != heirlock_interrupted) raise_refusal((heirlock_outcome)outcome);
   return outcome;
 }
 
 // Has the heir recover. Returns whether the caller has the lock; else with an exception.
-COLD static int mend(Lock* self) {
-  PyObject* const result = PyObject_CallMethod((PyObject*)self, "recover", NULL);
+COLD static int mend(PyObject* self) {
+  heirlock_lock* const lock = lock_of(self);
+  PyObject* const result = PyObject_CallMethod(self, "recover", NULL);
   if (result != NULL) {
-    const heirlock_outcome outcome = heirlock_repaired(self->lock);
+    const heirlock_outcome outcome = heirlock_repaired(lock);
     Py_DECREF(result);
     if (outcome >= 0) return 1;
     raise_refusal(outcome);  // recover() has released the lock
   }
-  while (heirlock_depth(self->lock) > 0) heirlock_release(self->lock);  // the mark stays
+  while (heirlock_depth(lock) > 0) heirlock_release(lock);  // the mark stays
   return 0;
 }
 
 // The same as take(), but an heir recovers: 1 or 0 for whether the caller has the lock, -1 with an exception.
-static inline int take_whole(Lock* self, int64_t nanoseconds) {
+static inline int take_whole(PyObject* self, int64_t nanoseconds) {
   const int outcome = take(self, nanoseconds);
   if (UNLIKELY(outcome <= 0)) return outcome < 0 ? -1 : 0;
   if (UNLIKELY(outcome == heirlock_inherited) && !mend(self)) return -1;
@@ -335,7 +334,7 @@ static PyObject* lock_acquire(PyObject* self, PyObject* const* arguments, Py_ssi
   int64_t nanoseconds = for_ever;
   if ((count != 0 || names != NULL) && read_arguments(arguments, count, names, &nanoseconds) != 0)
     return NULL;
-  const int is_taken = take_whole((Lock*)self, nanoseconds);
+  const int is_taken = take_whole(self, nanoseconds);
   if (UNLIKELY(is_taken < 0)) return NULL;
   PyObject* const result = is_taken ? Py_True : Py_False;
   Py_INCREF(result);
@@ -346,7 +345,7 @@ static PyObject* lock_acquire_result(PyObject* self, PyObject* const* arguments,
                                      PyObject* names) {
   int64_t nanoseconds = for_ever;
   if (read_arguments(arguments, count, names, &nanoseconds) != 0) return NULL;
-  const int outcome = take((Lock*)self, nanoseconds);
+  const int outcome = take(self, nanoseconds);
   if (outcome < 0) return NULL;
   Py_INCREF(acquire_results[outcome]);
   return acquire_results[outcome];
@@ -354,7 +353,7 @@ static PyObject* lock_acquire_result(PyObject* self, PyObject* const* arguments,
 
 static PyObject* lock_enter(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (UNLIKELY(take_whole((Lock*)self, for_ever) < 0)) return NULL;
+  if (UNLIKELY(take_whole(self, for_ever) < 0)) return NULL;
   Py_INCREF(self);
   return self;
 }
@@ -367,15 +366,17 @@ static PyObject* lock_release(PyObject* self, PyObject* const* arguments, Py_ssi
     PyErr_SetString(PyExc_TypeError, "heirlock: found arguments of release(), expected none");
     return NULL;
   }
-  if (UNLIKELY(((Lock*)self)->lock == NULL)) return raise_unmade(self), NULL;
-  const heirlock_outcome outcome = heirlock_release(((Lock*)self)->lock);
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const heirlock_outcome outcome = heirlock_release(lock);
   if (UNLIKELY(outcome < 0)) return raise_refusal(outcome);
   Py_RETURN_NONE;
 }
 
 static PyObject* lock_exit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (UNLIKELY(((Lock*)self)->lock == NULL)) return raise_unmade(self), NULL;
-  const heirlock_outcome outcome = heirlock_release(((Lock*)self)->lock);
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const heirlock_outcome outcome = heirlock_release(lock);
   // An exception that says how the lock was lost, as in a wait for a condition, is not to be hidden by
   // another.
   if (UNLIKELY(outcome < 0) && (count == 0 || arguments[0] == Py_None)) return raise_refusal(outcome);
@@ -384,8 +385,9 @@ static PyObject* lock_exit(PyObject* self, PyObject* const* arguments, Py_ssize_
 
 static PyObject* lock_repaired(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (((Lock*)self)->lock == NULL) return raise_unmade(self), NULL;
-  const heirlock_outcome outcome = heirlock_repaired(((Lock*)self)->lock);
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const heirlock_outcome outcome = heirlock_repaired(lock);
   if (outcome < 0) return raise_refusal(outcome);
   Py_RETURN_NONE;
 }
@@ -408,31 +410,32 @@ static PyObject* lock_recover(PyObject* self, PyObject* unused) {
 // Gives back all levels, and says how many they were.
 static PyObject* lock_release_save(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (((Lock*)self)->lock == NULL) return raise_unmade(self), NULL;
-  const uint32_t depth = heirlock_depth(((Lock*)self)->lock);
-  heirlock_outcome outcome = heirlock_release(((Lock*)self)->lock);
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const uint32_t depth = heirlock_depth(lock);
+  heirlock_outcome outcome = heirlock_release(lock);
   if (outcome < 0) return raise_refusal(outcome);
-  for (uint32_t left = depth - 1; left > 0; --left) heirlock_release(((Lock*)self)->lock);
+  for (uint32_t left = depth - 1; left > 0; --left) heirlock_release(lock);
   return PyLong_FromUnsignedLong(depth);
 }
 
 // Takes them back. Who waits for a condition relies on having the lock afterwards: so what a handler raises
 // comes when the lock has come.
 static PyObject* lock_acquire_restore(PyObject* self, PyObject* saved) {
-  Lock* const lock = (Lock*)self;
+  heirlock_lock* const lock = lock_of(self);
   const unsigned long depth = PyLong_AsUnsignedLong(saved);
   PyObject *type = NULL, *value = NULL, *traceback = NULL;
   int outcome = heirlock_interrupted;
-  if (depth == (unsigned long)-1 && PyErr_Occurred()) return NULL;
-  while ((outcome = take(lock, for_ever)) == heirlock_interrupted) {
+  if (lock == NULL || (depth == (unsigned long)-1 && PyErr_Occurred())) return NULL;
+  while ((outcome = take(self, for_ever)) == heirlock_interrupted) {
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);
     PyErr_Fetch(&type, &value, &traceback);
   }
-  const int is_held = outcome > 0 && (outcome != heirlock_inherited || mend(lock));
+  const int is_held = outcome > 0 && (outcome != heirlock_inherited || mend(self));
   for (unsigned long i = 1; is_held && i < depth; ++i)
-    if (heirlock_try_acquire(lock->lock) < 0) break;  // as deep as a lock can be, and so before
+    if (heirlock_try_acquire(lock) < 0) break;  // as deep as a lock can be, and so before
   if (is_held && type != NULL) {
     PyErr_Restore(type, value, traceback);
     return NULL;
@@ -448,26 +451,30 @@ static PyObject* lock_acquire_restore(PyObject* self, PyObject* saved) {
 
 static PyObject* lock_owner(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (((Lock*)self)->lock == NULL) return raise_unmade(self), NULL;
-  return PyLong_FromLong(heirlock_owner(((Lock*)self)->lock));
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyLong_FromLong(heirlock_owner(lock));
 }
 
 static PyObject* lock_depth(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (((Lock*)self)->lock == NULL) return raise_unmade(self), NULL;
-  return PyLong_FromUnsignedLong(heirlock_depth(((Lock*)self)->lock));
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyLong_FromUnsignedLong(heirlock_depth(lock));
 }
 
 static PyObject* lock_is_owned(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (((Lock*)self)->lock == NULL) return raise_unmade(self), NULL;
-  return PyBool_FromLong(heirlock_depth(((Lock*)self)->lock) != 0);
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyBool_FromLong(heirlock_depth(lock) != 0);
 }
 
 static PyObject* lock_needs_repair(PyObject* self, PyObject* unused) {
   (void)unused;
-  if (((Lock*)self)->lock == NULL) return raise_unmade(self), NULL;
-  return PyBool_FromLong(heirlock_needs_repair(((Lock*)self)->lock));
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyBool_FromLong(heirlock_needs_repair(lock));
 }
 
 static PyObject* lock_semlock(PyObject* self, void* unused) {
@@ -609,7 +616,7 @@ static PyObject* locked_call(PyObject* self, PyObject* arguments, PyObject* keyw
                  object == NULL ? Py_None : object, ((Locked*)self)->function);
     return NULL;
   }
-  if (UNLIKELY(take_whole((Lock*)object, for_ever) < 0)) return NULL;
+  if (UNLIKELY(take_whole(object, for_ever) < 0)) return NULL;
   PyObject* const result = PyObject_Call(((Locked*)self)->function, arguments, keywords);
   const heirlock_outcome outcome = heirlock_release(((Lock*)object)->lock);
   if (UNLIKELY(outcome < 0) && result != NULL) {  // the method has given up the lock itself

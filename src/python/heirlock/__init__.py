@@ -21,6 +21,7 @@ It is used like an object built on multiprocessing.RLock, by threads and by proc
 owner is killed the next one to acquire runs `recover()` and goes on; and `Lockable(name)` is one lock for all programs of a user,
 in C++ or C as well. `Lock` is the lock alone.
 """
+import enum
 import functools
 import os
 import weakref
@@ -37,6 +38,9 @@ AcquireResult.__doc__ = """What acquire_result() came to; false is what waited i
     reentered     was the caller's already, one deeper
     inherited     its last owner died, or released it unrepaired: what it guards may be half-written
 """
+
+
+AcquireResult.__str__ = enum.Enum.__str__
 
 
 class Lock(_heirlock.Lock):
