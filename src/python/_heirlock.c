@@ -55,6 +55,13 @@ COLD static PyObject* raise_refusal(heirlock_outcome outcome) {
   return NULL;
 }
 
+// At the end of a dealloc.
+static void free_object(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+  Py_DECREF(type);
+}
+
 // --- Memory that locks lie in ---
 
 // A file that is mapped whole, and its descriptor: which some other part of the program may close (daemons
@@ -80,7 +87,7 @@ static PyObject* mapping_new(PyTypeObject* type, PyObject* arguments, PyObject* 
   (void)keywords;
   if (!PyArg_ParseTuple(arguments, "i", &descriptor)) return NULL;
   if (fstat(descriptor, &status) != 0) return PyErr_SetFromErrno(PyExc_OSError);
-  Mapping* const self = (Mapping*)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+  Mapping* const self = (Mapping*)PyType_GenericAlloc(type, 0);
   if (self == NULL) return NULL;
   self->descriptor = -1;
   self->size = (size_t)status.st_size;
@@ -98,11 +105,9 @@ static PyObject* mapping_new(PyTypeObject* type, PyObject* arguments, PyObject* 
 
 static void mapping_dealloc(PyObject* object) {
   Mapping* const self = (Mapping*)object;
-  PyTypeObject* const type = Py_TYPE(object);
   if (self->address != MAP_FAILED && self->address != NULL) munmap(self->address, self->size);
   if (is_still_ours(self)) close(self->descriptor);
-  ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
-  Py_DECREF(type);
+  free_object(object);
 }
 
 static PyObject* mapping_descriptor(PyObject* object, PyObject* unused) {
@@ -147,7 +152,7 @@ static PyObject* segment_new(PyTypeObject* type, PyObject* arguments, PyObject* 
   heirlock_outcome outcome;
   (void)keywords;
   if (!PyArg_ParseTuple(arguments, "ss", &how, &name)) return NULL;
-  Segment* const self = (Segment*)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+  Segment* const self = (Segment*)PyType_GenericAlloc(type, 0);
   if (self == NULL) return NULL;
   const uint64_t size = sizeof(heirlock_lock);
   if (strcmp(how, "create") == 0)
@@ -165,10 +170,8 @@ static PyObject* segment_new(PyTypeObject* type, PyObject* arguments, PyObject* 
 }
 
 static void segment_dealloc(PyObject* object) {
-  PyTypeObject* const type = Py_TYPE(object);
   heirlock_segment_close(&((Segment*)object)->segment);
-  ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
-  Py_DECREF(type);
+  free_object(object);
 }
 
 static PyMemberDef segment_members[] = {
@@ -489,7 +492,7 @@ static PyObject* lock_semlock(PyObject* self, void* unused) {
 static PyObject* lock_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   (void)arguments;
   (void)keywords;
-  return ((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+  return PyType_GenericAlloc(type, 0);
 }
 
 // _use(address, memory, place): the lock at this address, which is there as long as `memory`.
@@ -519,14 +522,12 @@ static PyObject* lock_use(PyObject* object, PyObject* arguments) {
 
 static void lock_dealloc(PyObject* object) {
   Lock* const self = (Lock*)object;
-  PyTypeObject* const type = Py_TYPE(object);
   // Memory that is unmapped while a thread holds the lock in it would tear that thread's list of locks, and
   // the kernel would not find the others at its end. So what is not free stays. (What is free cannot be taken
   // any more: nobody here has the lock.)
   if (self->lock != NULL && heirlock_owner(self->lock) == 0) Py_DECREF(self->memory);
   Py_XDECREF(self->place);
-  ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
-  Py_DECREF(type);
+  free_object(object);
 }
 
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
@@ -601,7 +602,7 @@ static PyObject* locked_new(PyTypeObject* type, PyObject* arguments, PyObject* k
   PyObject* function;
   (void)keywords;
   if (!PyArg_ParseTuple(arguments, "O", &function)) return NULL;
-  Locked* const self = (Locked*)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+  Locked* const self = (Locked*)PyType_GenericAlloc(type, 0);
   if (self == NULL) return NULL;
   Py_INCREF(function);
   self->function = function;
@@ -657,12 +658,10 @@ static int locked_clear(PyObject* self) {
 }
 
 static void locked_dealloc(PyObject* self) {
-  PyTypeObject* const type = Py_TYPE(self);
   PyObject_GC_UnTrack(self);
   if (((Locked*)self)->weak_references != NULL) PyObject_ClearWeakRefs(self);
   locked_clear(self);
-  ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
-  Py_DECREF(type);
+  free_object(self);
 }
 
 static PyMethodDef locked_methods[] = {{"__reduce__", locked_reduce, METH_NOARGS, NULL}, {0}};
