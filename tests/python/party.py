@@ -28,7 +28,11 @@ def in_a_child(body):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, repr(body()).encode())
+        try:
+            text = repr(body())
+        except BaseException as error:
+            text = repr(error)
+        os.write(writer, text.encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answer:
