@@ -45,17 +45,16 @@ class Results(unittest.TestCase):
     def test_owner_depth_and_needs_repair_are_the_locks(self):
         lock = Lock()
         other = Party(self, "fork", lock)
-        self.assertEqual((lock.owner(), lock.depth(), lock.needs_repair(), repr(lock)), (0, 0, False, "<Lock free>"))
+        self.assertEqual((lock.owner(), lock.depth(), lock.needs_repair()), (0, 0, False))
         lock.acquire()
         lock.acquire()
         self.assertEqual((lock.owner(), lock.depth()), (threading.get_native_id(), 2))
-        self.assertEqual(repr(lock), f"<Lock held by thread {threading.get_native_id()}, depth 2>")
         self.assertEqual((other.call("owner"), other.call("depth")), (threading.get_native_id(), 0))
         lock.release()
         lock.release()
         other.call("acquire")
         other.kill()
-        self.assertEqual((lock.needs_repair(), repr(lock)), (True, "<Lock free, to be repaired>"))
+        self.assertIs(lock.needs_repair(), True)
 
 
 class Arguments(unittest.TestCase):

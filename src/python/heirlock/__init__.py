@@ -58,12 +58,12 @@ class Lock(_heirlock.Lock):
 
     def __init__(self, name=None, **others):
         """`others` go to the next class in line, in a class with several bases."""
-        super().__init__(**others)
         if name is not None:
             self._use_segment("open_or_create", name)
         elif self._memory is None:  # create(), open() and at() have given it one
             arena, offset = _new_place()
             self._use(arena.address + offset, arena, offset)
+        super().__init__(**others)
 
     @classmethod
     def create(cls, name, *arguments, **keywords):
