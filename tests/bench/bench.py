@@ -112,9 +112,9 @@ def build():
 def programs_in(folder):
     """Among them how much work a microsecond is, so that all locks get the same; the fastest of some runs, as others were disturbed."""
     parties, python = folder / "heirlock-bench-parties", folder / "python_rlock.py"
-    library = folder.parents[1] / "libheirlock_c.so"
-    if library.exists():
-        os.environ["HEIRLOCK_LIBRARY"] = str(library)  # for python_rlock.py
+    package = folder.parents[1] / "python"
+    if package.exists():
+        os.environ["PYTHONPATH"] = str(package)  # for python_rlock.py
     speeds = [json.loads(run([parties, "speed"]))["values"]["steps_per_microsecond"] for _ in range(5)]
     return plan.Programs(folder / "heirlock-bench-operations", parties, python if python.exists() else HERE / "python_rlock.py", max(speeds))
 

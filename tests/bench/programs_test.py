@@ -188,7 +188,7 @@ class Python(unittest.TestCase):
             lines = subprocess.run([*PYTHON, case, "--repetitions", "3", "--seconds", "0.001"], capture_output=True, text=True,
                                    check=True).stdout
             results = [json.loads(line) for line in lines.splitlines()]
-            locks = ["python-rlock", *(["heirlock-python"] if "HEIRLOCK_LIBRARY" in os.environ else [])]
+            locks = ["python-rlock", *(["heirlock-python"] if "PYTHONPATH" in os.environ else [])]
             self.assertCountEqual([(run["case"], run["lock"], run["repetition"]) for run in results],
                                   [(case, lock, repetition) for lock in locks for repetition in range(3)])
             for run in results:

@@ -1,21 +1,19 @@
 #!/usr/bin/env python3
-"""What an operation of CPython's multiprocessing.RLock costs, and of heirlock by ctypes if HEIRLOCK_LIBRARY is its path. Prints one JSON object a line, as heirlock-bench-parties does."""
+"""What an operation of CPython's multiprocessing.RLock costs, and of heirlock if it is on PYTHONPATH. Prints one JSON object a line, as heirlock-bench-parties does."""
 import argparse
+import importlib.util
 import itertools
 import json
 import multiprocessing
 import os
 import platform
-import pathlib
 import random
-import sys
 import threading
 import time
 
 # A lock of another interface joins the comparison by a line here: what makes one, with acquire() and release().
 LOCKS = {"python-rlock": multiprocessing.RLock}
-if "HEIRLOCK_LIBRARY" in os.environ:
-    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "python"))
+if importlib.util.find_spec("heirlock"):
     import heirlock
     LOCKS["heirlock-python"] = heirlock.Lock
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import unittest
 
-from heirlock import Lock, Lockable, Outcome, remove
+from heirlock import AcquireResult, Lock, Lockable, NotOwnerError, OwnerDiedError
 from party import LIMIT, PROCESSES, Party
 
 
@@ -96,7 +96,7 @@ class AfterADeath(unittest.TestCase):
             self.die(doomed)
             account.refuses.value = True
             self.assertRaises(ZeroDivisionError, account.acquire)
-            self.assertRaises(AssertionError, account.release)
+            self.assertRaises(NotOwnerError, account.release)
             self.assertRaises(ZeroDivisionError, other.call, "total")
             account.refuses.value = False
             self.assertEqual((other.call("total"), account.recovered.value), (100, 3))
@@ -106,16 +106,16 @@ class AfterADeath(unittest.TestCase):
     # Spec: python.recover.default
     def test_without_a_recover_each_acquire_raises_until_another_repairs(self):
         name = f"python-{os.getpid()}-unmended"
-        self.addCleanup(remove, name)
+        self.addCleanup(Lock.remove, name)
         unmended, lock = Unmended(name), Lock(name)
         doomed = Party(self, "fork", lock)
         doomed.call("acquire")
         doomed.kill()
         for acquire in unmended.acquire, lambda: unmended.acquire(False), unmended.__enter__, unmended.visit:
-            with self.assertRaisesRegex(OSError, "override it") as raised:
+            with self.assertRaisesRegex(OwnerDiedError, "override it") as raised:
                 acquire()
             self.assertEqual((raised.exception.errno, lock.owner(), lock.needs_repair()), (errno.EOWNERDEAD, 0, True))
-        self.assertIs(lock.acquire(), Outcome.inherited)
+        self.assertIs(lock.acquire_result(), AcquireResult.inherited)
         unmended.visit()  # reenters
         lock.repaired()
         lock.release()
@@ -140,17 +140,17 @@ class Threads(unittest.TestCase):
             for name in names:
                 Lock(name).acquire()
             Lock().acquire()
-            results.extend(lock.try_acquire() for lock in locks)
+            results.extend(lock.acquire_result(False) for lock in locks)
 
         try:
             thread = threading.Thread(target=hold)
             thread.start()
             thread.join()
-            self.assertEqual(results, [Outcome.reentered] * 2)
-            self.assertEqual([lock.acquire(LIMIT) for lock in locks], [Outcome.inherited] * 2)
+            self.assertEqual(results, [AcquireResult.reentered] * 2)
+            self.assertEqual([lock.acquire_result(timeout=LIMIT) for lock in locks], [AcquireResult.inherited] * 2)
         finally:
             for name in names:
-                remove(name)
+                Lock.remove(name)
 
 
 if __name__ == "__main__":

@@ -1,33 +1,18 @@
 #!/usr/bin/env python3
 """What fork makes of a lock: a child owns nothing of its parent's, whenever either used the library first."""
-import os
 import threading
 import unittest
 
-from heirlock import Lock, Outcome
-from party import LIMIT, Party
-
-
-def in_a_child(body):
-    """What a child made by a bare fork answers, as text."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, repr(body()).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return text
+from heirlock import AcquireResult, Lock
+from party import LIMIT, Party, in_a_child
 
 
 class Fork(unittest.TestCase):
     # Spec: python.fork
     def test_a_childs_first_call_may_be_in_the_child(self):
         lock = Lock()
-        self.assertEqual(in_a_child(lambda: (lock.acquire(), lock.depth(), lock.release())), repr((Outcome.acquired, 1, None)))
-        self.assertIs(lock.acquire(), Outcome.acquired)
+        self.assertEqual(in_a_child(lambda: (lock.acquire_result(), lock.depth(), lock.release())), repr((AcquireResult.acquired, 1, None)))
+        self.assertIs(lock.acquire_result(), AcquireResult.acquired)
 
     # Spec: python.fork
     def test_a_child_does_not_own_what_its_parent_owns(self):
@@ -38,9 +23,9 @@ class Fork(unittest.TestCase):
             try:
                 lock.release()
             except AssertionError:
-                return lock.try_acquire(), lock.depth()
+                return lock.acquire_result(False), lock.depth()
 
-        self.assertEqual(in_a_child(attempt), repr((Outcome.not_acquired, 0)))
+        self.assertEqual(in_a_child(attempt), repr((AcquireResult.not_acquired, 0)))
         self.assertEqual(lock.depth(), 1)
 
     # Spec: python.fork
@@ -48,23 +33,23 @@ class Fork(unittest.TestCase):
         lock = Lock()
         holder = Party(self, "thread", lock)
         holder.call("acquire")
-        self.assertEqual(in_a_child(lambda: lock.acquire(0.1)), repr(Outcome.not_acquired))
+        self.assertEqual(in_a_child(lambda: lock.acquire_result(timeout=0.1)), repr(AcquireResult.not_acquired))
         holder.call("release")
-        self.assertEqual(in_a_child(lambda: lock.acquire(LIMIT)), repr(Outcome.acquired))
+        self.assertEqual(in_a_child(lambda: lock.acquire_result(timeout=LIMIT)), repr(AcquireResult.acquired))
 
     # Spec: python.fork
     def test_a_child_made_by_another_thread_may_use_its_parents_locks(self):
         lock, answers = Lock(), []
-        thread = threading.Thread(target=lambda: answers.append(in_a_child(lambda: (lock.acquire(LIMIT), lock.release()))))
+        thread = threading.Thread(target=lambda: answers.append(in_a_child(lambda: (lock.acquire_result(timeout=LIMIT), lock.release()))))
         thread.start()
         thread.join()
-        self.assertEqual(answers, [repr((Outcome.acquired, None))])
+        self.assertEqual(answers, [repr((AcquireResult.acquired, None))])
 
     # Spec: python.fork, python.recover
     def test_what_a_child_holds_at_its_end_is_inherited(self):
         lock = Lock()
         in_a_child(lock.acquire)
-        self.assertIs(lock.acquire(), Outcome.inherited)
+        self.assertIs(lock.acquire_result(), AcquireResult.inherited)
 
     # Spec: python.fork, python.collected
     def test_a_child_that_drops_a_lock_leaves_the_parents_as_it_is(self):

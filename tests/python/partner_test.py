@@ -7,8 +7,7 @@ import select
 import subprocess
 import unittest
 
-import heirlock
-from heirlock import Lock, Lockable, Outcome
+from heirlock import AcquireResult, Lock, Lockable
 from party import LIMIT, Party
 
 ROUNDS = 20000  # as many as partner.cpp makes
@@ -77,17 +76,17 @@ class BothWays:
         self.assertTrue(self.partner.is_waiting())
         self.lock.release()
         self.assertEqual(self.partner.answer(), "acquired")
-        self.assertIs(self.lock.acquire(0.1), Outcome.not_acquired)
+        self.assertIs(self.lock.acquire_result(timeout=0.1), AcquireResult.not_acquired)
         self.assertEqual(self.lock.owner(), self.partner.process.pid)
         self.partner.call("release")
-        self.assertIs(self.lock.acquire(), Outcome.acquired)
+        self.assertIs(self.lock.acquire_result(), AcquireResult.acquired)
 
     # Spec: python.interoperable
     def test_python_inherits_from_a_killed_partner(self):
         self.partner.call("acquire")
-        self.assertIs(self.lock.try_acquire(), Outcome.not_acquired)
+        self.assertIs(self.lock.acquire_result(False), AcquireResult.not_acquired)
         self.partner.kill()
-        self.assertIs(self.lock.acquire(), Outcome.inherited)
+        self.assertIs(self.lock.acquire_result(), AcquireResult.inherited)
 
     # Spec: python.interoperable
     def test_a_partner_that_waits_inherits_from_a_killed_python(self):
@@ -118,7 +117,7 @@ class InAFile(BothWays, unittest.TestCase):
 class WithAName(BothWays, unittest.TestCase):
     def setUp(self):
         self.name = f"python-{os.getpid()}-partner"
-        self.addCleanup(heirlock.remove, self.name)
+        self.addCleanup(Lock.remove, self.name)
         self.prepare(self.name)
         self.lock = Lock(self.name)
 

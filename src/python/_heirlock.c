@@ -1,0 +1,765 @@
+// The lock, the decorator and the memory of heirlock for Python: what must be fast, or must not be torn by an
+// exception of a signal's handler. No handler runs between the acquire and the return from here.
+//
+// Limited API of Python 3.10, C11 or C++17. heirlock/__init__.py builds the public classes on it.
+#define PY_SSIZE_T_CLEAN
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030A0000
+#endif
+#include <Python.h>
+// After Python.h, which may define what the system's headers look at.
+#include <errno.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <structmember.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "heirlock/heirlock.h"
+
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#define COLD __attribute__((cold, noinline))
+
+static const int64_t for_ever = INT64_MAX;
+static const int64_t no_wait = 0;
+static const int64_t one_second = 1000000000;
+
+static PyObject *not_owner_error, *owner_died_error;  // exceptions
+static PyObject* acquire_results[heirlock_inherited + 1];
+static PyObject* bound_method;  // types.MethodType
+static PyTypeObject *lock_type, *locked_type;
+
+static PyObject* text_of(const char* bytes) {
+  return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)strlen(bytes), "replace");
+}
+
+// Raises what the library's last refusal on this thread was. Returns null.
+COLD static PyObject* raise_refusal(heirlock_outcome outcome) {
+  PyObject* kind = PyExc_OSError;
+  PyObject* const message = text_of(heirlock_last_message());
+  PyObject* error = NULL;
+  if (outcome == heirlock_not_owner) kind = not_owner_error;
+  if (outcome == heirlock_recursion_too_deep) kind = PyExc_RecursionError;
+  if (outcome == heirlock_invalid_name || outcome == heirlock_invalid_argument) kind = PyExc_ValueError;
+  if (outcome == heirlock_no_memory) kind = PyExc_MemoryError;
+  if (message != NULL && kind == PyExc_OSError)
+    error = PyObject_CallFunction(kind, "iO", (int)heirlock_errno(outcome), message);
+  else if (message != NULL)
+    error = PyObject_CallFunctionObjArgs(kind, message, NULL);
+  if (error != NULL) PyErr_SetObject((PyObject*)Py_TYPE(error), error);
+  Py_XDECREF(message);
+  Py_XDECREF(error);
+  return NULL;
+}
+
+// At the end of a dealloc.
+static void free_object(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+  Py_DECREF(type);
+}
+
+// --- Memory that locks lie in ---
+
+// A file that is mapped whole, and its descriptor: which some other part of the program may close (daemons
+// close all), and the system then gives to another file. So it is looked at before each use.
+typedef struct Mapping {
+  PyObject_HEAD void* address;
+  size_t size;
+  int descriptor;
+  dev_t device;
+  ino_t inode;
+} Mapping;
+
+static int is_still_ours(const Mapping* self) {
+  struct stat status;
+  return self->descriptor >= 0 && fstat(self->descriptor, &status) == 0 && status.st_dev == self->device &&
+         status.st_ino == self->inode;
+}
+
+// Mapping(descriptor): which is the mapping's from then on.
+static PyObject* mapping_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
+  int descriptor = -1;
+  struct stat status;
+  (void)keywords;
+  if (!PyArg_ParseTuple(arguments, "i", &descriptor)) return NULL;
+  if (fstat(descriptor, &status) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  Mapping* const self = (Mapping*)PyType_GenericAlloc(type, 0);
+  if (self == NULL) return NULL;
+  self->descriptor = -1;
+  self->size = (size_t)status.st_size;
+  self->address = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  if (self->address == MAP_FAILED) {
+    PyErr_SetFromErrno(PyExc_OSError);
+    Py_DECREF(self);
+    return NULL;
+  }
+  self->descriptor = descriptor;
+  self->device = status.st_dev;
+  self->inode = status.st_ino;
+  return (PyObject*)self;
+}
+
+static void mapping_dealloc(PyObject* object) {
+  Mapping* const self = (Mapping*)object;
+  if (self->address != MAP_FAILED && self->address != NULL) munmap(self->address, self->size);
+  if (is_still_ours(self)) close(self->descriptor);
+  free_object(object);
+}
+
+static PyObject* mapping_descriptor(PyObject* object, PyObject* unused) {
+  Mapping* const self = (Mapping*)object;
+  (void)unused;
+  if (is_still_ours(self)) return PyLong_FromLong(self->descriptor);
+  PyObject* const error = PyObject_CallFunction(PyExc_OSError, "is", EBADF,
+                                                "heirlock: found the descriptor of the locks' memory closed, "
+                                                "or another file's, expected it open, since "
+                                                "a child that is spawned gets the lock by it; make the lock "
+                                                "after such a close (os.closerange), or give "
+                                                "it a name");
+  if (error != NULL) PyErr_SetObject(PyExc_OSError, error);
+  Py_XDECREF(error);
+  return NULL;
+}
+
+static PyObject* mapping_identity(PyObject* object, void* unused) {
+  (void)unused;
+  return Py_BuildValue("KK", (unsigned long long)((Mapping*)object)->device,
+                       (unsigned long long)((Mapping*)object)->inode);
+}
+
+static PyMethodDef mapping_methods[] = {{"descriptor", mapping_descriptor, METH_NOARGS, NULL}, {0}};
+static PyMemberDef mapping_members[] = {{"address", T_ULONG, offsetof(Mapping, address), READONLY, NULL},
+                                        {0}};
+static PyGetSetDef mapping_attributes[] = {{"identity", mapping_identity, NULL, NULL, NULL}, {0}};
+static PyType_Slot mapping_slots[] = {
+    {Py_tp_new, (void*)mapping_new},    {Py_tp_dealloc, (void*)mapping_dealloc},
+    {Py_tp_methods, mapping_methods},   {Py_tp_members, mapping_members},
+    {Py_tp_getset, mapping_attributes}, {0, NULL}};
+static PyType_Spec mapping_spec = {"heirlock._heirlock.Mapping", sizeof(Mapping), 0,
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, mapping_slots};
+
+typedef struct Segment {
+  PyObject_HEAD heirlock_segment segment;
+} Segment;
+
+// Segment(how, name), how being "create", "open" or "open_or_create".
+static PyObject* segment_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
+  const char *how, *name;
+  heirlock_outcome outcome;
+  (void)keywords;
+  if (!PyArg_ParseTuple(arguments, "ss", &how, &name)) return NULL;
+  Segment* const self = (Segment*)PyType_GenericAlloc(type, 0);
+  if (self == NULL) return NULL;
+  const uint64_t size = sizeof(heirlock_lock);
+  if (strcmp(how, "create") == 0)
+    outcome = heirlock_segment_create(&self->segment, name, size, 8, HEIRLOCK_LOCK_TYPE);
+  else if (strcmp(how, "open") == 0)
+    outcome = heirlock_segment_open(&self->segment, name, size, 8, HEIRLOCK_LOCK_TYPE);
+  else
+    outcome = heirlock_segment_open_or_create(&self->segment, name, size, 8, HEIRLOCK_LOCK_TYPE);
+  if (outcome < 0) {
+    raise_refusal(outcome);
+    Py_DECREF(self);
+    return NULL;
+  }
+  return (PyObject*)self;
+}
+
+static void segment_dealloc(PyObject* object) {
+  heirlock_segment_close(&((Segment*)object)->segment);
+  free_object(object);
+}
+
+static PyMemberDef segment_members[] = {
+    {"address", T_ULONG, offsetof(Segment, segment.object), READONLY, NULL}, {0}};
+static PyType_Slot segment_slots[] = {{Py_tp_new, (void*)segment_new},
+                                      {Py_tp_dealloc, (void*)segment_dealloc},
+                                      {Py_tp_members, segment_members},
+                                      {0, NULL}};
+static PyType_Spec segment_spec = {"heirlock._heirlock.Segment", sizeof(Segment), 0, Py_TPFLAGS_DEFAULT,
+                                   segment_slots};
+
+static PyObject* remove_segment(PyObject* module, PyObject* arguments) {
+  const char* name;
+  (void)module;
+  if (!PyArg_ParseTuple(arguments, "s", &name)) return NULL;
+  const heirlock_outcome outcome = heirlock_segment_remove(name);
+  if (outcome < 0 && outcome != heirlock_file_missing) return raise_refusal(outcome);
+  return PyBool_FromLong(outcome == heirlock_done);
+}
+
+// --- Acquiring ---
+
+typedef struct Lock {
+  PyObject_HEAD heirlock_lock* lock;  // null until use()
+  PyObject* memory;                   // keeps it mapped
+  PyObject* place;                    // how another process finds it: a name, an offset in a Mapping, or None
+} Lock;
+
+COLD static void raise_unmade(PyObject* self) {
+  PyErr_Format(PyExc_RuntimeError,
+               "heirlock: found no lock in this %R, expected one; call super().__init__() in its __init__()",
+               (PyObject*)Py_TYPE(self));
+}
+
+// Null, with an exception, when __init__() has not been called.
+static inline heirlock_lock* lock_of(PyObject* self) {
+  heirlock_lock* const lock = ((Lock*)self)->lock;
+  if (UNLIKELY(lock == NULL)) raise_unmade(self);
+  return lock;
+}
+
+static int64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (int64_t)time.tv_sec * one_second + time.tv_nsec;
+}
+
+// Lets the other threads of the interpreter run, and runs the handlers of signals: with an exception of
+// theirs it returns interrupted.
+COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
+  const int64_t start = now();
+  const int64_t deadline = nanoseconds < for_ever - start ? start + nanoseconds : for_ever;
+  for (;;) {
+    // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
+    if (PyErr_CheckSignals() != 0) return heirlock_interrupted;
+    const int64_t look = now() + 2 * one_second;
+    const int64_t until = look < deadline ? look : deadline;
+    heirlock_outcome outcome;
+    Py_BEGIN_ALLOW_THREADS outcome = heirlock_acquire_interruptible(lock, until);
+    Py_END_ALLOW_THREADS if (outcome == heirlock_not_acquired && until == deadline) return outcome;
+    if (outcome != heirlock_not_acquired && outcome != heirlock_interrupted) return outcome;
+  }
+}
+
+// The outcome; below 0 with an exception.
+static inline int take(PyObject* self, int64_t nanoseconds) {
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return heirlock_invalid_argument;
+  int outcome = heirlock_try_acquire(lock);
+  if (UNLIKELY(outcome == heirlock_not_acquired) && nanoseconds > 0) outcome = wait_for(lock, nanoseconds);
+  if (UNLIKELY(outcome < 0) && outcome != heirlock_interrupted) raise_refusal((heirlock_outcome)outcome);
+  return outcome;
+}
+
+// Has the heir recover. Returns whether the caller has the lock; else with an exception.
+COLD static int mend(PyObject* self) {
+  heirlock_lock* const lock = lock_of(self);
+  PyObject* const result = PyObject_CallMethod(self, "recover", NULL);
+  if (result != NULL) {
+    const heirlock_outcome outcome = heirlock_repaired(lock);
+    Py_DECREF(result);
+    if (outcome >= 0) return 1;
+    raise_refusal(outcome);  // recover() has released the lock
+  }
+  while (heirlock_depth(lock) > 0) heirlock_release(lock);  // the mark stays
+  return 0;
+}
+
+// The same as take(), but an heir recovers: 1 or 0 for whether the caller has the lock, -1 with an exception.
+static inline int take_whole(PyObject* self, int64_t nanoseconds) {
+  const int outcome = take(self, nanoseconds);
+  if (UNLIKELY(outcome <= 0)) return outcome < 0 ? -1 : 0;
+  if (UNLIKELY(outcome == heirlock_inherited) && !mend(self)) return -1;
+  return 1;
+}
+
+// Seconds, any real number, to nanoseconds, rounded up. Returns 0, or -1 with an exception.
+COLD static int read_timeout(PyObject* timeout, int64_t* nanoseconds) {
+  double seconds = PyFloat_AsDouble(timeout);
+  if (seconds == -1 && PyErr_Occurred()) {
+    if (!PyErr_ExceptionMatches(PyExc_OverflowError)) return -1;
+    PyErr_Clear();
+    PyObject* const zero = PyLong_FromLong(0);
+    const int is_negative = zero == NULL ? -1 : PyObject_RichCompareBool(timeout, zero, Py_LT);
+    Py_XDECREF(zero);
+    if (is_negative < 0) return -1;
+    seconds = is_negative ? -HUGE_VAL : HUGE_VAL;
+  }
+  if (seconds != seconds) {
+    PyErr_SetString(
+        PyExc_ValueError,
+        "heirlock: found a timeout that is not a number, expected seconds, or None to wait for ever");
+    return -1;
+  }
+  if (seconds <= 0) {
+    *nanoseconds = no_wait;
+  } else if (seconds >= 9e9) {  // 285 years: 63 bits of nanoseconds hold little more
+    *nanoseconds = for_ever;
+  } else {
+    *nanoseconds = (int64_t)(seconds * 1e9);
+    if ((double)*nanoseconds < seconds * 1e9) ++*nanoseconds;
+  }
+  return 0;
+}
+
+// (blocking=True, timeout=None), as multiprocessing's locks have it; `block` is their name for `blocking`.
+COLD static int read_arguments(PyObject* const* arguments, Py_ssize_t count, PyObject* names,
+                               int64_t* nanoseconds) {
+  PyObject* given[2] = {NULL, NULL};  // blocking, timeout
+  const Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
+  if (count > 2) {
+    PyErr_Format(PyExc_TypeError, "heirlock: found %zd arguments, expected at most blocking and timeout",
+                 count);
+    return -1;
+  }
+  for (Py_ssize_t i = 0; i < count + named; ++i) {
+    Py_ssize_t place = i;
+    if (i >= count) {
+      PyObject* const name = PyTuple_GetItem(names, i - count);
+      if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0)
+        place = 1;
+      else if (PyUnicode_CompareWithASCIIString(name, "blocking") == 0 ||
+               PyUnicode_CompareWithASCIIString(name, "block") == 0)
+        place = 0;
+      else
+        place = 2;
+      if (place == 2 || given[place] != NULL) {
+        PyErr_Format(PyExc_TypeError, "heirlock: found the argument '%U' %s, expected blocking and timeout",
+                     name, place == 2 ? "" : "twice");
+        return -1;
+      }
+    }
+    given[place] = arguments[i];
+  }
+  const int is_blocking = given[0] == NULL ? 1 : PyObject_IsTrue(given[0]);
+  if (is_blocking < 0) return -1;
+  *nanoseconds = is_blocking ? for_ever : no_wait;
+  if (!is_blocking || given[1] == NULL || given[1] == Py_None) return 0;
+  return read_timeout(given[1], nanoseconds);
+}
+
+static PyObject* lock_acquire(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  int64_t nanoseconds = for_ever;
+  if ((count != 0 || names != NULL) && read_arguments(arguments, count, names, &nanoseconds) != 0)
+    return NULL;
+  const int is_taken = take_whole(self, nanoseconds);
+  if (UNLIKELY(is_taken < 0)) return NULL;
+  PyObject* const result = is_taken ? Py_True : Py_False;
+  Py_INCREF(result);
+  return result;
+}
+
+static PyObject* lock_acquire_result(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                                     PyObject* names) {
+  int64_t nanoseconds = for_ever;
+  if (read_arguments(arguments, count, names, &nanoseconds) != 0) return NULL;
+  const int outcome = take(self, nanoseconds);
+  if (outcome < 0) return NULL;
+  Py_INCREF(acquire_results[outcome]);
+  return acquire_results[outcome];
+}
+
+static PyObject* lock_enter(PyObject* self, PyObject* unused) {
+  (void)unused;
+  if (UNLIKELY(take_whole(self, for_ever) < 0)) return NULL;
+  Py_INCREF(self);
+  return self;
+}
+
+// --- Releasing ---
+
+static PyObject* lock_release(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  (void)arguments;
+  if (UNLIKELY(count != 0)) {
+    PyErr_SetString(PyExc_TypeError, "heirlock: found arguments of release(), expected none");
+    return NULL;
+  }
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const heirlock_outcome outcome = heirlock_release(lock);
+  if (UNLIKELY(outcome < 0)) return raise_refusal(outcome);
+  Py_RETURN_NONE;
+}
+
+static PyObject* lock_exit(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const heirlock_outcome outcome = heirlock_release(lock);
+  // An exception that says how the lock was lost, as in a wait for a condition, is not to be hidden by
+  // another.
+  if (UNLIKELY(outcome < 0) && (count == 0 || arguments[0] == Py_None)) return raise_refusal(outcome);
+  Py_RETURN_NONE;
+}
+
+static PyObject* lock_repaired(PyObject* self, PyObject* unused) {
+  (void)unused;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const heirlock_outcome outcome = heirlock_repaired(lock);
+  if (outcome < 0) return raise_refusal(outcome);
+  Py_RETURN_NONE;
+}
+
+static PyObject* lock_recover(PyObject* self, PyObject* unused) {
+  (void)unused;
+  PyObject* const error = PyObject_CallFunction(
+      owner_died_error, "is", EOWNERDEAD,
+      "heirlock: an owner died, and recover() is not overridden; override it to mend what the lock guards, "
+      "with "
+      "an empty body if nothing can be half-written, or call acquire_result(), mend, and call repaired()");
+  (void)self;
+  if (error != NULL) PyErr_SetObject(owner_died_error, error);
+  Py_XDECREF(error);
+  return NULL;
+}
+
+// --- For threading.Condition and multiprocessing.Condition ---
+
+// Gives back all levels, and says how many they were.
+static PyObject* lock_release_save(PyObject* self, PyObject* unused) {
+  (void)unused;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  const uint32_t depth = heirlock_depth(lock);
+  heirlock_outcome outcome = heirlock_release(lock);
+  if (outcome < 0) return raise_refusal(outcome);
+  for (uint32_t left = depth - 1; left > 0; --left) heirlock_release(lock);
+  return PyLong_FromUnsignedLong(depth);
+}
+
+// Takes them back. Who waits for a condition relies on having the lock afterwards: so what a handler raises
+// comes when the lock has come.
+static PyObject* lock_acquire_restore(PyObject* self, PyObject* saved) {
+  heirlock_lock* const lock = lock_of(self);
+  const unsigned long depth = PyLong_AsUnsignedLong(saved);
+  PyObject *type = NULL, *value = NULL, *traceback = NULL;
+  int outcome = heirlock_interrupted;
+  if (lock == NULL || (depth == (unsigned long)-1 && PyErr_Occurred())) return NULL;
+  while ((outcome = take(self, for_ever)) == heirlock_interrupted) {
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    PyErr_Fetch(&type, &value, &traceback);
+  }
+  const int is_held = outcome > 0 && (outcome != heirlock_inherited || mend(self));
+  for (unsigned long i = 1; is_held && i < depth; ++i)
+    if (heirlock_try_acquire(lock) < 0) break;  // as deep as a lock can be, and so before
+  if (is_held && type != NULL) {
+    PyErr_Restore(type, value, traceback);
+    return NULL;
+  }
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(traceback);
+  if (!is_held) return NULL;
+  Py_RETURN_NONE;
+}
+
+// --- Asking ---
+
+static PyObject* lock_owner(PyObject* self, PyObject* unused) {
+  (void)unused;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyLong_FromLong(heirlock_owner(lock));
+}
+
+static PyObject* lock_depth(PyObject* self, PyObject* unused) {
+  (void)unused;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyLong_FromUnsignedLong(heirlock_depth(lock));
+}
+
+static PyObject* lock_is_owned(PyObject* self, PyObject* unused) {
+  (void)unused;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyBool_FromLong(heirlock_depth(lock) != 0);
+}
+
+static PyObject* lock_needs_repair(PyObject* self, PyObject* unused) {
+  (void)unused;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return NULL;
+  return PyBool_FromLong(heirlock_needs_repair(lock));
+}
+
+static PyObject* lock_semlock(PyObject* self, void* unused) {
+  (void)unused;
+  Py_INCREF(self);
+  return self;
+}
+
+// --- The object ---
+
+// The arguments are those of __init__().
+static PyObject* lock_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
+  (void)arguments;
+  (void)keywords;
+  return PyType_GenericAlloc(type, 0);
+}
+
+// _use(address, memory, place): the lock at this address, which is there as long as `memory`.
+static PyObject* lock_use(PyObject* object, PyObject* arguments) {
+  Lock* const self = (Lock*)object;
+  unsigned long address = 0;
+  PyObject *memory = NULL, *place = NULL;
+  if (!PyArg_ParseTuple(arguments, "kOO", &address, &memory, &place)) return NULL;
+  if (self->lock != NULL) {
+    PyErr_Format(PyExc_RuntimeError,
+                 "heirlock: found a lock in this %R already, expected none; give it one name",
+                 (PyObject*)Py_TYPE(object));
+    return NULL;
+  }
+  if (address == 0 || address % sizeof(uint64_t) != 0) {
+    PyErr_Format(PyExc_ValueError, "heirlock: found a lock at %p, expected a multiple of 8; move it",
+                 (void*)address);
+    return NULL;
+  }
+  Py_INCREF(memory);
+  Py_INCREF(place);
+  self->lock = (heirlock_lock*)address;
+  self->memory = memory;
+  self->place = place;
+  Py_RETURN_NONE;
+}
+
+static void lock_dealloc(PyObject* object) {
+  Lock* const self = (Lock*)object;
+  // Memory that is unmapped while a thread holds the lock in it would tear that thread's list of locks, and
+  // the kernel would not find the others at its end. So what is not free stays. (What is free cannot be taken
+  // any more: nobody here has the lock.)
+  if (self->lock != NULL && heirlock_owner(self->lock) == 0) Py_DECREF(self->memory);
+  Py_XDECREF(self->place);
+  free_object(object);
+}
+
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+static PyMethodDef lock_methods[] = {
+    {"acquire", KEYWORDS(lock_acquire),
+     "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
+     "Take the lock, and return whether the caller has it now.\n\n"
+     "Waits for it if `blocking`: for ever, or for `timeout` seconds, any real number; below\n"
+     "zero counts as zero. The timeout is ignored unless blocking. `block` is another name\n"
+     "for `blocking`. A signal's handler runs meanwhile, and what it raises ends the wait.\n\n"
+     "After the death of an owner it calls recover(). What that raises goes to the caller,\n"
+     "who then does not have the lock."},
+    {"acquire_result", KEYWORDS(lock_acquire_result),
+     "acquire_result($self, /, blocking=True, timeout=None)\n--\n\n"
+     "Take the lock as acquire() does, but tell of a death instead of calling recover().\n\n"
+     "Returns an AcquireResult. After `inherited` mend what the lock guards, then call\n"
+     "repaired(); until somebody does, each one after it inherits too."},
+    {"release", (PyCFunction)(void (*)(void))lock_release, METH_FASTCALL,
+     "release($self, /)\n--\n\n"
+     "Give back one acquire; the last one frees the lock.\n\n"
+     "NotOwnerError unless the calling thread owns it."},
+    {"repaired", lock_repaired, METH_NOARGS,
+     "repaired($self, /)\n--\n\n"
+     "Declare whole what the lock guards: the next owner does not inherit.\n\n"
+     "NotOwnerError unless the calling thread owns it."},
+    {"recover", lock_recover, METH_NOARGS,
+     "recover($self, /)\n--\n\n"
+     "Override it: mend the shared state after the death of an owner.\n\n"
+     "Called with the lock held once, by the acquire that inherits it; may call locked\n"
+     "methods. Finish the work of a method that was killed half-way, undo it, or reset the\n"
+     "state; an empty body declares that nothing can be half-written. If it raises, the lock\n"
+     "is released, and the next to acquire recovers again. This one raises OwnerDiedError."},
+    {"owner", lock_owner, METH_NOARGS,
+     "owner($self, /)\n--\n\n"
+     "The owner's thread id, as threading.get_native_id() gives it; 0 when the lock is free."},
+    {"depth", lock_depth, METH_NOARGS,
+     "depth($self, /)\n--\n\n"
+     "How many releases the calling thread owes; 0 unless it owns the lock."},
+    {"needs_repair", lock_needs_repair, METH_NOARGS,
+     "needs_repair($self, /)\n--\n\n"
+     "Whether an owner died, or gave the lock up unrepaired, and nobody has repaired since."},
+    {"__enter__", lock_enter, METH_NOARGS,
+     "__enter__($self, /)\n--\n\nacquire(), and the lock itself for `as`."},
+    {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
+     "__exit__($self, /, *exception)\n--\n\nrelease()."},
+    {"_use", lock_use, METH_VARARGS, NULL},
+    {"_release_save", lock_release_save, METH_NOARGS, NULL},
+    {"_acquire_restore", lock_acquire_restore, METH_O, NULL},
+    {"_is_owned", lock_is_owned, METH_NOARGS, NULL},
+    {"_is_mine", lock_is_owned, METH_NOARGS, NULL},
+    {"_count", lock_depth, METH_NOARGS, NULL},
+    {0}};
+static PyMemberDef lock_members[] = {{"_memory", T_OBJECT, offsetof(Lock, memory), READONLY, NULL},
+                                     {"_place", T_OBJECT, offsetof(Lock, place), READONLY, NULL},
+                                     {0}};
+static PyGetSetDef lock_attributes[] = {{"_semlock", lock_semlock, NULL, NULL, NULL}, {0}};
+static PyType_Slot lock_slots[] = {{Py_tp_new, (void*)lock_new},    {Py_tp_dealloc, (void*)lock_dealloc},
+                                   {Py_tp_methods, lock_methods},   {Py_tp_members, lock_members},
+                                   {Py_tp_getset, lock_attributes}, {0, NULL}};
+static PyType_Spec lock_spec = {"heirlock._heirlock.Lock", sizeof(Lock), 0,
+                                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lock_slots};
+
+// --- The decorator ---
+
+// A function whose first argument is a lock, which is held while it runs. As an attribute of a class it is a
+// method.
+typedef struct Locked {
+  PyObject_HEAD PyObject *function, *dictionary, *weak_references;
+} Locked;
+
+static PyObject* locked_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
+  PyObject* function;
+  (void)keywords;
+  if (!PyArg_ParseTuple(arguments, "O", &function)) return NULL;
+  Locked* const self = (Locked*)PyType_GenericAlloc(type, 0);
+  if (self == NULL) return NULL;
+  Py_INCREF(function);
+  self->function = function;
+  return (PyObject*)self;
+}
+
+static PyObject* locked_call(PyObject* self, PyObject* arguments, PyObject* keywords) {
+  PyObject* const object = PyTuple_Size(arguments) > 0 ? PyTuple_GetItem(arguments, 0) : NULL;
+  if (UNLIKELY(object == NULL || !PyObject_TypeCheck(object, lock_type))) {
+    PyErr_Format(PyExc_TypeError,
+                 "heirlock: found %R as the first argument of %R, expected a Lock or a Lockable",
+                 object == NULL ? Py_None : object, ((Locked*)self)->function);
+    return NULL;
+  }
+  if (UNLIKELY(take_whole(object, for_ever) < 0)) return NULL;
+  PyObject* const result = PyObject_Call(((Locked*)self)->function, arguments, keywords);
+  const heirlock_outcome outcome = heirlock_release(((Lock*)object)->lock);
+  if (UNLIKELY(outcome < 0) && result != NULL) {  // the method has given up the lock itself
+    Py_DECREF(result);
+    return raise_refusal(outcome);
+  }
+  return result;
+}
+
+static PyObject* locked_get(PyObject* self, PyObject* object, PyObject* type) {
+  (void)type;
+  if (object != NULL && object != Py_None)
+    return PyObject_CallFunctionObjArgs(bound_method, self, object, NULL);
+  Py_INCREF(self);
+  return self;
+}
+
+static PyObject* locked_reduce(PyObject* self, PyObject* unused) {
+  (void)unused;
+  return PyObject_GetAttrString(self, "__qualname__");  // by which pickle finds it in its module
+}
+
+static PyObject* locked_repr(PyObject* self) {
+  return PyUnicode_FromFormat("<locked %R>", ((Locked*)self)->function);
+}
+
+static int locked_traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(((Locked*)self)->function);
+  Py_VISIT(((Locked*)self)->dictionary);
+  return 0;
+}
+
+static int locked_clear(PyObject* self) {
+  Py_CLEAR(((Locked*)self)->function);
+  Py_CLEAR(((Locked*)self)->dictionary);
+  return 0;
+}
+
+static void locked_dealloc(PyObject* self) {
+  PyObject_GC_UnTrack(self);
+  if (((Locked*)self)->weak_references != NULL) PyObject_ClearWeakRefs(self);
+  locked_clear(self);
+  free_object(self);
+}
+
+static PyMethodDef locked_methods[] = {{"__reduce__", locked_reduce, METH_NOARGS, NULL}, {0}};
+static PyMemberDef locked_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(Locked, dictionary), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(Locked, weak_references), READONLY, NULL},
+    {0}};
+static PyGetSetDef locked_attributes[] = {
+    {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}, {0}};
+static PyType_Slot locked_slots[] = {{Py_tp_new, (void*)locked_new},
+                                     {Py_tp_dealloc, (void*)locked_dealloc},
+                                     {Py_tp_traverse, (void*)locked_traverse},
+                                     {Py_tp_clear, (void*)locked_clear},
+                                     {Py_tp_call, (void*)locked_call},
+                                     {Py_tp_descr_get, (void*)locked_get},
+                                     {Py_tp_repr, (void*)locked_repr},
+                                     {Py_tp_methods, locked_methods},
+                                     {Py_tp_members, locked_members},
+                                     {Py_tp_getset, locked_attributes},
+                                     {0, NULL}};
+static PyType_Spec locked_spec = {"heirlock._heirlock.Locked", sizeof(Locked), 0,
+                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                                  locked_slots};
+
+// --- The module ---
+
+// Adds the object, if there is one, and keeps it for good. Returns whether there is one.
+static int add(PyObject* module, const char* name, PyObject* object) {
+  Py_XINCREF(object);
+  return object != NULL && PyModule_AddObject(module, name, object) == 0;
+}
+
+static PyObject* make_exception(const char* name, const char* description, PyObject* first,
+                                PyObject* second) {
+  PyObject* const bases = second == NULL ? PyTuple_Pack(1, first) : PyTuple_Pack(2, first, second);
+  PyObject* const made = bases == NULL ? NULL : PyErr_NewExceptionWithDoc(name, description, bases, NULL);
+  Py_XDECREF(bases);
+  return made;
+}
+
+// An attribute of a module that is not imported yet.
+static PyObject* from_module(const char* module_name, const char* name) {
+  PyObject* const module = PyImport_ImportModule(module_name);
+  PyObject* const found = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+  Py_XDECREF(module);
+  return found;
+}
+
+static int add_results(PyObject* module) {
+  static const char* const names[] = {"not_acquired", "acquired", "reentered", "inherited"};
+  PyObject* const enumeration = from_module("enum", "IntEnum");
+  PyObject* const members = PyDict_New();
+  PyObject* const arguments = Py_BuildValue("(sO)", "AcquireResult", members);
+  PyObject* const keywords = Py_BuildValue("{ss}", "module", "heirlock");
+  PyObject* made = NULL;
+  int is_good = enumeration != NULL && members != NULL && arguments != NULL && keywords != NULL;
+  for (int i = 0; is_good && i <= heirlock_inherited; ++i) {
+    PyObject* const number = PyLong_FromLong(i);
+    is_good = number != NULL && PyDict_SetItemString(members, names[i], number) == 0;
+    Py_XDECREF(number);
+  }
+  if (is_good) made = PyObject_Call(enumeration, arguments, keywords);
+  is_good = made != NULL && add(module, "AcquireResult", made);
+  for (int i = 0; is_good && i <= heirlock_inherited; ++i)
+    is_good = (acquire_results[i] = PyObject_GetAttrString(made, names[i])) != NULL;
+  Py_XDECREF(enumeration);
+  Py_XDECREF(members);
+  Py_XDECREF(arguments);
+  Py_XDECREF(keywords);
+  return is_good;
+}
+
+static PyMethodDef functions[] = {{"remove", remove_segment, METH_VARARGS, NULL}, {0}};
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "_heirlock", NULL, -1, functions, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__heirlock(void) {
+  PyObject* const module = PyModule_Create(&definition);
+  if (module == NULL) return NULL;
+  lock_type = (PyTypeObject*)PyType_FromSpec(&lock_spec);
+  locked_type = (PyTypeObject*)PyType_FromSpec(&locked_spec);
+  bound_method = from_module("types", "MethodType");
+  not_owner_error = make_exception("heirlock.NotOwnerError",
+                                   "The calling thread does not own the lock.\n\n"
+                                   "AssertionError is what multiprocessing.RLock raises, RuntimeError what "
+                                   "threading.RLock does.",
+                                   PyExc_AssertionError, PyExc_RuntimeError);
+  owner_died_error = make_exception(
+      "heirlock.OwnerDiedError",
+      "An owner of the lock died, and nobody has mended what it guards; its errno is EOWNERDEAD.",
+      PyExc_OSError, NULL);
+  if (!add(module, "Lock", (PyObject*)lock_type) || !add(module, "Locked", (PyObject*)locked_type) ||
+      !add(module, "Mapping", PyType_FromSpec(&mapping_spec)) ||
+      !add(module, "Segment", PyType_FromSpec(&segment_spec)) || bound_method == NULL ||
+      !add(module, "NotOwnerError", not_owner_error) || !add(module, "OwnerDiedError", owner_died_error) ||
+      !add_results(module) || PyModule_AddStringConstant(module, "__version__", heirlock_version()) != 0) {
+    Py_DECREF(module);
+    return NULL;
+  }
+  return module;
+}
