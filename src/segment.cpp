@@ -1,5 +1,8 @@
 #include "heirlock/detail/segment.hpp"
 
+#if defined(__GXX_RTTI)  // not in the library for C, which needs no C++ runtime
+#include <cxxabi.h>
+#endif
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,6 +13,7 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -130,23 +134,27 @@ bool is_static(void* address) noexcept {
 
 using Path = char[224];
 
+char printable(char c) noexcept {
+  return c >= ' ' && c <= '~' ? c : '?';
+}
+
 Outcome set_path(Path& path, std::string_view name) noexcept {
-  char printable[longest_name + 1];
+  char shown_name[longest_name + 1];
   const std::size_t shown = name.size() < longest_name ? name.size() : longest_name;
   bool is_good = shown != 0 && shown == name.size();
   for (std::size_t i = 0; i < shown; ++i) {
     const char c = name.data()[i];
     is_good = is_good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                           c == '.' || c == '-' || c == '_');
-    printable[i] = c >= ' ' && c <= '~' ? c : '?';
+    shown_name[i] = printable(c);
   }
-  printable[shown] = '\0';
+  shown_name[shown] = '\0';
   if (!is_good)
     return refused(
         heirlock_invalid_name, 0,
         "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'",
-        name.size(), printable);
-  std::snprintf(path, sizeof path, "%s/heirlock.%s", directory, printable);
+        name.size(), shown_name);
+  std::snprintf(path, sizeof path, "%s/heirlock.%s", directory, shown_name);
   return heirlock_done;
 }
 
@@ -179,53 +187,66 @@ Outcome require_trust(const char* path, const struct stat& status) noexcept {
 
 SegmentHeader header_of(const ObjectType& type) noexcept {
   const auto offset = static_cast<std::uint32_t>(object_offset(type));
-  return {{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'},
-          SegmentHeader::current_version,
-          offset,
-          type.size,
-          type.alignment,
-          type.fingerprint,
-          offset + type.size,
-          {0, 0}};
+  SegmentHeader header{{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'},
+                       SegmentHeader::current_version,
+                       offset,
+                       type.size,
+                       type.alignment,
+                       fingerprint_of(type.name),
+                       offset + type.size,
+                       {}};
+  std::size_t length = 0;
+  for_each_recorded(type.name, [&](char character) {
+    if (length < sizeof header.type_name - 1) header.type_name[length++] = character;
+  });
+  return header;
 }
 
 Outcome require_layout(const char* path, const struct stat& status, int file,
                        const ObjectType& type) noexcept {
-  const auto mismatch = [&](const char* found, const char* expected) {
-    return refused(
-        heirlock_layout_mismatch, 0,
-        "%s, opened as %.60s: found %s, expected %s; use another name, or remove it when no process "
-        "needs it any more",
-        path, type.name, found, expected);
+  const auto mismatch = [path](const char* found, const char* expected) {
+    return refused(heirlock_layout_mismatch, 0,
+                   "%s: found %s, expected %s; use another name, or remove it only if no process uses it",
+                   path, found, expected);
   };
-  char found[80];
-  char expected[32];
+  char found[144];
+  char expected[80];
   SegmentHeader header;
   const long got = syscall(SYS_pread64, file, &header, sizeof header, 0L);
   if (got < 0) return refused(heirlock_system_error, errno, "read of %s", path);
   if (got < static_cast<long>(sizeof header)) {
     std::snprintf(found, sizeof found, "a header of %ld bytes", got);
-    return mismatch(found, "64");
+    return mismatch(found, "256");
   }
   const SegmentHeader right = header_of(type);
   if (std::memcmp(header.magic, right.magic, sizeof right.magic) != 0)
     return mismatch("a header of something else", "heirlock's");
+  if (header.version != right.version) {
+    std::snprintf(found, sizeof found, "layout version %" PRIu32, header.version);
+    std::snprintf(expected, sizeof expected, "%" PRIu32, right.version);
+    return mismatch(found, expected);
+  }
+  char shown[sizeof expected];
+  show_type(header, shown, sizeof shown);
+  if (std::memcmp(header.type_name, right.type_name, sizeof right.type_name) != 0) {
+    std::snprintf(found, sizeof found, "type %s", shown);
+    show_type(right, expected, sizeof expected);
+    return mismatch(found, expected);
+  }
   const struct {
     const char* what;
     std::uint64_t found, expected;
   } fields[] = {
-      {"layout version", header.version, right.version},
-      {"an object of size", header.object_size, right.object_size},
-      {"an object of alignment", header.object_alignment, right.object_alignment},
-      {"an object of another type, fingerprint", header.fingerprint, right.fingerprint},
-      {"an object at offset", header.object_offset, right.object_offset},
-      {"a recorded size of", header.file_size, right.file_size},
-      {"reserved bytes", header.reserved[0] | header.reserved[1], 0},
-      {"a size of", static_cast<std::uint64_t>(status.st_size), right.file_size},
+      {"size", header.object_size, right.object_size},
+      {"alignment", header.object_alignment, right.object_alignment},
+      {"fingerprint", header.fingerprint, right.fingerprint},
+      {"object offset", header.object_offset, right.object_offset},
+      {"recorded file size", header.file_size, right.file_size},
+      {"file size", static_cast<std::uint64_t>(status.st_size), right.file_size},
   };
   for (const auto& field : fields) {
     if (field.found == field.expected) continue;
-    std::snprintf(found, sizeof found, "%s %" PRIu64, field.what, field.found);
+    std::snprintf(found, sizeof found, "type %s with %s %" PRIu64, shown, field.what, field.found);
     std::snprintf(expected, sizeof expected, "%" PRIu64, field.expected);
     return mismatch(found, expected);
   }
@@ -233,6 +254,20 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 }
 
 }  // namespace
+
+void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept {
+  char name[sizeof header.type_name + 1] = "";  // whoever wrote the header may have left out the 0
+  std::memcpy(name, header.type_name, sizeof header.type_name);
+  char* demangled = nullptr;
+#if defined(__GXX_RTTI)
+  demangled = abi::__cxa_demangle(name, nullptr, nullptr, nullptr);
+#endif
+  std::size_t length = 0;
+  for (const char* at = demangled == nullptr ? name : demangled; *at != '\0' && length + 1 < room; ++at)
+    shown[length++] = printable(*at);
+  shown[length] = '\0';
+  std::free(demangled);
+}
 
 Outcome Mapping::end(LinuxLock* lock) noexcept {
   if (memory_ == nullptr) return heirlock_done;

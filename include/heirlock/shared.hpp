@@ -115,8 +115,7 @@ class Shared {
 
   static detail::ObjectType type() noexcept {
 #if defined(__GXX_RTTI)
-    const char* const name = typeid(T).name();
-    return {sizeof(T), alignof(T), detail::fingerprint_of(name), name};
+    return {sizeof(T), alignof(T), typeid(T).name()};
 #else
     static_assert(sizeof(T) == 0,
                   "found -fno-rtti, expected RTTI: a named segment records the name of its type");

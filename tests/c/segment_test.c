@@ -239,8 +239,8 @@ static void what_has_no_place_among_the_addresses_is_no_memory(void) {
   CHECK(create(&segment) == heirlock_done);
   uint64_t* const header = segment.mapping; /* as SPECIFICATION.md gives it, of an object that is larger */
   header[2] = size;
-  header[5] = 64 + size;
-  CHECK(truncate(path, (off_t)(64 + size)) == 0);
+  header[5] = 256 + size;
+  CHECK(truncate(path, (off_t)(256 + size)) == 0);
   heirlock_segment larger;
   void* const before = next_page();
   CHECK(heirlock_segment_open(&larger, name, size, 8, "6ledger") == heirlock_no_memory);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <complex>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -23,6 +24,7 @@
 #include <random>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "heirlock/lockable.hpp"
 #include "heirlock/shared.hpp"
@@ -49,7 +51,7 @@ struct Account {
   std::int64_t owner = 7;
   std::int64_t balance = 9;
 };
-constexpr std::size_t header_size = 64;
+constexpr std::size_t header_size = 256;
 constexpr std::size_t account_file_size = header_size + sizeof(Account);
 
 std::string read_file(const std::string& path) {
@@ -134,15 +136,16 @@ INSTANTIATE_TEST_SUITE_P(
                     Field{"magic_last", 7, 1, 'K', "a header of something else", "heirlock's"},
                     Field{"version_newer", 8, 4, 2, "layout version 2", "expected 1"},
                     Field{"version_older", 8, 4, 0, "layout version 0", "expected 1"},
-                    Field{"object_offset", 12, 4, 72, "an object at offset 72", "expected 64"},
-                    Field{"object_size", 16, 8, 24, "an object of size 24", "expected 16"},
-                    Field{"object_size_high_half", 20, 4, 1, "an object of size 4294967312", "expected 16"},
-                    Field{"object_alignment", 24, 8, 16, "an object of alignment 16", "expected 8"},
-                    Field{"fingerprint", 32, 8, 1, "an object of another type, fingerprint 1", "expected"},
-                    Field{"file_size", 40, 8, 88, "a recorded size of 88", "expected 80"},
-                    Field{"file_size_too_small", 40, 8, 72, "a recorded size of 72", "expected 80"},
-                    Field{"reserved_first", 48, 1, 1, "reserved bytes 1", "expected 0"},
-                    Field{"reserved_last", 56, 8, 1, "reserved bytes 1", "expected 0"}),
+                    Field{"object_offset", 12, 4, 72, "Account with object offset 72", "expected 256"},
+                    Field{"object_size", 16, 8, 24, "Account with size 24", "expected 16"},
+                    Field{"object_size_high_half", 20, 4, 1, "size 4294967312", "expected 16"},
+                    Field{"object_alignment", 24, 8, 16, "Account with alignment 16", "expected 8"},
+                    Field{"fingerprint", 32, 8, 1, "Account with fingerprint 1", "expected"},
+                    Field{"file_size", 40, 8, 88, "Account with recorded file size 88", "expected 272"},
+                    Field{"file_size_too_small", 40, 8, 72, "recorded file size 72", "expected 272"},
+                    Field{"type_name_unprintable", 48, 4, 0x1b41, "type A?, expected", "Account"},
+                    Field{"type_name_first", 48, 2, 'x', "type long long", "Account"},
+                    Field{"type_name_last", 255, 1, 1, "Account", "Account"}),
     testing::PrintToStringParamName());
 
 // Spec: shared.layout
@@ -161,19 +164,23 @@ TEST_F(HostileSegment, what_is_whole_is_opened) {
 }
 
 // Spec: shared.layout
-TEST_F(HostileSegment, of_another_type_of_the_same_size_is_refused) {
-  struct Other {
-    std::int64_t owner = 7;
-    std::int64_t balance = 9;
-  };
-  const auto made = Shared<Other>::create(name);
-  EXPECT_TRUE(says(message_of_the_mismatch(), "another type", "Account"));
+TEST_F(HostileSegment, of_another_type_of_the_same_size_is_refused_and_named) {
+  const auto made = Shared<std::complex<double>>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch(),
+                   "found type std::complex<double>, expected (anonymous namespace)::Account"));
+}
+
+// The fingerprint is of the whole name.
+// Spec: shared.layout
+TEST_F(HostileSegment, of_another_type_whose_long_name_begins_alike_is_refused) {
+  const auto made = Shared<std::make_integer_sequence<int, 100>>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch<std::make_integer_sequence<int, 101>>(), "with fingerprint"));
 }
 
 // Spec: shared.layout
 TEST_F(HostileSegment, of_another_size_is_refused) {
   const auto made = Shared<std::int64_t>::create(name);
-  EXPECT_TRUE(says(message_of_the_mismatch<std::int32_t>(), "size 8", "expected 4"));
+  EXPECT_TRUE(says(message_of_the_mismatch<std::int32_t>(), "found type long, expected int"));
 }
 
 // Spec: shared.layout
@@ -183,7 +190,7 @@ TEST_F(HostileSegment, of_another_alignment_is_refused) {
     std::int64_t balance = 9;
   };
   const auto made = Shared<Aligned>::create(name);
-  EXPECT_TRUE(says(message_of_the_mismatch(), "alignment 16", "expected 8"));
+  EXPECT_TRUE(says(message_of_the_mismatch(), "expected (anonymous namespace)::Account"));
 }
 
 // Shared and Lockable draw on the same names.
@@ -204,7 +211,7 @@ TEST_F(HostileSegment, of_any_shorter_length_is_refused) {
   ASSERT_EQ(bytes.size(), account_file_size);
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     write_file(name.path(), bytes.substr(0, length));
-    const std::string found = length < 64 ? "found a header of " : "found a size of ";
+    const std::string found = length < header_size ? "found a header of " : "with file size ";
     EXPECT_TRUE(says(message_of_the_mismatch(), found + std::to_string(length)));
   }
 }
@@ -214,15 +221,15 @@ TEST_F(HostileSegment, of_a_greater_length_is_refused) {
   const std::string bytes = bytes_of_an_account();
   for (const std::size_t more : {1U, 8U, 4096U, 1U << 20}) {
     write_file(name.path(), bytes + std::string(more, '\0'));
-    EXPECT_TRUE(says(message_of_the_mismatch(), "found a size of " + std::to_string(account_file_size + more),
-                     "expected 80"));
+    EXPECT_TRUE(says(message_of_the_mismatch(), "with file size " + std::to_string(account_file_size + more),
+                     "expected 272"));
   }
 }
 
 // Spec: shared.layout
 TEST_F(HostileSegment, of_random_bytes_is_refused) {
   std::mt19937 random(20240501);
-  for (std::size_t length = 0; length < 200; ++length) {
+  for (std::size_t length = 0; length < 400; ++length) {
     std::string bytes(length, '\0');
     for (char& byte : bytes) byte = static_cast<char>(random());
     write_file(name.path(), bytes);
@@ -465,7 +472,7 @@ TEST_F(SwappedMeanwhile, by_less_of_the_file_is_refused) {
   Traced victim([&] {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, errc::layout_mismatch);
-    EXPECT_TRUE(says(refusal.message, "a header of 10 bytes", "expected 64"));
+    EXPECT_TRUE(says(refusal.message, "a header of 10 bytes", "expected 256"));
   });
   ASSERT_TRUE(victim.go_on_until_it_calls(SYS_pread64));
   ASSERT_EQ(truncate(name.path().c_str(), 10), 0);
