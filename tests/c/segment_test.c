@@ -188,6 +188,7 @@ static void another_size_alignment_or_type_is_a_layout_mismatch(void) {
   check_none(&other);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 64, "6ledger") == heirlock_layout_mismatch);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 8, "5other") == heirlock_layout_mismatch);
+  CHECK(strstr(heirlock_last_message(), "found type 6ledger, expected 5other") != NULL);
   CHECK(heirlock_segment_open_or_create(&other, name, sizeof(ledger), 8, "5other") ==
         heirlock_layout_mismatch);
   CHECK(heirlock_last_errno() == 0);
@@ -304,7 +305,7 @@ static void a_long_type_is_cut_and_not_what_was_found(void) {
   CHECK(create(&segment) == heirlock_done);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 8, long_type) == heirlock_layout_mismatch);
   CHECK(ends_with(heirlock_last_message(),
-                  "; use another name, or remove it when no process needs it any more"));
+                  "; use another name, or remove it only if no process uses it"));
   close_and_remove(&segment);
 }
 
