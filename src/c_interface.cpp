@@ -210,6 +210,17 @@ heirlock_outcome heirlock_segment_remove(const char* name) {
   return on_files([=] { return remove_segment(name == nullptr ? "" : name); });
 }
 
+int32_t heirlock_segment_is_named(const heirlock_segment* segment) {
+  bool is_named = false;
+  on_files([&] {
+    Mapping mapping(segment->mapping, segment->mapping_size, true);
+    is_named = mapping.is_named();
+    mapping.leave();
+    return heirlock_done;
+  });
+  return is_named ? 1 : 0;
+}
+
 const char* heirlock_text(int32_t outcome) {
   const Meaning* const meaning = meaning_of(outcome);
   return meaning != nullptr ? meaning->text : "unknown outcome";

@@ -32,6 +32,8 @@ int open_file(const char* path, int flags) noexcept {
   return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, S_IRUSR | S_IWUSR));
 }
 
+using Path = char[224];
+
 // --- What is mapped ---
 
 // The segments that this process has mapped, in a list that is whole between any two stores to it.
@@ -43,6 +45,7 @@ struct MappedSegment {
   LinuxLock* lock;  // if a handle that has ended was of one
   std::uint32_t handles;
   bool is_static;  // whether one was in static storage
+  Path path;       // as it was first opened
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
@@ -56,6 +59,10 @@ std::atomic<MappedSegment*>& find_mapped(IsIt is_it) noexcept {
     place = &segment->next;
   }
   return *place;
+}
+
+std::atomic<MappedSegment*>& find_mapped_at(const void* memory) noexcept {
+  return find_mapped([memory](const MappedSegment& segment) { return segment.memory == memory; });
 }
 
 template <class Action>
@@ -86,7 +93,8 @@ Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
       if (room != MAP_FAILED) munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, nullptr, 0, false};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, nullptr, 0, false, ""};
+    std::snprintf(segment->path, sizeof segment->path, "%s", path);
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -131,8 +139,6 @@ bool is_static(void* address) noexcept {
 }
 
 // --- What is accepted ---
-
-using Path = char[224];
 
 char printable(char c) noexcept {
   return c >= ' ' && c <= '~' ? c : '?';
@@ -279,7 +285,7 @@ Outcome Mapping::end(LinuxLock* lock) noexcept {
     return heirlock_done;
   }
   return holding_process([&]() -> Outcome {
-    auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
+    auto& place = find_mapped_at(memory_);
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
     memory_ = nullptr;
     if (segment == nullptr) return heirlock_done;
@@ -295,6 +301,19 @@ Outcome Mapping::end(LinuxLock* lock) noexcept {
     munmap(segment, sizeof *segment);
     return heirlock_done;
   });
+}
+
+bool Mapping::is_named() const noexcept {
+  const ErrnoKept errno_kept;
+  bool is_named = false;
+  holding_process([&]() -> Outcome {
+    const MappedSegment* const segment = find_mapped_at(memory_).load(std::memory_order_relaxed);
+    struct stat status = {};
+    is_named = segment != nullptr && lstat(segment->path, &status) == 0 && status.st_dev == segment->device &&
+               status.st_ino == segment->file;
+    return heirlock_done;
+  });
+  return is_named;
 }
 
 FileDescriptor::~FileDescriptor() {

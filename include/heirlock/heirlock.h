@@ -161,6 +161,10 @@ HEIRLOCK_API heirlock_outcome heirlock_segment_close(heirlock_segment* segment);
 /// Takes the name away; those who have the segment keep it. Returns done, or file_missing.
 HEIRLOCK_API heirlock_outcome heirlock_segment_remove(const char* name);
 
+/// 1 if the name still leads to the segment; 0 if it was taken away, so that who opens it now shares another
+/// object, or if that cannot be told.
+HEIRLOCK_API int32_t heirlock_segment_is_named(const heirlock_segment* segment);
+
 // --- What went wrong ---
 
 /// What an outcome means, in English; "unknown outcome" for a number that is none. Static memory, never null.

@@ -89,6 +89,10 @@ class Shared {
     return outcome == heirlock_done;
   }
 
+  /// Whether the name still leads to this segment. If not, remove() or the system took the name away, and
+  /// who opens it now shares another T. Always false for an anonymous one.
+  bool is_named() const noexcept { return mapping_.is_named(); }
+
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
   /// Null only in a handle that was moved from.

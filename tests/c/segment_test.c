@@ -141,8 +141,10 @@ static void a_name_that_is_not_there_is_missing(void) {
 static void who_has_a_removed_segment_keeps_it(void) {
   heirlock_segment old, new;
   CHECK(create(&old) == heirlock_done);
+  CHECK(heirlock_segment_is_named(&old) == 1);
   CHECK(heirlock_segment_remove(name) == heirlock_done);
   CHECK(create(&new) == heirlock_done);
+  CHECK(heirlock_segment_is_named(&old) == 0 && heirlock_segment_is_named(&new) == 1);
   ((ledger*)old.object)->balance = 1;
   CHECK(((ledger*)new.object)->balance == 0);
   CHECK(heirlock_segment_close(&old) == heirlock_done);

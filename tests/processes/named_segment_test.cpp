@@ -238,6 +238,21 @@ TEST_F(NamedSegment, after_remove_the_name_may_be_another_types) {
   EXPECT_EQ(*Shared<double>::create(name, 0.5), 0.5);
 }
 
+// As after a logout under systemd's RemoveIPC, the file is gone and another program makes one of the name.
+// Spec: shared.is-named
+TEST_P(NamedSegment, a_handle_tells_that_its_name_leads_elsewhere) {
+  const auto old = Shared<int>::create(name);
+  other([&] { EXPECT_TRUE(old.is_named()); }).join();
+  ASSERT_EQ(unlink(name.path().c_str()), 0);
+  other([&] {
+    EXPECT_FALSE(old.is_named());
+    const auto made = Shared<int>::create(name);
+    EXPECT_TRUE(made.is_named());
+    EXPECT_FALSE(old.is_named());
+  }).join();
+  EXPECT_FALSE(Shared<int>().is_named());
+}
+
 // --- Atomic creation
 // ------------------------------------------------------------------------------------------
 

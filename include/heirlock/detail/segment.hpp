@@ -32,6 +32,8 @@ class Mapping {
   /// unless it is in static storage, as threads that outlive main() may go on, or another thread of the
   /// process holds `lock`, which this call or one for an earlier handle named. Refused as hold_process() is.
   Outcome end(LinuxLock* lock = nullptr) noexcept;
+  /// Whether the name still leads to the segment; false if that cannot be told.
+  bool is_named() const noexcept;
   /// Leaves it to another handle to end this one.
   void leave() noexcept { memory_ = nullptr; }
 
