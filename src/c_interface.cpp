@@ -106,7 +106,7 @@ constexpr Meaning meanings[] = {
     {heirlock_done, 0, "done"},
     {heirlock_not_owner, EPERM, "the calling thread does not own the lock"},
     {heirlock_recursion_too_deep, EDEADLK, "the lock is held 2^32-1 times already; release it first"},
-    {heirlock_foreign_pid_namespace, EXDEV, "the lock is of another PID namespace; use one per namespace"},
+    {heirlock_foreign_pid_namespace, EXDEV, "the lock is of another PID namespace, or the memory is no lock"},
     {heirlock_unsupported_platform, ENOSYS, "this system lacks what the lock is built on"},
     {heirlock_layout_mismatch, EPROTO, "the segment holds something else than it was opened as"},
     {heirlock_not_trusted, EACCES, "somebody else owns or may write the segment"},

@@ -173,20 +173,25 @@ const char* kind_of(mode_t mode) noexcept {
                           : "a device";
 }
 
+// What stands there is not for the caller: says whose it is.
+Outcome not_for_caller(Outcome outcome, int system, const char* path, const struct stat& status,
+                       const char* found, const char* expected, const char* first_remedy) noexcept {
+  return refused(outcome, system,
+                 "%s: found %s of user %u with mode %04o, expected %s (the caller is user %u); %suse another "
+                 "name, or remove it only if no process uses it",
+                 path, found, status.st_uid, status.st_mode & 07777U, expected, geteuid(), first_remedy);
+}
+
 Outcome require_trust(const char* path, const struct stat& status) noexcept {
-  const auto distrust = [path](const char* found, const char* expected) {
-    return refused(heirlock_not_trusted, 0,
-                   "%s: found %s, expected %s; use another name, or remove it if it is yours to remove", path,
-                   found, expected);
+  const auto distrust = [&](const char* found, const char* expected, const char* first_remedy = "") {
+    return not_for_caller(heirlock_not_trusted, 0, path, status, found, expected, first_remedy);
   };
-  const uid_t user = geteuid();
   if (!S_ISREG(status.st_mode)) return distrust(kind_of(status.st_mode), "a file");
-  char found[48];
-  std::snprintf(found, sizeof found, "a segment of user %u", status.st_uid);
-  if (status.st_uid != user && status.st_uid != 0)
-    return distrust(found, "one of the calling user or of root");
+  if (status.st_uid != geteuid() && status.st_uid != 0)
+    return distrust("a segment", "one of the calling user or of root", "run as its user, ");
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    return distrust("a segment that others than its owner may write", "mode 0600");
+    return distrust("a segment that others than its owner may write", "mode 0600",
+                    "chmod it if you trust what it holds, ");
   if (status.st_nlink > 1) return distrust("a segment with a second name", "one name");
   return heirlock_done;
 }
@@ -344,7 +349,8 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
   while (failed != 0 && errno == EINTR);
   if (failed != 0)
     return refused(heirlock_system_error, errno,
-                   "no room for %zu bytes in /dev/shm for %s; remove what is not needed there, or enlarge it",
+                   "no room for %zu bytes in /dev/shm for %s; remove with `heirlock clean` what no process "
+                   "uses, or enlarge it",
                    size, path_);
   if (const Outcome outcome = map_segment(file_.number, path_, mapping_); is_refused(outcome)) return outcome;
   ::new (mapping_.at(0)) SegmentHeader(header_of(type));
@@ -362,8 +368,10 @@ Outcome SegmentDraft::publish(Mapping& made) noexcept {
       return heirlock_done;
     }
     return refused(heirlock_system_error, errno,
-                   errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
-                                   : "linkat, to publish %s",
+                   errno == EEXIST
+                       ? "found a segment %s already, expected none; open it, or remove it only if "
+                         "no process uses it"
+                       : "linkat, to publish %s",
                    path_);
   });
 }
@@ -380,6 +388,10 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
   if (lstat(path, &status) != 0) return missing_or("lstat of %s");
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
   const FileDescriptor file{open_file(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+  if (file.number < 0 && errno == EACCES)
+    return not_for_caller(heirlock_system_error, errno, path, status, "a segment",
+                          "one that the caller may open for reading and writing",
+                          "run as its user, chmod it 600, ");
   if (file.number < 0) return missing_or("open of %s for reading and writing");
   if (fstat(file.number, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
@@ -392,8 +404,13 @@ Outcome remove_segment(std::string_view name) noexcept {
   Path path;
   if (const Outcome outcome = set_path(path, name); is_refused(outcome)) return outcome;
   if (unlink(path) == 0) return heirlock_done;
-  return refused(heirlock_system_error, errno,
-                 errno == ENOENT ? "found no segment %s to remove, expected one" : "unlink of %s", path);
+  const int error = errno;
+  struct stat status = {};
+  if ((error == EPERM || error == EACCES) && lstat(path, &status) == 0)
+    return not_for_caller(heirlock_system_error, error, path, status, kind_of(status.st_mode),
+                          "one that the caller may remove", "run as its user, ");
+  return refused(heirlock_system_error, error,
+                 error == ENOENT ? "found no segment %s to remove, expected one" : "unlink of %s", path);
 }
 
 }  // namespace heirlock::detail_v0_1

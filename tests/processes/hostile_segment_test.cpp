@@ -334,7 +334,8 @@ const Trap traps[] = {
        return geteuid() == 0 && rename(sound.c_str(), path.c_str()) == 0 &&
               chown(path.c_str(), nobody, nobody) == 0;
      },
-     "a segment of user 65534", "the calling user"},
+     "a segment of user 65534 with mode 0600",
+     "one of the calling user or of root (the caller is user 0); run as its user"},
 };
 
 class ATrap : public testing::TestWithParam<Trap> {
@@ -379,7 +380,7 @@ TEST_P(ATrap, is_a_name_that_is_taken_and_left_as_it_is) {
 TEST_P(ATrap, is_named_in_the_message_with_what_was_expected) {
   const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
   EXPECT_TRUE(says(refusal.message, name.path(), "found ", GetParam().found, "expected ", GetParam().expected,
-                   "use another name"));
+                   "use another name, or remove it only if no process uses it"));
 }
 
 // Opening a device or a FIFO has effects, so it is looked at first.
@@ -582,7 +583,8 @@ TEST_F(AnotherUser, cannot_open_what_root_created) {
   as_nobody([&] {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, name.path(), "for reading and writing"));
+    EXPECT_TRUE(says(refusal.message, name.path(), "of user 0 with mode 0600",
+                     "for reading and writing (the caller is user 65534); run as its user"));
   });
 }
 
@@ -600,7 +602,8 @@ TEST_F(AnotherUser, does_not_trust_what_a_third_user_owns) {
   as_nobody([&] {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, errc::not_trusted);
-    EXPECT_TRUE(says(refusal.message, "of user 65533", "the calling user or of root"));
+    EXPECT_TRUE(
+        says(refusal.message, "of user 65533", "of the calling user or of root (the caller is user 65534)"));
   });
 }
 
@@ -611,7 +614,7 @@ TEST_F(AnotherUser, cannot_open_what_he_took_the_right_to_write_from) {
     ASSERT_EQ(chmod(name.path().c_str(), 0400), 0);
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, name.path(), "for reading and writing"));
+    EXPECT_TRUE(says(refusal.message, name.path(), "of user 65534 with mode 0400", "chmod it 600"));
   });
 }
 
@@ -619,7 +622,10 @@ TEST_F(AnotherUser, cannot_open_what_he_took_the_right_to_write_from) {
 TEST_F(AnotherUser, cannot_remove_what_root_created) {
   const auto made = Shared<Account>::create(name);
   as_nobody([&] {
-    EXPECT_EQ(refusal_of([&] { Shared<Account>::remove(name); }).code, std::errc::operation_not_permitted);
+    const auto refusal = refusal_of([&] { Shared<Account>::remove(name); });
+    EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
+    EXPECT_TRUE(
+        says(refusal.message, "of user 0 with mode 0600", "(the caller is user 65534); run as its user"));
   });
   EXPECT_TRUE(name.is_taken());
 }
