@@ -306,8 +306,7 @@ static void a_long_type_is_cut_and_not_what_was_found(void) {
   heirlock_segment segment, other;
   CHECK(create(&segment) == heirlock_done);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 8, long_type) == heirlock_layout_mismatch);
-  CHECK(ends_with(heirlock_last_message(),
-                  "; use another name, or remove it only if no process uses it"));
+  CHECK(ends_with(heirlock_last_message(), "; use another name, or remove it only if no process uses it"));
   close_and_remove(&segment);
 }
 
