@@ -20,7 +20,6 @@ namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
 
-constexpr char directory[] = "/dev/shm";
 constexpr std::size_t longest_name = 200;
 
 // By syscall(), as all here that libc makes a cancellation point: no thread ends half-way.
@@ -146,7 +145,7 @@ Outcome set_path(Path& path, std::string_view name) noexcept {
         heirlock_invalid_name, 0,
         "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'",
         name.size(), printable);
-  std::snprintf(path, sizeof path, "%s/heirlock.%s", directory, printable);
+  std::snprintf(path, sizeof path, "%s%s%s", segment_directory, segment_prefix, printable);
   return heirlock_done;
 }
 
@@ -208,8 +207,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
     return mismatch(found, "64");
   }
   const SegmentHeader right = header_of(type);
-  if (std::memcmp(header.magic, right.magic, sizeof right.magic) != 0)
-    return mismatch("a header of something else", "heirlock's");
+  if (!has_magic(header)) return mismatch("a header of something else", "heirlock's");
   const struct {
     const char* what;
     std::uint64_t found, expected;
@@ -277,7 +275,7 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
 Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexcept {
   if (const Outcome outcome = set_path(path_, name); is_refused(outcome)) return outcome;
   const std::size_t size = object_offset(type) + type.size;
-  file_.number = open_file(directory, O_TMPFILE | O_RDWR);
+  file_.number = open_file(segment_directory, O_TMPFILE | O_RDWR);
   if (file_.number < 0)
     return refused(heirlock_system_error, errno,
                    "no file could be made in /dev/shm for %s, expected a tmpfs to write to; mount one",
