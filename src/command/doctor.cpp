@@ -1,7 +1,6 @@
 // heirlock doctor: whether this machine, sandbox or container has what the lock needs. It does not conclude
 // from versions: it does what it asks after, in a child, since a sandbox may kill who asks.
 #include <fcntl.h>
-#include <getopt.h>
 #include <heirlock/heirlock.h>
 #include <linux/futex.h>
 #include <pwd.h>
@@ -37,6 +36,7 @@
 #include <string>
 #include <vector>
 
+#include "arguments.hpp"
 #include "command.hpp"
 #include "heirlock/detail/linux_platform.hpp"
 
@@ -51,7 +51,8 @@ constexpr char usage[] = R"(usage: heirlock doctor [--json]
 Asks this machine, sandbox or container for what the lock needs. One line each: ok, degraded or unusable, what
 was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
 
-The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used.
+The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used; 64 for wrong
+usage.
 )";
 
 // Also the exit status.
@@ -197,7 +198,6 @@ class Findings {
 void check_calls(Findings& findings) {
   static std::uint32_t word = 0;
   static unsigned char room[256];  // the longest answer: a struct stat
-  static const timespec no_time{};
   const auto address = [](const void* at) { return reinterpret_cast<long>(at); };
   constexpr long wake_op = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
   constexpr char no_acquire[] = "no lock can be acquired";
@@ -254,12 +254,6 @@ void check_calls(Findings& findings) {
        0,
        SYS_clock_gettime,
        {CLOCK_MONOTONIC, address(room)}},
-      {"clock_nanosleep",
-       degraded,
-       "waiters do not nap, and so burn processor time",
-       0,
-       SYS_clock_nanosleep,
-       {CLOCK_MONOTONIC, 0, address(&no_time)}},
       {"tgkill",
        degraded,
        "what another thread holds may be unmapped with the last handle",
@@ -508,18 +502,11 @@ bool survives_logout(Answer& answer) {
 }  // namespace
 
 int command::doctor(int count, char** arguments) {
-  static const option known[] = {
-      {"json", no_argument, nullptr, 'j'}, {"help", no_argument, nullptr, 'h'}, {nullptr, 0, nullptr, 0}};
   bool as_json = false;
-  for (int found = 0; (found = getopt_long(count, arguments, "h", known, nullptr)) != -1;) {
-    if (found == 'h') return std::fputs(usage, stdout) < 0;
-    if (found != 'j') return EX_USAGE;
-    as_json = true;
-  }
-  if (optind != count) {
-    std::fprintf(stderr, "heirlock doctor: found '%s', expected no argument\n", arguments[optind]);
-    return EX_USAGE;
-  }
+  std::vector<std::string> none;
+  if (const auto status =
+          read_arguments(count, arguments, usage, {{"--json", nullptr, &as_json}}, 0, 0, none))
+    return *status == wrong_usage ? EX_USAGE : *status;
 
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);

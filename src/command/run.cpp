@@ -5,10 +5,13 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -123,18 +126,38 @@ int refused(heirlock_outcome outcome) {
   }
 }
 
-// The lock's owner. From when it has the lock until it ends, a signal goes to the command, since the death of
-// an owner says that what the lock guards may be half-written.
+// The first signal that asked to end, while heirlock run waited.
+volatile std::sig_atomic_t ended_by = 0;
+void end_by(int signal) {
+  if (ended_by == 0) ended_by = signal;
+}
+
+// What signals do. During the wait they end it, and heirlock run with it. From when it owns the lock until it
+// ends they go to the command: a death of the owner's would say that what the lock guards may be
+// half-written.
 class Supervisor {
  public:
   Supervisor() {
+    for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2})
+      if (change(signal, end_by) == SIG_IGN) change(signal, SIG_IGN);
+    on_child_before_ = change(SIGCHLD, SIG_DFL);  // ignored, it would take the command's status away
+  }
+
+  // Returns false if a signal had come by then: then die_of_signal().
+  bool take_over() {
     sigemptyset(&awaited_);
     for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGCHLD})
       sigaddset(&awaited_, signal);
     sigprocmask(SIG_BLOCK, &awaited_, &mask_before_);
-    struct sigaction by_default = {};
-    by_default.sa_handler = SIG_DFL;
-    sigaction(SIGCHLD, &by_default, &action_before_);  // ignored, it would take the command's status away
+    for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2})
+      if (change(signal, SIG_DFL) == SIG_IGN) change(signal, SIG_IGN);
+    return ended_by == 0;
+  }
+
+  [[noreturn]] void die_of_signal() const {
+    raise(ended_by);
+    sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
+    _exit(128 + ended_by);  // it was blocked before
   }
 
   int run(const char* name, char** command) {
@@ -159,11 +182,20 @@ class Supervisor {
   }
 
  private:
+  using Action = void (*)(int);
+  static Action change(int signal, Action action) {
+    struct sigaction wanted = {};
+    struct sigaction before = {};
+    wanted.sa_handler = action;
+    sigaction(signal, &wanted, &before);
+    return before.sa_handler;
+  }
+
   [[noreturn]] void execute(char** command, pid_t parent) const {
     // Without the lock it may not go on. The parent may be gone already.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(EX_OSERR);
-    sigaction(SIGCHLD, &action_before_, nullptr);
+    change(SIGCHLD, on_child_before_);
     sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
     execvp(command[0], command);
     const int error = errno;
@@ -173,8 +205,14 @@ class Supervisor {
   pid_t command_ = 0;
   sigset_t awaited_;
   sigset_t mask_before_;
-  struct sigaction action_before_;
+  Action on_child_before_;
 };
+
+std::int64_t now() {
+  timespec time{};
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * 1'000'000'000 + time.tv_nsec;
+}
 
 heirlock_outcome acquire(heirlock_lock* lock, const Options& options) {
   const heirlock_outcome at_once = heirlock_try_acquire(lock);
@@ -183,7 +221,17 @@ heirlock_outcome acquire(heirlock_lock* lock, const Options& options) {
   if (options.nanoseconds == for_ever && outer != nullptr && std::strcmp(outer, options.name) == 0)
     complain(0, "waiting for %s, which the heirlock run around this command may hold: then it never ends",
              options.name);
-  return heirlock_acquire_for(lock, options.nanoseconds);
+  const std::int64_t start = now();
+  const bool is_limited = options.nanoseconds < for_ever - start;
+  const std::int64_t deadline = is_limited ? start + options.nanoseconds : for_ever;
+  for (;;) {
+    // A signal just before the sleep does not end it: it is seen after the slice.
+    const std::int64_t slice_end = std::min(deadline, now() + 1'000'000'000);
+    const heirlock_outcome outcome = heirlock_acquire_interruptible(lock, slice_end);
+    const bool is_over = slice_end == deadline && outcome == heirlock_not_acquired;
+    if (ended_by != 0 || is_over || (outcome != heirlock_not_acquired && outcome != heirlock_interrupted))
+      return outcome;
+  }
 }
 
 int not_had(const heirlock_lock* lock, const Options& options) {
@@ -205,10 +253,14 @@ int command::run(int count, char** arguments) {
   if (opened < 0) return refused(opened);
   auto* const lock = static_cast<heirlock_lock*>(segment.object);
 
+  Supervisor supervisor;
   const heirlock_outcome outcome = acquire(lock, options);
+  if (!supervisor.take_over()) {
+    heirlock_release(lock);  // or it was not acquired
+    supervisor.die_of_signal();
+  }
   if (outcome < 0) return refused(outcome);
   if (outcome == heirlock_not_acquired) return not_had(lock, options);
-  Supervisor supervisor;
   const bool is_inherited = outcome == heirlock_inherited;
   if (is_inherited && !options.repaired) {
     heirlock_release(lock);  // its mark stays

@@ -76,7 +76,8 @@ class Run(unittest.TestCase):
     def test_what_keeps_the_command_from_running_has_a_status_of_its_own(self):
         self.assertEqual(run("--", "/dev/null").returncode, CANNOT_EXECUTE)
         self.assertEqual(run().returncode, USAGE)
-        self.assertEqual(run("--timeout", "soon", "--", "true").returncode, USAGE)
+        for timeout in "soon", "-1", "nan":
+            self.assertEqual(run("--timeout", timeout, "--", "true").returncode, USAGE)
         self.assertEqual(run("--unknown", "--", "true").returncode, USAGE)
         self.assertEqual(run("true", name="no/name").returncode, USAGE)
         with open(f"/dev/shm/heirlock.{NAME}", "w") as other:
