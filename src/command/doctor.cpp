@@ -34,11 +34,13 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "arguments.hpp"
 #include "command.hpp"
 #include "heirlock/detail/linux_platform.hpp"
+#include "output.hpp"
 
 namespace {
 
@@ -164,9 +166,9 @@ class Findings {
       const bool is_well = answer.verdict == ok;
       std::printf(
           "%s\n  {\"check\": %s, \"verdict\": \"%s\", \"found\": %s, \"consequence\": %s, \"remedy\": %s}",
-          separator, quoted(need.name).c_str(), verdict_names[answer.verdict], quoted(answer.found).c_str(),
-          is_well ? "null" : quoted(need.consequence).c_str(),
-          is_well ? "null" : quoted(need.remedy).c_str());
+          separator, command::quoted(need.name).c_str(), verdict_names[answer.verdict],
+          command::quoted(answer.found).c_str(), is_well ? "null" : command::quoted(need.consequence).c_str(),
+          is_well ? "null" : command::quoted(need.remedy).c_str());
       separator = ",";
     }
     std::puts("\n]}");
@@ -179,115 +181,69 @@ class Findings {
   }
 
  private:
-  static std::string quoted(const char* text) {
-    std::string quoted = "\"";
-    for (; *text != '\0'; ++text) {
-      if (*text == '"' || *text == '\\') quoted += '\\';
-      quoted += *text >= ' ' && *text <= '~' ? *text : '?';
-    }
-    return quoted + '"';
-  }
-
   std::vector<Finding> findings_;
 };
 
 // --- System calls ---
 
+template <class T>
+long argument(T value) {
+  if constexpr (std::is_pointer_v<T>)
+    return reinterpret_cast<long>(value);
+  else
+    return static_cast<long>(value);
+}
+
 // Each with arguments that have no effect. A sandbox that refuses the call gives another errno than the
 // kernel, or kills.
 void check_calls(Findings& findings) {
+  const auto call = [&](const char* name, Verdict otherwise, const char* consequence, int expected,
+                        long number, auto... arguments) {
+    findings.check({name, otherwise, consequence, "allow it in the sandbox (seccomp)"}, [=](Answer& answer) {
+      const int error = syscall(number, argument(arguments)...) < 0 ? errno : 0;
+      return error == expected ? say(answer, true, "allowed")
+                               : say(answer, false, "refused with '%s'", std::strerror(error));
+    });
+  };
   static std::uint32_t word = 0;
   static unsigned char room[256];  // the longest answer: a struct stat
-  const auto address = [](const void* at) { return reinterpret_cast<long>(at); };
-  constexpr long wake_op = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
+  constexpr int wake_op = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
+
   constexpr char no_acquire[] = "no lock can be acquired";
+  call("getrandom", unusable, no_acquire, 0, SYS_getrandom, room, 8, 0);
+  call("gettid", unusable, no_acquire, 0, SYS_gettid);
+  call("get_robust_list", unusable, no_acquire, 0, SYS_get_robust_list, 0, room, room + 8);
+  call("set_robust_list", unusable, "threads that libc did not make can acquire no lock", EINVAL,
+       SYS_set_robust_list, 0, 0);
+  call("mmap", unusable, "no lock can be shared but in memory of the program's own", 0, SYS_mmap, 0, 4096,
+       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  call("munmap", degraded, "locks stay mapped, and so in memory", EINVAL, SYS_munmap, 1, 4096);
+
   constexpr char no_wait[] = "a program that waits for a lock is ended";
-  constexpr char no_release[] = "a program whose lock is waited for is ended when it releases";
-  constexpr char no_memory[] = "no lock can be shared without memory of the program's own";
+  call("futex(FUTEX_WAIT_BITSET)", unusable, no_wait, EAGAIN, SYS_futex, &word, FUTEX_WAIT_BITSET, 1, 0, 0,
+       FUTEX_BITSET_MATCH_ANY);
+  call("clock_gettime(CLOCK_MONOTONIC)", unusable, no_wait, 0, SYS_clock_gettime, CLOCK_MONOTONIC, room);
+  constexpr char no_release[] = "a program that releases a lock with waiters is ended";
+  call("futex(FUTEX_WAKE)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE, 1);
+  call("futex(FUTEX_WAKE_OP)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE_OP, 1, 0, &word,
+       wake_op);
+  call("tgkill", degraded, "what another thread holds may be unmapped", EINVAL, SYS_tgkill, -1, -1, 0);
+
   constexpr char no_create[] = "no named lock can be made";
+  call("openat(O_TMPFILE)", unusable, no_create, EBADF, SYS_openat, -1, "lock", O_TMPFILE | O_RDWR, 0600);
+  call("fchmod", unusable, no_create, EBADF, SYS_fchmod, -1, 0600);
+  call("fallocate", unusable, no_create, EBADF, SYS_fallocate, -1, 0, 0, 1);
+  call("linkat", unusable, no_create, EBADF, SYS_linkat, -1, "lock", -1, "lock", 0);
   constexpr char no_open[] = "no named lock can be opened";
-  const struct {
-    const char* name;
-    Verdict otherwise;
-    const char* consequence;
-    int expected;
-    long number;
-    long arguments[6];
-  } calls[] = {
-      {"getrandom", unusable, no_acquire, 0, SYS_getrandom, {address(room), 8}},
-      {"gettid", unusable, no_acquire, 0, SYS_gettid, {}},
-      {"get_robust_list",
-       unusable,
-       no_acquire,
-       0,
-       SYS_get_robust_list,
-       {0, address(room), address(room + 8)}},
-      {"set_robust_list",
-       unusable,
-       "no lock can be acquired by a thread that libc did not make",
-       EINVAL,
-       SYS_set_robust_list,
-       {}},
-      {"mmap",
-       unusable,
-       no_memory,
-       0,
-       SYS_mmap,
-       {0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1}},
-      {"munmap", degraded, "locks stay mapped, and so in memory", EINVAL, SYS_munmap, {1, 4096}},
-      {"futex(FUTEX_WAIT_BITSET)",
-       unusable,
-       no_wait,
-       EAGAIN,
-       SYS_futex,
-       {address(&word), FUTEX_WAIT_BITSET, 1, 0, 0, FUTEX_BITSET_MATCH_ANY}},
-      {"futex(FUTEX_WAKE)", unusable, no_release, 0, SYS_futex, {address(&word), FUTEX_WAKE, 1}},
-      {"futex(FUTEX_WAKE_OP)",
-       unusable,
-       no_release,
-       0,
-       SYS_futex,
-       {address(&word), FUTEX_WAKE_OP, 1, 0, address(&word), wake_op}},
-      {"clock_gettime(CLOCK_MONOTONIC)",
-       unusable,
-       no_wait,
-       0,
-       SYS_clock_gettime,
-       {CLOCK_MONOTONIC, address(room)}},
-      {"tgkill",
-       degraded,
-       "what another thread holds may be unmapped with the last handle",
-       EINVAL,
-       SYS_tgkill,
-       {-1, -1, 0}},
-      {"openat(O_TMPFILE)",
-       unusable,
-       no_create,
-       EBADF,
-       SYS_openat,
-       {-1, address("lock"), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600}},
-      {"fchmod", unusable, no_create, EBADF, SYS_fchmod, {-1, 0600}},
-      {"fallocate", unusable, no_create, EBADF, SYS_fallocate, {-1, 0, 0, 1}},
-      {"linkat", unusable, no_create, EBADF, SYS_linkat, {-1, address("lock"), -1, address("lock"), 0}},
-      {"newfstatat", unusable, no_open, EBADF, SYS_newfstatat, {-1, address("lock"), address(room), 0}},
-      {"pread64", unusable, no_open, EBADF, SYS_pread64, {-1, address(room), 8, 0}},
+  call("newfstatat", unusable, no_open, EBADF, SYS_newfstatat, -1, "lock", room, 0);
+  call("pread64", unusable, no_open, EBADF, SYS_pread64, -1, room, 8, 0);
+  constexpr char no_remove[] = "no named lock can be removed";
 #ifdef SYS_unlink
-      {"unlink", degraded, "no named lock can be removed", ENOENT, SYS_unlink, {address("")}},
+  call("unlink", degraded, no_remove, ENOENT, SYS_unlink, "");
 #else
-      {"unlinkat", degraded, "no named lock can be removed", ENOENT, SYS_unlinkat, {AT_FDCWD, address("")}},
+  call("unlinkat", degraded, no_remove, ENOENT, SYS_unlinkat, AT_FDCWD, "", 0);
 #endif
-      {"close", degraded, "file descriptors stay open", EBADF, SYS_close, {-1}},
-  };
-  for (const auto& call : calls) {
-    const Need need{call.name, call.otherwise, call.consequence, "allow it in the sandbox (seccomp)"};
-    findings.check(need, [&](Answer& answer) {
-      const long* const a = call.arguments;
-      const long result = syscall(call.number, a[0], a[1], a[2], a[3], a[4], a[5]);
-      const int error = result < 0 ? errno : 0;
-      return error == call.expected ? say(answer, true, "allowed")
-                                    : say(answer, false, "refused with '%s'", std::strerror(error));
-    });
-  }
+  call("close", degraded, "file descriptors stay open", EBADF, SYS_close, -1);
 }
 
 // --- The lock, and the kernel's part in it ---
