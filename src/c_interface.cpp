@@ -116,6 +116,7 @@ constexpr Meaning meanings[] = {
     {heirlock_file_exists, EEXIST, "there is a segment of this name already"},
     {heirlock_file_missing, ENOENT, "there is no segment of this name, or no /dev/shm"},
     {heirlock_no_memory, ENOMEM, "the system has no memory left"},
+    {heirlock_interrupted, EINTR, "a signal handler ran while the call waited; call again to wait on"},
     {heirlock_system_error, 0, "the system refused; heirlock_last_errno() tells why"},
 };
 
@@ -153,6 +154,11 @@ heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int64_t nanoseconds) 
 
 heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds) {
   return acquire_by(lock, nanoseconds, true);
+}
+
+heirlock_outcome heirlock_acquire_interruptible(heirlock_lock* lock, int64_t nanoseconds) {
+  const auto acquire = [=](LinuxLock& memory) { return acquire_interruptible(memory, nanoseconds); };
+  return on(lock, "acquire", acquire, true);
 }
 
 heirlock_outcome heirlock_release(heirlock_lock* lock) {

@@ -49,6 +49,12 @@ void fence_loads() noexcept {
 #endif
 }
 
+// Of the calling thread's acquire: whether a signal handler that runs ends its wait, and whether one did.
+thread_local struct {
+  bool end_the_wait = false;
+  bool have_ended_it = false;
+} signals HEIRLOCK_STATIC_TLS;
+
 }  // namespace
 
 // --- What is refused ---
@@ -91,7 +97,7 @@ LinuxPlatform::Deadline LinuxPlatform::deadline_after(std::int64_t nanoseconds) 
 }
 
 bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
-  return is_try(deadline) || (deadline != for_ever && now() >= deadline);
+  return is_try(deadline) || signals.have_ended_it || (deadline != for_ever && now() >= deadline);
 }
 
 // --- Waiting ---
@@ -129,11 +135,11 @@ struct WaitingPolicy {
 };
 constexpr WaitingPolicy policy;
 
-// Not clock_nanosleep() of libc, which pthread_cancel() may end.
-void nap(std::int64_t nanoseconds) noexcept {
-  const ErrnoKept errno_kept;
-  const timespec time{nanoseconds / second, nanoseconds % second};
-  syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, nullptr);  // a signal may end it
+// On a word that nobody knows: no system call that a sandbox would have to allow beside futex(). Somebody who
+// wakes a lock that lay at this address before, or a signal, may end it early.
+void nap_until(LinuxPlatform::Deadline moment) noexcept {
+  LinuxPlatform::Atomic<std::uint32_t> nobodys;
+  LinuxPlatform::sleep(nobodys, 0, moment);
 }
 
 }  // namespace
@@ -148,10 +154,11 @@ LinuxPlatform::Patience::~Patience() {
 
 void LinuxPlatform::step_aside(Atomic<std::uint32_t>& word, Deadline deadline, Patience& patience) noexcept {
   LinuxHabits& habits = patience.me.habits;
-  const bool is_alone = habits.woken < 2 || word.load(Order::relaxed) != waiters_bit;
-  if (is_alone || deadline != for_ever || now() - habits.tenure_began < policy.tenure) return;
+  if (habits.woken_at != &word || habits.woken < 2 || word.load(Order::relaxed) != waiters_bit) return;
+  const Deadline moment = now();
+  if (is_try(deadline) || moment - habits.tenure_began < policy.tenure) return;
   habits.woken = 0;
-  nap(policy.aside);
+  nap_until(std::min(deadline, moment + policy.aside));
 }
 
 bool LinuxPlatform::spin(Patience& patience) noexcept {
@@ -187,8 +194,10 @@ LinuxPlatform::Sleep LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint
                               deadline == for_ever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
   if (result == 0) return Sleep::woken;  // even when the time was over as well
   switch (errno) {
+    case EINTR:  // a signal handler ran: not even SA_RESTART resumes a wait that has an end
+      signals.have_ended_it = signals.end_the_wait;
+      return Sleep::disturbed;
     case EAGAIN:  // the word has changed
-    case EINTR:   // a signal
       return Sleep::disturbed;
     case ETIMEDOUT:
       return Sleep::timed_out;
@@ -210,7 +219,7 @@ Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadli
     const Deadline moment = now();
     const std::int64_t waited = moment - patience.began;
     const std::int64_t half = std::max(habits.usual_wait - waited, waited) / 2;
-    nap(std::min(std::clamp(half, policy.shortest_nap, policy.longest_nap), deadline - moment));
+    nap_until(std::min(moment + std::clamp(half, policy.shortest_nap, policy.longest_nap), deadline));
     patience.has_napped = true;
     return Wait::look_again;
   }
@@ -226,6 +235,7 @@ int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
   const ErrnoKept errno_kept;
   const long woken = syscall(SYS_futex, word.futex(), FUTEX_WAKE, 1, nullptr, nullptr, 0);
   LinuxHabits& habits = this_thread_record.habits;
+  if (std::exchange(habits.woken_at, &word) != &word) habits.woken = 0;
   if (woken > 0 && ++habits.woken == 2) habits.tenure_began = now();
   if (woken >= 0) return static_cast<int>(woken);
   if (errno == EPERM || errno == ENOSYS) die("futex(FUTEX_WAKE)", &word);
@@ -383,6 +393,15 @@ Outcome identify() noexcept {
 }
 
 }  // namespace
+
+Outcome acquire_interruptible(LinuxLock& lock, LinuxPlatform::Deadline deadline) noexcept {
+  signals = {true, false};
+  const Outcome outcome = LockAlgorithm<LinuxPlatform>::acquire(lock, deadline);
+  const bool was_interrupted = std::exchange(signals, {}).have_ended_it;
+  if (outcome != heirlock_not_acquired || !was_interrupted) return outcome;
+  return refused(heirlock_interrupted, EINTR,
+                 "a signal handler ran while acquire() waited for a lock; call again to wait on");
+}
 
 Outcome hold_process(LinuxLock*& lock) noexcept {
   LinuxProcess* process = nullptr;

@@ -66,7 +66,8 @@ typedef enum heirlock_outcome {
   heirlock_file_exists = -9,            ///< the name is taken
   heirlock_file_missing = -10,          ///< there is no such segment, or no /dev/shm
   heirlock_no_memory = -11,             ///< the system has no memory left, or no addresses
-  heirlock_system_error = -12           ///< another error of the system: heirlock_last_errno() has it
+  heirlock_system_error = -12,          ///< another error of the system: heirlock_last_errno() has it
+  heirlock_interrupted = -13            ///< a signal handler ran during the wait of an interruptible acquire
 } heirlock_outcome;
 
 /// A lock, in memory that its users share: `MAP_SHARED`, or for the threads of one process any. 40 bytes,
@@ -99,6 +100,11 @@ HEIRLOCK_CHECKED heirlock_outcome heirlock_acquire_for(heirlock_lock* lock, int6
 /// Waits for the lock at least until CLOCK_MONOTONIC shows `nanoseconds`. A moment that has passed tries
 /// once, INT64_MAX waits for ever. Returns acquired, reentered, inherited or not_acquired.
 HEIRLOCK_CHECKED heirlock_outcome heirlock_acquire_until(heirlock_lock* lock, int64_t nanoseconds);
+
+/// As heirlock_acquire_until(), but a signal handler that runs in the calling thread while it waits ends the
+/// wait. Returns interrupted then. Of the other acquires no signal ends the wait. A handler that runs just
+/// before the thread sleeps is not noticed: who looks at a flag of the handler's gives a deadline as well.
+HEIRLOCK_CHECKED heirlock_outcome heirlock_acquire_interruptible(heirlock_lock* lock, int64_t nanoseconds);
 
 /// Gives back one acquire; the last one frees the lock. Returns done, or not_owner.
 HEIRLOCK_API heirlock_outcome heirlock_release(heirlock_lock* lock);
@@ -170,7 +176,7 @@ HEIRLOCK_API const char* heirlock_text(int32_t outcome);
 /// and done, EOWNERDEAD for inherited, EPERM for not_owner, EDEADLK for recursion_too_deep. For not_acquired,
 /// ETIMEDOUT if the calling thread's last acquire in vain was a timed one, else EBUSY. For system_error,
 /// heirlock_last_errno(). For the others, in the order of their numbers, EXDEV, ENOSYS, EPROTO, EACCES,
-/// EINVAL, EINVAL, EEXIST, ENOENT and ENOMEM.
+/// EINVAL, EINVAL, EEXIST, ENOENT and ENOMEM; for interrupted EINTR.
 HEIRLOCK_API int32_t heirlock_errno(int32_t outcome);
 
 /// What the calling thread's last call with an outcome below 0 found, what it expected and what to do; cut at

@@ -19,7 +19,7 @@ inline namespace v0_1 {
 
 /// What an acquire came to.
 enum class AcquireResult : std::uint8_t {
-  not_acquired = heirlock_not_acquired,  ///< busy, or the deadline passed
+  not_acquired = heirlock_not_acquired,  ///< busy, or the deadline passed, or a signal ended the wait
   acquired = heirlock_acquired,          ///< was free, now yours at depth 1
   reentered = heirlock_reentered,        ///< was yours already, one deeper
   inherited = heirlock_inherited,  ///< yours at depth 1; an owner died, and what it left may be half-written
@@ -29,14 +29,14 @@ enum class AcquireResult : std::uint8_t {
 /// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
 /// acquire inherits the lock and is told so.
 ///
-///   | the lock is                    | acquire()  | try_acquire() | lock()     | try_lock() | release(),
-///   repaired() |
-///   |--------------------------------|------------|---------------|------------|------------|-----------------------|
-///   | free                           | acquired   | acquired      | locks      | true       | AssertionError
-///   | | a dead thread's, not repaired  | inherited  | inherited     | owner_dead | owner_dead |
-///   AssertionError        | | the caller's                   | reentered  | reentered     | locks      |
-///   true       | done                  | | another thread's               | waits      | not_acquired  |
-///   waits      | false      | AssertionError        |
+///   | the lock is    | acquire()  | try_acquire() | lock()     | try_lock() | release()      |
+///   |----------------|------------|---------------|------------|------------|----------------|
+///   | free           | acquired   | acquired      | locks      | true       | AssertionError |
+///   | a dead owner's | inherited  | inherited     | owner_dead | owner_dead | AssertionError |
+///   | the caller's   | reentered  | reentered     | locks      | true       | done           |
+///   | another's      | waits      | not_acquired  | waits      | false      | AssertionError |
+///
+/// repaired() needs the caller to own the lock, as release() does. A dead owner's lock stays one until then.
 ///
 /// After `inherited` the data under the lock may be half-written. Mend it, then call repaired(); until
 /// somebody does, every next owner inherits too, so no death is forgotten. A child made by fork owns nothing.
@@ -84,6 +84,17 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
     }
   }
 
+  /// As acquire() and acquire_for(), but a signal handler that runs in the calling thread while it waits ends
+  /// the wait: returns not_acquired. Of the other acquires no signal ends the wait. A handler that runs just
+  /// before the thread sleeps is not noticed: who looks at a flag of the handler's gives a timeout as well.
+  [[nodiscard]] AcquireResult acquire_interruptible() {
+    return acquire_interruptible_until(Platform::for_ever);
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] AcquireResult acquire_interruptible_for(std::chrono::duration<Rep, Period> timeout) {
+    return acquire_interruptible_until(Platform::deadline_after(detail::nanoseconds_of(timeout)));
+  }
+
   /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the caller owns it.
   void release() HEIRLOCK_RELEASES { require_done(Algorithm::release(memory_), "release"); }
 
@@ -119,6 +130,10 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
   using Platform = detail::LinuxPlatform;
   using Algorithm = detail::LockAlgorithm<Platform>;
 
+  AcquireResult acquire_interruptible_until(Platform::Deadline deadline) {
+    const detail::Outcome outcome = detail::acquire_interruptible(memory_, deadline);
+    return outcome == heirlock_interrupted ? AcquireResult::not_acquired : result_of(outcome);
+  }
   AcquireResult result_of(detail::Outcome outcome) const {
     require_done(outcome, "acquire");
     return static_cast<AcquireResult>(outcome);

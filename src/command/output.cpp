@@ -13,6 +13,21 @@
 #include <cstring>
 
 namespace command {
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      say(out, "\\%c", c);
+    else if (byte < 0x20 || byte >= 0x7f)
+      say(out, "\\u%04x", byte);
+    else
+      out += c;
+  }
+  return out + '"';
+}
+
 namespace {
 
 const char* name_of_state(char state) {
@@ -98,21 +113,6 @@ std::string waiters_of(const Lock& lock) {
   if (lock.waiters.size() > most) text += " and " + std::to_string(lock.waiters.size() - most) + " more";
   if (!lock.all_waiters_seen) text += text.empty() ? "?" : ",?";
   return text;
-}
-
-// In JSON: as it stands if it is UTF-8, else byte by byte.
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\')
-      say(out, "\\%c", c);
-    else if (byte < 0x20 || byte >= 0x7f)
-      say(out, "\\u%04x", byte);
-    else
-      out += c;
-  }
-  return out + '"';
 }
 
 // On a terminal no byte of a file's or a command's name may be more than a character.

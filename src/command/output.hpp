@@ -12,6 +12,9 @@ namespace command {
 /// Appends as printf.
 void say(std::string& text, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
+/// As a string of JSON, byte by byte.
+std::string quoted(const std::string& text);
+
 struct Column;
 /// The columns that a list such as "NAME,OWNER" names; empty, with a message on standard error, if one is
 /// unknown.

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -169,6 +170,35 @@ static void an_acquire_waits_for_the_release(void) {
 static void the_longest_timeout_waits_for_ever(void) {
   check_that_it_waits(wait_in_acquire_for);
   check_that_it_waits(wait_in_acquire_until);
+}
+
+static int is_interrupted;
+
+static void* wait_until_interrupted(void* lock) {
+  CHECK(heirlock_acquire_interruptible(lock, now()) == heirlock_not_acquired);
+  CHECK(heirlock_acquire_interruptible(lock, INT64_MAX) == heirlock_interrupted);
+  CHECK(heirlock_last_errno() == EINTR);
+  __atomic_store_n(&is_interrupted, 1, __ATOMIC_RELEASE);
+  return NULL;
+}
+static void handle(int number) {
+  (void)number;
+}
+
+// Spec: lock.acquire.interruptible
+static void a_signal_ends_an_interruptible_wait(void) {
+  heirlock_lock* const lock = shared_lock();
+  CHECK(heirlock_acquire_interruptible(lock, INT64_MAX) == heirlock_acquired);
+  CHECK(signal(SIGUSR1, handle) != SIG_ERR);
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, wait_until_interrupted, lock) == 0);
+  await_waiter(lock);
+  while (__atomic_load_n(&is_interrupted, __ATOMIC_ACQUIRE) == 0) {
+    CHECK(pthread_kill(thread, SIGUSR1) == 0);
+    sched_yield();
+  }
+  CHECK(pthread_join(thread, NULL) == 0);
+  CHECK(heirlock_release(lock) == heirlock_done);
 }
 
 static void release_in_vain(void* lock) {
@@ -346,10 +376,11 @@ static void each_outcome_has_its_errno_value(void) {
       {heirlock_file_exists, EEXIST},
       {heirlock_file_missing, ENOENT},
       {heirlock_no_memory, ENOMEM},
+      {heirlock_interrupted, EINTR},
       {heirlock_system_error, 0}, /* as the thread's last error */
   };
   const unsigned count = sizeof expected / sizeof *expected;
-  CHECK(count == heirlock_done - heirlock_system_error + 1);
+  CHECK(count == heirlock_done - heirlock_interrupted + 1);
   for (unsigned i = 0; i < count; ++i) CHECK(heirlock_errno(expected[i].outcome) == expected[i].value);
 }
 
@@ -416,6 +447,7 @@ int main(void) {
       TEST_OF(an_absolute_deadline_ends_in_time_and_not_early),
       TEST_OF(an_acquire_waits_for_the_release),
       TEST_OF(the_longest_timeout_waits_for_ever),
+      TEST_OF(a_signal_ends_an_interruptible_wait),
       TEST_OF(who_is_not_the_owner_can_neither_release_nor_declare_repaired),
       TEST_OF(owner_and_depth_tell_who_owns_it_how_often),
       TEST_OF(every_acquire_inherits_from_a_killed_owner),

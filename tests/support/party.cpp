@@ -110,21 +110,16 @@ char state_of(pid_t tid) {
   return name_end == std::string::npos || name_end + 2 >= text.size() ? '\0' : text[name_end + 2];
 }
 
-void wait_until_asleep_in_futex(pid_t tid) {
-  for (;;) {
-    std::ifstream file("/proc/" + std::to_string(tid) + "/syscall");
-    long number = -1;
-    if (file >> number && number == SYS_futex && state_of(tid) == 'S') return;
-    sched_yield();
-  }
-}
-
-bool is_asleep_on(pid_t tid, const void* futex) {
+const void* futex_slept_on(pid_t tid) {
   std::ifstream file("/proc/" + std::to_string(tid) + "/syscall");
   long number = -1;
   std::uintptr_t address = 0;
-  return file >> std::dec >> number >> std::hex >> address && number == SYS_futex &&
-         address == reinterpret_cast<std::uintptr_t>(futex) && state_of(tid) == 'S';
+  const bool is_futex = file >> std::dec >> number >> std::hex >> address && number == SYS_futex;
+  return is_futex && state_of(tid) == 'S' ? reinterpret_cast<const void*>(address) : nullptr;
+}
+
+void wait_until_asleep_in_futex(pid_t tid) {
+  while (futex_slept_on(tid) == nullptr) sched_yield();
 }
 
 }  // namespace support

@@ -49,8 +49,12 @@ class Party {
 
 /// Returns as soon as the thread sleeps in a futex call.
 void wait_until_asleep_in_futex(pid_t tid);
-/// Whether the thread sleeps on the futex at this address of its own, which a forked child shares.
-bool is_asleep_on(pid_t tid, const void* futex);
+/// The futex that the thread sleeps on, at an address of its own, which a forked child shares; null if on
+/// none.
+const void* futex_slept_on(pid_t tid);
+inline bool is_asleep_on(pid_t tid, const void* futex) {
+  return futex_slept_on(tid) == futex;
+}
 /// The thread's state as /proc shows it: 'R', 'S', 'T', 'Z' ...; 0 when it is gone.
 char state_of(pid_t tid);
 

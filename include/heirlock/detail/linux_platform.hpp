@@ -68,7 +68,8 @@ struct LinuxHabits {
   std::int64_t spin_time = 10'000;  // before it sleeps
   std::int64_t usual_wait = 0;      // of the waits in which it was woken in vain
   std::int64_t tenure_began = 0;    // a moment
-  std::uint32_t woken = 0;          // how many this thread has woken since it last waited itself
+  const void* woken_at = nullptr;   // the word of the lock at which this thread woke somebody last
+  std::uint32_t woken = 0;          // how many it has woken there since it last waited itself
   bool spinning_was_enough = false;
 };
 
@@ -94,7 +95,7 @@ struct LinuxProcess {
   std::atomic<std::uint32_t> pid_namespace{0};
 };
 
-static_assert(sizeof(LinuxThread) == 136 && sizeof(LinuxProcess) == 16,
+static_assert(sizeof(LinuxThread) == 144 && sizeof(LinuxProcess) == 16,
               "another layout: a new minor version");
 
 // One of each in a process: visible however a program that includes this is compiled.
@@ -199,6 +200,7 @@ struct LinuxPlatform {
 
   /// Whether the deadline is one that has passed from the beginning.
   static constexpr bool is_try(Deadline deadline) noexcept { return deadline == no_wait; }
+  /// Whether the time is over, or a signal handler ran that ends the wait.
   static bool has_passed(Deadline deadline) noexcept;
   /// The moment that lies `nanoseconds` ahead; `for_ever` if that is too far to count.
   static Deadline deadline_after(std::int64_t nanoseconds) noexcept;
@@ -278,6 +280,10 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
 
 /// Notes why the algorithm, which knows no messages, refused `call` on the lock. Returns the outcome.
 HEIRLOCK_COLD Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept;
+
+/// As LockAlgorithm's acquire, but refused as `interrupted` when a signal handler ran in the caller while it
+/// slept, and the lock was still not to be had. A handler that ran just before it slept is not noticed.
+Outcome acquire_interruptible(LinuxLock& lock, LinuxPlatform::Deadline deadline) noexcept;
 
 /// Takes a lock of the process's own, free in each child. Guards what must be whole between any two of its
 /// changes, as its owner may end, or be missing in a child. Refused as admit() is.

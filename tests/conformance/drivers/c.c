@@ -36,6 +36,7 @@ static const char* word_of(heirlock_outcome outcome, const char* not_acquired) {
     case heirlock_invalid_argument:
     case heirlock_no_memory:
     case heirlock_system_error:
+    case heirlock_interrupted:
       break;
   }
   return result("error %s", heirlock_last_message());
