@@ -26,7 +26,7 @@ int list(int count, char** arguments) {
   const std::vector<const Lock*> locks = own_locks(picture);
   if (as_json) return std::fputs(json(picture, locks).c_str(), stdout) < 0 ? failed : done;
   std::fputs(table(picture, locks, shown).c_str(), stdout);
-  std::fputs(deadlocks(picture).c_str(), stdout);
+  std::fputs(deadlocks(picture, locks).c_str(), stdout);
   std::fflush(stdout);
   for (const std::string& note : unseen(picture, locks)) std::fprintf(stderr, "heirlock: %s\n", note.c_str());
   return std::ferror(stdout) != 0 ? failed : done;

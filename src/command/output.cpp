@@ -365,9 +365,13 @@ std::string table(const Picture& picture, const std::vector<const Lock*>& locks,
   return text;
 }
 
-std::string deadlocks(const Picture& picture) {
+std::string deadlocks(const Picture& picture, const std::vector<const Lock*>& locks) {
   std::string text;
   for (const auto& links : picture.deadlocks) {
+    if (std::none_of(links.begin(), links.end(), [&](const Link& link) {
+          return std::find(locks.begin(), locks.end(), &picture.locks[link.holds]) != locks.end();
+        }))
+      continue;
     text += "DEADLOCK: ";
     for (const Link& link : links)
       say(text, "%s%s holds %s, waits for %s", &link == &links.front() ? "" : "; ",

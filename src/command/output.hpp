@@ -30,8 +30,8 @@ std::string table(const Picture& picture, const std::vector<const Lock*>& locks,
 std::string json(const Picture& picture, const std::vector<const Lock*>& locks);
 /// All that is known of one lock, and what its user can do.
 std::string words(const Picture& picture, const Lock& lock);
-/// A line for each deadlock.
-std::string deadlocks(const Picture& picture);
+/// A line for each deadlock in which one of the locks has a part.
+std::string deadlocks(const Picture& picture, const std::vector<const Lock*>& locks);
 /// What could not be seen, a line each.
 std::vector<std::string> unseen(const Picture& picture, const std::vector<const Lock*>& locks);
 

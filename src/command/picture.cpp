@@ -81,7 +81,7 @@ class Look {
   // A lock's place: a segment and the offset in its file.
   using Place = std::pair<std::size_t, std::uint64_t>;
   struct Wait {
-    Task task;
+    Waiter waiter;
     ino_t pid_namespace;
   };
 
@@ -178,7 +178,7 @@ class Look {
       if (!place) continue;
       places_.insert(*place);
       if (const std::optional<Task> waiter = task(id))
-        waits_[*place].push_back({*waiter, process.pid_namespace});
+        waits_[*place].push_back({{*waiter, locks->pending}, process.pid_namespace});
     }
   }
 
@@ -301,16 +301,31 @@ class Look {
     const auto waits = waits_.find({lock.segment, object + lock.offset});
     if (waits == waits_.end()) return;
     for (const Wait& wait : waits->second)
-      if (wait.pid_namespace != lock.pid_namespace || wait.task.id_there != lock.owner_there)
-        lock.waiters.push_back({wait.task, 0});
+      if (wait.pid_namespace != lock.pid_namespace || wait.waiter.task.id_there != lock.owner_there)
+        lock.waiters.push_back(wait.waiter);
   }
 
-  // From lock to lock: by the owner's wait. A thread that runs is no part of a deadlock.
+  // Who is part of a deadlock sleeps, but for the moments in which it looks after the owner. Who runs may
+  // have just released the lock.
+  static bool is_asleep_at(const Waiter& waiter) {
+    if (waiter.task.state != 'R') return true;
+    for (int i = 0; i < 50; ++i) {
+      const std::optional<Task> now = task(waiter.task.id);
+      if (!now) return false;
+      if (now->state != 'R') {
+        const std::optional<Robust> locks = robust_list(now->id, memory_of(now->id));
+        return locks && locks->pending == waiter.address;
+      }
+      usleep(1000);
+    }
+    return false;
+  }
+
+  // Goes from lock to lock, by the owner's wait.
   void find_deadlocks() {
     std::map<pid_t, std::size_t> waits_for;
     for (std::size_t i = 0; i < picture_.locks.size(); ++i)
-      for (const Waiter& waiter : picture_.locks[i].waiters)
-        if (waiter.task.state != 'R') waits_for[waiter.task.id] = i;
+      for (const Waiter& waiter : picture_.locks[i].waiters) waits_for[waiter.task.id] = i;
     std::vector<int> seen_from(picture_.locks.size(), -1);
     for (std::size_t start = 0; start < picture_.locks.size(); ++start) {
       std::size_t at = start;
@@ -335,6 +350,8 @@ class Look {
     do {
       const Task& owner = picture_.locks[at].owner;
       const std::size_t next = waits_for.at(owner.id);
+      for (const Waiter& waiter : picture_.locks[next].waiters)
+        if (waiter.task.id == owner.id && !is_asleep_at(waiter)) return;
       links.push_back({owner, at, next});
       at = next;
     } while (at != first);

@@ -32,7 +32,8 @@ struct Segment {
 
 struct Waiter {
   Task task;
-  std::int64_t since = 0;  // CLOCK_MONOTONIC seconds at which `watch` first saw it; 0: unknown
+  std::uint64_t address = 0;  // of the lock, in its process
+  std::int64_t since = 0;     // CLOCK_MONOTONIC seconds at which `watch` first saw it; 0: unknown
 };
 
 // free, held: as they say. to_be_inherited: free, and marked by an owner's death. poisoned: held by an heir

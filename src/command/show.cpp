@@ -60,7 +60,7 @@ int show(int count, char** arguments) {
   }
   if (as_json) return std::fputs(json(picture, locks).c_str(), stdout) < 0 ? failed : done;
   for (const Lock* const lock : locks) std::fputs(words(picture, *lock).c_str(), stdout);
-  std::fputs(deadlocks(picture).c_str(), stdout);
+  std::fputs(deadlocks(picture, locks).c_str(), stdout);
   for (const std::string& note : unseen(picture, locks)) std::fprintf(stderr, "heirlock: %s\n", note.c_str());
   return std::ferror(stdout) != 0 ? failed : done;
 }

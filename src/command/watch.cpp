@@ -77,7 +77,7 @@ int watch(int count, char** arguments) {
     else
       for (const Lock* const lock : locks) text += words(picture, *lock);
     if (!names.empty() && locks.empty()) say(text, "There is no lock %s.\n", names[0].c_str());
-    text += deadlocks(picture);
+    text += deadlocks(picture, locks);
     for (const std::string& note : unseen(picture, locks)) say(text, "(%s)\n", note.c_str());
     if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) return failed;
   } while (!Keys::end_within_a_second());
