@@ -1,3 +1,5 @@
+#include <heirlock/heirlock.h>
+
 #include <cstdio>
 #include <cstring>
 
