@@ -209,7 +209,7 @@ void check_calls(Findings& findings) {
   static unsigned char room[256];  // the longest answer: a struct stat
   constexpr int wake_op = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
 
-  constexpr char no_acquire[] = "no lock can be acquired";
+  static constexpr char no_acquire[] = "no lock can be acquired";
   call("getrandom", unusable, no_acquire, 0, SYS_getrandom, room, 8, 0);
   call("gettid", unusable, no_acquire, 0, SYS_gettid);
   call("get_robust_list", unusable, no_acquire, 0, SYS_get_robust_list, 0, room, room + 8);
@@ -219,25 +219,25 @@ void check_calls(Findings& findings) {
        PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   call("munmap", degraded, "locks stay mapped, and so in memory", EINVAL, SYS_munmap, 1, 4096);
 
-  constexpr char no_wait[] = "a program that waits for a lock is ended";
+  static constexpr char no_wait[] = "a program that waits for a lock is ended";
   call("futex(FUTEX_WAIT_BITSET)", unusable, no_wait, EAGAIN, SYS_futex, &word, FUTEX_WAIT_BITSET, 1, 0, 0,
        FUTEX_BITSET_MATCH_ANY);
   call("clock_gettime(CLOCK_MONOTONIC)", unusable, no_wait, 0, SYS_clock_gettime, CLOCK_MONOTONIC, room);
-  constexpr char no_release[] = "a program that releases a lock with waiters is ended";
+  static constexpr char no_release[] = "a program that releases a lock with waiters is ended";
   call("futex(FUTEX_WAKE)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE, 1);
   call("futex(FUTEX_WAKE_OP)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE_OP, 1, 0, &word,
        wake_op);
   call("tgkill", degraded, "what another thread holds may be unmapped", EINVAL, SYS_tgkill, -1, -1, 0);
 
-  constexpr char no_create[] = "no named lock can be made";
+  static constexpr char no_create[] = "no named lock can be made";
   call("openat(O_TMPFILE)", unusable, no_create, EBADF, SYS_openat, -1, "lock", O_TMPFILE | O_RDWR, 0600);
   call("fchmod", unusable, no_create, EBADF, SYS_fchmod, -1, 0600);
   call("fallocate", unusable, no_create, EBADF, SYS_fallocate, -1, 0, 0, 1);
   call("linkat", unusable, no_create, EBADF, SYS_linkat, -1, "lock", -1, "lock", 0);
-  constexpr char no_open[] = "no named lock can be opened";
+  static constexpr char no_open[] = "no named lock can be opened";
   call("newfstatat", unusable, no_open, EBADF, SYS_newfstatat, -1, "lock", room, 0);
   call("pread64", unusable, no_open, EBADF, SYS_pread64, -1, room, 8, 0);
-  constexpr char no_remove[] = "no named lock can be removed";
+  static constexpr char no_remove[] = "no named lock can be removed";
 #ifdef SYS_unlink
   call("unlink", degraded, no_remove, ENOENT, SYS_unlink, "");
 #else

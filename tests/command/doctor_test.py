@@ -74,10 +74,12 @@ class Doctor(unittest.TestCase):
     # Spec: command.doctor
     def test_it_names_a_call_that_a_sandbox_refuses(self):
         eperm = 1
-        for call, verdict in ("get_robust_list", "unusable"), ("tgkill", "degraded"):
+        for call, verdict, consequence in (("get_robust_list", "unusable", "no lock can be acquired"),
+                                           ("tgkill", "degraded", "what another thread holds may be unmapped")):
             with self.subTest(call):
                 checks, worst = examine(preexec_fn=sandbox(call, ERRNO + eperm))
                 self.assertEqual(checks[call]["verdict"], verdict)
+                self.assertEqual(checks[call]["consequence"], consequence)
                 self.assertIn("not permitted", checks[call]["found"])
                 self.assertEqual(VERDICTS[worst], verdict)
         checks, _ = examine(preexec_fn=sandbox("ptrace", ERRNO + eperm))
