@@ -389,16 +389,18 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
     notes.push_back("there is no /proc, so that neither owners nor waiters can be seen; mount it");
     return notes;
   }
-  if (hides_processes()) notes.push_back("this /proc hides processes of other users (hidepid); ask as root");
-  if (picture.unseen != 0)
-    notes.push_back(std::to_string(picture.unseen) +
-                    " processes could not be looked into: they may have locks mapped; ask as root");
-  const bool all_waiters =
-      std::all_of(locks.begin(), locks.end(), [](const Lock* lock) { return lock->all_waiters_seen; });
-  if (!all_waiters)
-    notes.push_back(
-        "the waiters marked ? could not be seen, which takes the right to trace their processes; "
-        "ask as root");
+  const std::string advice = std::string("; ") + who_sees_more();
+  if (hides_processes()) notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
+  const auto hidden =
+      std::count_if(picture.processes.begin(), picture.processes.end(), [](const Process& process) {
+        return !process.is_seen && (geteuid() == 0 || process.leader.runs_as(geteuid()));
+      });
+  if (hidden != 0)
+    notes.push_back(std::to_string(hidden) +
+                    " processes could not be looked into, and may have locks mapped" + advice);
+  if (!std::all_of(locks.begin(), locks.end(), [](const Lock* lock) { return lock->all_waiters_seen; }))
+    notes.push_back("waiters shown as ? could not be seen, which takes the right to trace their processes" +
+                    advice);
   return notes;
 }
 
@@ -463,43 +465,54 @@ std::string json(const Picture& picture, const std::vector<const Lock*>& locks) 
   return out + "]}\n";
 }
 
-std::string words(const Picture& picture, const Lock& lock) {
+namespace {
+
+// Which segment or file it is, and why it says no more, if it does not.
+void say_place(std::string& out, const Picture& picture, const Lock& lock) {
   const Segment& segment = picture.segments[lock.segment];
-  std::string out;
+  const char* const name = segment.name.c_str();
+  const std::string type =
+      segment.header ? (segment.is_lock() ? "a lock" : "an object of type " + segment.type()) : "a file";
   if (segment.is_removed)
-    say(out, "%s: a segment whose name was removed, of %" PRIu64 " bytes", picture.name(lock).c_str(),
+    say(out, "%s: %s whose name was removed, %" PRIu64 " bytes", picture.name(lock).c_str(), type.c_str(),
         segment.size);
   else
-    say(out, "%s: %s in %s of %s, %" PRIu64 " bytes, mode %03o, made %s ago", picture.name(lock).c_str(),
-        segment.is_own_file ? "a lock"
-        : segment.is_lock() ? "a lock"
-                            : ("a " + segment.type()).c_str(),
-        segment.path.c_str(), name_of_user(segment.user).c_str(), segment.size, segment.mode & 07777,
+    say(out, "%s: %s in %s, %" PRIu64 " bytes, of user %s, mode %03o, made %s ago",
+        picture.name(lock).c_str(), type.c_str(), segment.path.c_str(), segment.size,
+        name_of_user(segment.user).c_str(), segment.mode & 07777,
         duration(seconds_of(CLOCK_REALTIME) - segment.made).c_str());
   if (segment.header) say(out, ", layout version %u", segment.header->version);
   out += "\n";
-  const char* const name = segment.name.c_str();
-  if (lock.state == State::unknown) {
-    if (!segment.trouble.empty() && !segment.is_own_file)
-      say(out, "  It could not be read: %s.\nNext: ask as root or as %s.\n", segment.trouble.c_str(),
-          name_of_user(segment.user).c_str());
-    else if (segment.is_own_file)
-      say(out, "  It has no 40 bytes that can be read there.\nNext: give the lock's place: --offset N.\n");
-    else
-      say(out,
-          "  It is a larger object, none of whose locks is seen held.\n"
-          "Next: give a lock's place in it, offsetof(TYPE, MEMBER): heirlock show %s --offset N\n",
-          name);
-  } else {
+  if (lock.state != State::unknown)
     say(out, "  It is %s.\n",
-        lock.state == State::poisoned ? "poisoned: held by an heir" : name_of(lock.state));
-  }
-  for (const std::size_t user : segment.users)
-    say(out, "  Mapped by %s.\n", printable(who(picture.processes[user].leader)).c_str());
+        lock.state == State::poisoned ? "poisoned: an heir holds it" : name_of(lock.state));
+  else if (segment.is_own_file && segment.size != 0)
+    say(out, "  No lock can be read there.\nNext: give the lock's place in the file: --offset N\n");
+  else if (!segment.header)
+    say(out, "  It cannot be told: %s.\n", segment.trouble.c_str());
+  else if (segment.header->version != detail::SegmentHeader::current_version)
+    say(out, "  This program knows layout version %u.\nNext: use the heirlock of the program that made it.\n",
+        detail::SegmentHeader::current_version);
+  else
+    say(out,
+        "  None of its locks is seen held.\n"
+        "Next: give a lock's place in it, offsetof(TYPE, MEMBER): heirlock show %s --offset N\n",
+        name);
+}
+
+}  // namespace
+
+std::string words(const Picture& picture, const Lock& lock) {
+  const Segment& segment = picture.segments[lock.segment];
+  const char* const name = segment.name.c_str();
+  std::string out;
+  say_place(out, picture, lock);
+  if (!segment.users.empty()) say(out, "  It is %s.\n", printable(users_of(picture, segment)).c_str());
   for (const Waiter& waiter : lock.waiters)
     say(out, "  %s waits for it, %s.\n", printable(who(waiter.task)).c_str(),
         name_of_state(waiter.task.state));
-  if (!lock.all_waiters_seen) say(out, "  There may be waiters that could not be seen; ask as root.\n");
+  if (!lock.all_waiters_seen)
+    say(out, "  There may be waiters that could not be seen; %s.\n", who_sees_more());
   if (lock.state == State::to_be_inherited)
     say(out,
         "  An owner died or gave it up, and nobody has declared the state repaired.\n"
@@ -531,7 +544,7 @@ std::string words(const Picture& picture, const Lock& lock) {
   }
   if (segment.is_removed)
     say(out,
-        "Next: restart these processes: they share no lock with those that open the name anew. A removal "
+        "Next: restart its processes: they share no lock with those that open the name anew. A removal "
         "that\n"
         "      nobody asked for may be systemd's at the user's logout (RemoveIPC): use a system user, "
         "loginctl\n"

@@ -134,7 +134,6 @@ class Look {
     });
     for (std::size_t i = 0; i < picture_.processes.size(); ++i) {
       Process& process = picture_.processes[i];
-      picture_.unseen += !process.is_seen;
       for (const Range& range : process.ranges) {
         if (by_file_.count(range.file) == 0) add(removed_segment(removed[range.file], process, range));
         std::vector<std::size_t>& users = picture_.segments[by_file_[range.file]].users;
@@ -149,15 +148,16 @@ class Look {
     segment.is_removed = true;
     segment.file = range.file;
     segment.user = process.leader.users[3];
-    segment.size = range.end - range.begin;
     const detail::FileDescriptor memory = memory_of(process.living);
     detail::SegmentHeader header;
-    if (memory.number < 0)
+    segment.trouble = "no header of heirlock's";
+    if (memory.number < 0) {
       segment.trouble = std::strerror(errno);
-    else if (read_at(memory, range.begin, &header, sizeof header) && detail::has_magic(header))
+    } else if (read_at(memory, range.begin, &header, sizeof header) && detail::has_magic(header)) {
       segment.header = header;
-    else
-      segment.trouble = "no header of heirlock's";
+      segment.size = header.file_size;
+      segment.trouble.clear();
+    }
     return segment;
   }
 
@@ -269,6 +269,7 @@ class Look {
       // As a waiter asks: a zombie, too, is dead.
       const std::optional<Task> owner = task(lock.owner_there);
       if (owner) lock.owner = *owner;
+      lock.process_there = lock.owner.process;
       if (detail::LinuxPlatform::owner_is_gone(static_cast<std::uint32_t>(lock.owner_there)))
         return Owner::dead;
       if (!owner) return Owner::hidden;
@@ -408,28 +409,35 @@ std::string Picture::name(const Lock& lock) const {
   return text;
 }
 
+const char* who_sees_more() {
+  return geteuid() == 0 ? "ask as the host's root" : "ask as root";
+}
+
+std::string users_of(const Picture& picture, const Segment& segment) {
+  std::string text;
+  for (const std::size_t user : segment.users)
+    text += (text.empty() ? "mapped by " : ", ") + who(picture.processes[user].leader);
+  return text;
+}
+
 std::string reason_to_keep(const Picture& picture, const Segment& segment, bool others_use_none) {
-  if (!segment.users.empty()) {
-    std::string text = "mapped by ";
-    for (const std::size_t user : segment.users)
-      text += (user == segment.users.front() ? "" : ", ") + who(picture.processes[user].leader);
-    return text;
-  }
+  if (!segment.users.empty()) return users_of(picture, segment);
   if (!segment.header) return segment.trouble;
   if (picture.pid_namespace == 0) return "without /proc nobody can tell who has it mapped";
-  if (hides_processes()) return "this /proc hides processes (hidepid), which may have it mapped; ask as root";
+  const std::string advice = std::string("; ") + who_sees_more();
+  if (hides_processes()) return "this /proc hides processes (hidepid), which may have it mapped" + advice;
   // Only a process that runs as the segment's user can have opened it.
   for (const Process& process : picture.processes)
-    if (!process.is_seen &&
-        std::count(std::begin(process.leader.users), std::end(process.leader.users), segment.user) != 0)
-      return who(process.leader) + " may have it mapped and cannot be looked into; ask as root";
+    if (!process.is_seen && process.leader.runs_as(segment.user))
+      return who(process.leader) + " may have it mapped, and could not be looked into" + advice;
   if (others_use_none || picture.is_whole_machine) return "";
   for (const Lock& lock : picture.locks)  // no other PID namespace than its own can use a lock
     if (&picture.segments[lock.segment] == &segment && segment.is_lock() &&
         lock.pid_namespace == picture.pid_namespace)
       return "";
-  return "processes of other PID namespaces may have it mapped, which cannot be seen from here; ask on the "
-         "host";
+  return "processes of other PID namespaces may have it mapped, and cannot be seen from here; ask as the "
+         "host's "
+         "root, or see --foreign of heirlock clean";
 }
 
 Picture look(const Wanted& wanted) {

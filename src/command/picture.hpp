@@ -79,7 +79,6 @@ struct Picture {
   std::vector<std::vector<Link>> deadlocks;
   ino_t pid_namespace = 0;        // the caller's
   bool is_whole_machine = false;  // it is the machine's first, from which all others are seen
-  int unseen = 0;                 // processes whose mappings this user may not read
   std::string trouble;            // why /dev/shm could not be read
 
   std::string name(const Lock& lock) const;
@@ -96,6 +95,12 @@ Picture look(const Wanted& wanted);
 /// Why the name must stay; empty if no process has the segment mapped. `others_use_none`: the user says that
 /// no other PID namespace uses this /dev/shm.
 std::string reason_to_keep(const Picture& picture, const Segment& segment, bool others_use_none);
+
+/// "mapped by worker 4711, ..."; empty if no process that is seen has it mapped.
+std::string users_of(const Picture& picture, const Segment& segment);
+
+/// What to do for to see more than this user can.
+const char* who_sees_more();
 
 /// "worker 4711", or "worker 4711/4712" for a thread that is not its process's first.
 std::string who(const Task& task);

@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,6 +42,10 @@ struct Task {
   pid_t tracer = 0;
   uid_t users[4] = {};  // real, effective, saved, file system
   bool is_kernels = false;
+
+  bool runs_as(uid_t user) const {
+    return std::find(std::begin(users), std::end(users), user) != std::end(users);
+  }
 };
 
 struct Process {

@@ -3,6 +3,7 @@ import contextlib
 import ctypes
 import json
 import os
+import pathlib
 import pty
 import re
 import resource
@@ -15,6 +16,7 @@ import time
 import unittest
 
 HEIRLOCK = os.environ["HEIRLOCK_COMMAND"]
+README = pathlib.Path(__file__).parents[2] / "src/command/README.md"
 SHM = "/dev/shm/heirlock."
 LIMIT = 60  # seconds within which what must come comes
 LOCK = (40, 8, b"N8heirlock13ReentrantLockE")
@@ -168,8 +170,8 @@ class CommandTest(unittest.TestCase):
         shown = [lock for lock in json.loads(run("show", "--json", name, user=user).stdout)["locks"]
                  if lock["removed"] == removed]
         self.assertEqual(len(shown), 1)
-        self.assertEqual([shown[0][key] for key in ("name", "state", "depth", "mapped_by")],
-                         [locks[0][key] for key in ("name", "state", "depth", "mapped_by")])
+        for key in "name", "offset", "state", "depth", "pid_namespace":
+            self.assertEqual(shown[0][key], locks[0][key])
         return locks[0]
 
     def shown(self, *arguments, user=None):
@@ -189,6 +191,7 @@ class CommandTest(unittest.TestCase):
 
     # --- The states of a lock ---
 
+    # Spec: command.list, command.owner, command.show
     def test_free_and_held(self):
         name = self.name()
         worker = Worker(self, name)
@@ -197,14 +200,16 @@ class CommandTest(unittest.TestCase):
         self.assertEqual([user["pid"] for user in lock["mapped_by"]], [worker.pid])
         worker.do("acquire", name)
         worker.do("acquire", name)
+        until(lambda: state_of(worker.pid) == "S")
         lock = self.seen(name)
         self.assertEqual((lock["state"], lock["depth"]), ("held", 2))
-        self.assertEqual(lock["owner"], {"is": "seen", "tid_there": worker.pid, "pid_there": None, "pid": worker.pid,
+        self.assertEqual(lock["owner"], {"is": "seen", "tid_there": worker.pid, "pid_there": worker.pid, "pid": worker.pid,
                                          "tid": worker.pid, "command": "worker", "state": "sleeping"})
         self.assertIn(f"gdb -p {worker.pid}", self.shown(name))
         row = next(line for line in run("list", "--output", "depth,OWNER,name").stdout.splitlines() if name in line)
         self.assertEqual(row.split(), ["2", str(worker.pid), name])
 
+    # Spec: command.list, command.show
     def test_inherited_and_poisoned(self):
         name = self.name()
         owner, heir = Worker(self, name), Worker(self, name)
@@ -219,6 +224,7 @@ class CommandTest(unittest.TestCase):
         heir.do("repaired", name)
         self.assertEqual(self.seen(name)["state"], "held")
 
+    # Spec: command.owner, command.show
     def test_stopped(self):
         name = self.name()
         worker = Worker(self, name)
@@ -228,6 +234,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(self.seen(name)["owner"]["state"], "stopped")
         self.assertIn(f"kill -CONT {worker.pid}", self.shown(name))
 
+    # Spec: command.owner, command.show
     def test_zombie_that_the_kernel_missed(self):
         name = self.name()
         worker = Worker(self, name)
@@ -239,6 +246,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual((owner["is"], owner["state"]), ("dead", "zombie"))
         self.assertIn("notices", self.shown(name))
 
+    # Spec: command.owner, command.show
     def test_other_pid_namespace(self):
         name = self.name()
         if os.geteuid() != 0:
@@ -254,6 +262,7 @@ class CommandTest(unittest.TestCase):
         self.write_lock(name, "=I", 0, 1)  # as if the kernel had missed its death
         self.assertEqual(self.seen(name)["owner"]["is"], "namespace gone" if sees_all_namespaces() else "elsewhere")
 
+    # Spec: command.removed, command.show
     def test_removed_name(self):
         name = self.name()
         make(name)  # its maker's mapping has no name
@@ -264,9 +273,10 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(self.seen(name)["state"], "free")
         lock = self.seen(name, removed=True)
         self.assertEqual((lock["state"], lock["owner"]["pid"]), ("held", old.pid))
-        self.assertIn("restart these processes", self.shown(name))
+        self.assertIn("restart its processes", self.shown(name))
         self.assertNotIn(new.pid, [user["pid"] for user in lock["mapped_by"]])
 
+    # Spec: command.inside, command.waiters
     def test_lock_in_a_larger_object(self):
         name = self.name()
         owner, waiter = (Worker(self, name, kind=ACCOUNT) for _ in range(2))
@@ -281,6 +291,7 @@ class CommandTest(unittest.TestCase):
         waiter.do("release", name, 16)
         self.assertIn("It is free", self.shown(name, "--offset", "16"))
 
+    # Spec: command.boot
     def test_file_that_outlives_a_boot(self):
         with tempfile.NamedTemporaryFile(dir=os.path.dirname(HEIRLOCK)) as file:
             if subprocess.run(["stat", "-fc%T", file.name], capture_output=True, text=True).stdout.strip() == "tmpfs":
@@ -291,8 +302,19 @@ class CommandTest(unittest.TestCase):
             os.utime(file.name, (0, 0))
             self.assertIn("before this boot", self.shown(file.name))
 
+    # Spec: command.json
+    def test_json_has_the_documented_fields(self):
+        name = self.name()
+        worker = Worker(self, name)
+        worker.do("acquire", name)
+        lock = self.seen(name)
+        found = {*lock, *(f"owner.{key}" for key in lock["owner"]), *(f"mapped_by.{key}" for key in lock["mapped_by"][0])}
+        documented = re.findall(r"^\| `([a-z_.]+)` \|", README.read_text(), re.MULTILINE)
+        self.assertEqual(sorted(found), sorted(documented))
+
     # --- Who waits for whom ---
 
+    # Spec: command.deadlock, command.waiters, command.show
     def test_deadlocks(self):
         for count in 2, 3:
             names = [self.name() for _ in range(count)]
@@ -311,6 +333,7 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(sorted(link["pid"] for links in json.loads(run("list", "--json").stdout)["deadlocks"]
                                     for link in links if link["holds"] in names), sorted(worker.pid for worker in workers))
 
+    # Spec: command.watch
     def test_watch_shows_the_same_until_q(self):
         name = self.name()
         owner, waiter = Worker(self, name), Worker(self, name)
@@ -328,6 +351,7 @@ class CommandTest(unittest.TestCase):
 
     # --- What cannot be seen ---
 
+    # Spec: command.unseen, command.remove, command.list
     @unittest.skipIf(os.geteuid() != 0, "only root may run a program as another user")
     def test_processes_that_cannot_be_looked_into(self):
         name = self.name()
@@ -345,6 +369,7 @@ class CommandTest(unittest.TestCase):
 
     # --- Removal ---
 
+    # Spec: command.remove
     def test_remove_refuses_what_is_mapped(self):
         name = self.name()
         worker = Worker(self, name)
@@ -355,6 +380,7 @@ class CommandTest(unittest.TestCase):
         self.assertFalse(os.path.exists(SHM + name))
         self.assertEqual(run("remove", name).returncode, 1)
 
+    # Spec: command.clean
     @unittest.skipUnless(OWN_MOUNTS, "this system permits no /dev/shm of the test's own")
     def test_clean(self):
         used, unused = self.name(), self.name()
@@ -381,6 +407,7 @@ class CommandTest(unittest.TestCase):
 
     # --- All of it ---
 
+    # Spec: command.looks
     def test_looking_changes_nothing(self):
         name = self.name()
         owner, waiter = Worker(self, name), Worker(self, name)
@@ -393,6 +420,7 @@ class CommandTest(unittest.TestCase):
             with open(SHM + name, "rb") as file:
                 self.assertEqual(file.read(), before, command)
 
+    # Spec: command.time
     @unittest.skipUnless(OWN_MOUNTS, "this system permits no /dev/shm of the test's own")
     def test_a_second_for_1000_segments_and_200_processes(self):
         names = [self.name() for _ in range(1000)]
@@ -415,6 +443,7 @@ class CommandTest(unittest.TestCase):
         self.assertLess(spent, 1)
         print(f"list of 1000 segments and 200 processes: {spent:.2f} s of a processor")
 
+    # Spec: command.usage
     def test_wrong_usage_is_told(self):
         for arguments in (["list", "--no"], ["list", "--output", "size"], ["show"], ["show", "--offset", "3", "a"], ["no"], []):
             self.assertEqual((arguments, run(*arguments).returncode), (arguments, 2))
