@@ -48,6 +48,16 @@ class Manual(unittest.TestCase):
                 self.assertIn(option, synopsis, subcommand)
 
     # Spec: command.manual
+    def test_the_manual_has_each_field_of_json(self):
+        name = f"test.manual.{os.getpid()}"
+        listed = [HEIRLOCK, "run", name, "--", HEIRLOCK, "show", "--json", name]
+        for command in listed, [HEIRLOCK, "doctor", "--json"]:
+            said = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+            for field in set(re.findall(r'"(\w+)": ?', said)):
+                self.assertIn(f'"{field}"', self.manual)
+        os.remove(f"/dev/shm/heirlock.{name}")
+
+    # Spec: command.manual
     def test_bash_completes_subcommands_options_names_and_columns(self):
         self.assertEqual(completions("s"), ["show"])
         self.assertLessEqual(set(SUBCOMMANDS), set(completions("")))
