@@ -54,7 +54,7 @@ Asks this machine, sandbox or container for what the lock needs. One line each: 
 was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
 
 The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used; 64 for wrong
-usage.
+usage, 71 if the system lets it ask nothing.
 )";
 
 // Also the exit status.
@@ -92,15 +92,26 @@ std::int64_t milliseconds() {
 }
 const std::int64_t time_is_over = milliseconds() + 1500;
 
-// A child that dies with its parent, or when the time is over.
-template <class Body>
-pid_t fork_to(Body body) {
-  const pid_t child = fork();
-  if (child != 0) return child;
+void die_with_parent_or_when_the_time_is_over() {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const std::int64_t left = std::max<std::int64_t>(time_is_over - milliseconds(), 1);
   const itimerval timer{{0, 0}, {left / 1000, left % 1000 * 1000}};
   setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+// In a child, whose parent then does likewise.
+[[noreturn]] void give_up(const char* what, const char* why) {
+  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be asked\n", what,
+               *why != '\0' ? ": " : "", why);
+  _exit(EX_OSERR);
+}
+
+template <class Body>
+pid_t fork_to(Body body) {
+  const pid_t child = fork();
+  if (child < 0) give_up("fork", std::strerror(errno));
+  if (child > 0) return child;
+  die_with_parent_or_when_the_time_is_over();
   body();
   _exit(0);
 }
@@ -115,10 +126,7 @@ int end_of(pid_t child) {
 template <class T>
 T& in_shared_memory() {
   void* const memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    std::perror("heirlock doctor: mmap of shared memory");
-    std::exit(unusable);
-  }
+  if (memory == MAP_FAILED) give_up("mmap", std::strerror(errno));
   return *::new (memory) T{};
 }
 
@@ -134,15 +142,13 @@ class Findings {
   void check(const Need& need, Ask ask) {
     Answer& answer = in_shared_memory<Answer>();
     answer.verdict = need.otherwise;
-    const pid_t child = fork_to([&] {
+    const int status = end_of(fork_to([&] {
       // What the library says as it ends a program is said here.
       dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
       if (ask(answer)) answer.verdict = ok;
-    });
-    const int status = child < 0 ? 0 : end_of(child);
-    if (child < 0)
-      say(answer, false, "could not be asked, as fork failed with '%s'", std::strerror(errno));
-    else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+    }));
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) give_up("a child's fork or mmap", "");
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
       say(answer, false, "a sandbox kills who asks");
     else if (WIFSIGNALED(status))
       say(answer, false, "who asked was ended by '%s'", strsignal(WTERMSIG(status)));
