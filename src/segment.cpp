@@ -24,7 +24,6 @@ namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
 
-constexpr char directory[] = "/dev/shm";
 constexpr std::size_t longest_name = 200;
 
 // By syscall(), as all here that libc makes a cancellation point: no thread ends half-way.
@@ -160,7 +159,7 @@ Outcome set_path(Path& path, std::string_view name) noexcept {
         heirlock_invalid_name, 0,
         "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'",
         name.size(), shown_name);
-  std::snprintf(path, sizeof path, "%s/heirlock.%s", directory, shown_name);
+  std::snprintf(path, sizeof path, "%s%s%s", segment_directory, segment_prefix, shown_name);
   return heirlock_done;
 }
 
@@ -230,8 +229,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
     return mismatch(found, "256");
   }
   const SegmentHeader right = header_of(type);
-  if (std::memcmp(header.magic, right.magic, sizeof right.magic) != 0)
-    return mismatch("a header of something else", "heirlock's");
+  if (!has_magic(header)) return mismatch("a header of something else", "heirlock's");
   if (header.version != right.version) {
     std::snprintf(found, sizeof found, "layout version %" PRIu32, header.version);
     std::snprintf(expected, sizeof expected, "%" PRIu32, right.version);
@@ -336,7 +334,7 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
 Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexcept {
   if (const Outcome outcome = set_path(path_, name); is_refused(outcome)) return outcome;
   const std::size_t size = object_offset(type) + type.size;
-  file_.number = open_file(directory, O_TMPFILE | O_RDWR);
+  file_.number = open_file(segment_directory, O_TMPFILE | O_RDWR);
   if (file_.number < 0)
     return refused(heirlock_system_error, errno,
                    "no file could be made in /dev/shm for %s, expected a tmpfs to write to; mount one",

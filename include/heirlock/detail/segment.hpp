@@ -96,6 +96,15 @@ constexpr std::size_t object_offset(const ObjectType& type) noexcept {
   return type.alignment > sizeof(SegmentHeader) ? type.alignment : sizeof(SegmentHeader);
 }
 
+// A segment's path is the directory, the prefix and the name.
+inline constexpr char segment_directory[] = "/dev/shm/";
+inline constexpr char segment_prefix[] = "heirlock.";
+
+/// Whether it is the beginning of a named segment, of whatever layout version.
+inline bool has_magic(const SegmentHeader& header) noexcept {
+  return std::string_view(header.magic, sizeof header.magic) == "heirlock";
+}
+
 struct FileDescriptor {
   int number = -1;
   ~FileDescriptor();

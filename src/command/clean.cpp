@@ -1,0 +1,47 @@
+#include <cstdio>
+#include <cstring>
+
+#include "arguments.hpp"
+#include "command.hpp"
+#include "last_error.hpp"
+#include "picture.hpp"
+
+namespace command {
+
+int clean(int count, char** arguments) {
+  std::vector<std::string> names;
+  bool is_dry = false, others_use_none = false;
+  if (const auto status = read_arguments(
+          count, arguments,
+          "usage: heirlock clean [--dry-run] [--foreign]\n\n"
+          "Removes every segment that no process has mapped. What cannot be judged stays, and is named with "
+          "the reason.\n"
+          "  --dry-run  says what it would remove\n"
+          "  --foreign  also what processes of other PID namespaces may use, which cannot be seen from here. "
+          "For a\n"
+          "             container that starts over an old /dev/shm: only if no other container uses it.\n",
+          {{"--dry-run", nullptr, &is_dry}, {"--foreign", nullptr, &others_use_none}}, 0, 0, names))
+    return *status;
+  const Picture picture = look({});
+  int result = done;
+  if (!picture.trouble.empty()) {
+    std::fprintf(stderr, "heirlock clean: %s\n", picture.trouble.c_str());
+    result = failed;
+  }
+  for (const Segment& segment : picture.segments) {
+    if (segment.is_removed) continue;
+    const std::string reason = reason_to_keep(picture, segment, others_use_none);
+    if (!reason.empty()) {
+      std::printf("%s stays: %s\n", segment.name.c_str(), reason.c_str());
+    } else if (is_dry) {
+      std::printf("%s would be removed\n", segment.name.c_str());
+    } else if (!detail::is_refused(detail::remove_segment(segment.name))) {
+      std::printf("%s is removed\n", segment.name.c_str());
+    } else if (detail::last_error.system != ENOENT) {
+      std::printf("%s stays: %s\n", segment.name.c_str(), std::strerror(detail::last_error.system));
+    }
+  }
+  return result;
+}
+
+}  // namespace command

@@ -1,0 +1,35 @@
+#include <cstdio>
+
+#include "arguments.hpp"
+#include "command.hpp"
+#include "output.hpp"
+
+namespace command {
+
+int list(int count, char** arguments) {
+  std::string chosen = default_columns;
+  bool as_json = false;
+  std::vector<std::string> names;
+  const std::string usage =
+      "usage: heirlock list [--json] [--output COLUMNS]\n\n"
+      "Lists the named locks of this user, of all users as root, and each deadlock among them. Of a larger "
+      "object\n"
+      "it lists the locks that are held or waited for. COLUMNS is a list with commas, as NAME,OWNER:\n\n" +
+      names_of_columns();
+  if (const auto status =
+          read_arguments(count, arguments, usage,
+                         {{"--json", nullptr, &as_json}, {"--output", &chosen, nullptr}}, 0, 0, names))
+    return *status;
+  const std::vector<const Column*> shown = columns(chosen);
+  if (shown.empty()) return wrong_usage;
+  const Picture picture = look({});
+  const std::vector<const Lock*> locks = own_locks(picture);
+  if (as_json) return std::fputs(json(picture, locks).c_str(), stdout) < 0 ? failed : done;
+  std::fputs(table(picture, locks, shown).c_str(), stdout);
+  std::fputs(deadlocks(picture, locks).c_str(), stdout);
+  std::fflush(stdout);
+  for (const std::string& note : unseen(picture, locks)) std::fprintf(stderr, "heirlock: %s\n", note.c_str());
+  return std::ferror(stdout) != 0 ? failed : done;
+}
+
+}  // namespace command

@@ -1,0 +1,46 @@
+#include <heirlock/heirlock.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "command.hpp"
+
+namespace {
+
+constexpr char usage[] = R"(usage: heirlock COMMAND [OPTION...]
+
+Shows the named locks in /dev/shm: who holds each, who waits for it, and what to do. It never takes or changes
+a lock. Locks without a name, shared by fork or by memory of the program's own, are not seen.
+
+  list [--json] [--output COLUMNS]   every lock, its owner and its waiters; deadlocks
+  show NAME [--offset N] [--json]    one lock in words, and what you can do next
+  watch [NAME]                       the same, refreshed each second; q ends
+  run NAME -- COMMAND [ARGUMENT...]  runs the command while holding the lock, in the manner of flock(1)
+  remove [--force] NAME              removes a lock that no process has mapped
+  clean [--dry-run]                  removes every lock that no process has mapped
+  doctor [--json]                    whether this machine has what the lock needs
+
+heirlock COMMAND --help says more. heirlock --version gives the version.
+)";
+
+constexpr struct {
+  const char* name;
+  int (*run)(int count, char** arguments);
+} subcommands[] = {
+    {"list", command::list},     {"show", command::show},     {"watch", command::watch},
+    {"run", command::run},       {"remove", command::remove}, {"clean", command::clean},
+    {"doctor", command::doctor},
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  const char* const name = count > 1 ? arguments[1] : "";
+  for (const auto& subcommand : subcommands)
+    if (std::strcmp(name, subcommand.name) == 0) return subcommand.run(count - 1, arguments + 1);
+  if (std::strcmp(name, "--help") == 0 || std::strcmp(name, "-h") == 0) return std::fputs(usage, stdout) < 0;
+  if (std::strcmp(name, "--version") == 0) return std::puts("heirlock " HEIRLOCK_VERSION) < 0;
+  std::fprintf(stderr, "heirlock: %s%s%s\n%s", count > 1 ? "there is no command '" : "a command is missing",
+               name, count > 1 ? "'" : "", usage);
+  return command::wrong_usage;
+}

@@ -1,0 +1,555 @@
+#include "output.hpp"
+
+#include <pwd.h>
+#include <strings.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace command {
+
+std::string quoted(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\')
+      say(out, "\\%c", c);
+    else if (byte < 0x20 || byte >= 0x7f)
+      say(out, "\\u%04x", byte);
+    else
+      out += c;
+  }
+  return out + '"';
+}
+
+namespace {
+
+const char* name_of_state(char state) {
+  switch (state) {
+    case 'R':
+      return "running";
+    case 'S':
+    case 'I':
+      return "sleeping";
+    case 'D':
+      return "waiting for a device";
+    case 'T':
+      return "stopped";
+    case 't':
+      return "stopped by a debugger";
+    case 'Z':
+    case 'X':
+      return "zombie";
+    default:
+      return "?";
+  }
+}
+
+std::int64_t seconds_of(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return time.tv_sec;
+}
+
+std::string duration(std::int64_t seconds) {
+  const struct {
+    std::int64_t seconds;
+    char name;
+  } units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}};
+  for (const auto& unit : units)
+    if (seconds >= 2 * unit.seconds) return std::to_string(seconds / unit.seconds) + unit.name;
+  return std::to_string(seconds) + "s";
+}
+
+std::string name_of_user(uid_t user) {
+  const passwd* const entry = getpwuid(user);
+  return entry != nullptr ? entry->pw_name : std::to_string(user);
+}
+
+std::string id_of(const Task& task) {
+  std::string text = std::to_string(task.process);
+  if (task.id != task.process) text += "/" + std::to_string(task.id);
+  return text;
+}
+
+bool is_foreign(const Picture& picture, const Lock& lock) {
+  return lock.pid_namespace != 0 && lock.pid_namespace != picture.pid_namespace;
+}
+
+std::string owner_of(const Picture& picture, const Lock& lock) {
+  const std::string there = std::to_string(lock.owner_there);
+  switch (lock.owner_is) {
+    case Owner::none:
+      return "";
+    case Owner::seen:
+      return id_of(lock.owner) + (is_foreign(picture, lock) ? " (" + there + " there)" : "");
+    case Owner::dead:
+      return there + " (dead)";
+    case Owner::namespace_gone:
+      return there + " in a namespace that is gone";
+    case Owner::elsewhere:
+      return there + " in another namespace";
+    case Owner::hidden:
+      return there + " (hidden)";
+  }
+  return "";
+}
+
+std::string waiters_of(const Lock& lock) {
+  constexpr std::size_t most = 4;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(lock.waiters.size(), most); ++i) {
+    if (i != 0) text += ",";
+    text += id_of(lock.waiters[i].task);
+    if (lock.waiters[i].since != 0)
+      text += " (" + duration(seconds_of(CLOCK_MONOTONIC) - lock.waiters[i].since) + ")";
+  }
+  if (lock.waiters.size() > most) text += " and " + std::to_string(lock.waiters.size() - most) + " more";
+  if (!lock.all_waiters_seen) text += text.empty() ? "?" : ",?";
+  return text;
+}
+
+// On a terminal no byte of a file's or a command's name may be more than a character.
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += c >= ' ' && c <= '~' ? c : '?';
+  return out;
+}
+
+const char* word_of(Owner owner) {
+  switch (owner) {
+    case Owner::none:
+      return "none";
+    case Owner::seen:
+      return "seen";
+    case Owner::dead:
+      return "dead";
+    case Owner::namespace_gone:
+      return "namespace gone";
+    case Owner::elsewhere:
+      return "elsewhere";
+    case Owner::hidden:
+      return "hidden";
+  }
+  return "none";
+}
+
+void say_task(std::string& out, const Task& task) {
+  say(out, "\"pid\":%d,\"tid\":%d,\"command\":%s,\"state\":\"%s\"", task.process, task.id,
+      quoted(task.command).c_str(), name_of_state(task.state));
+}
+
+const Lock* awaited_by(const Picture& picture, pid_t thread) {
+  for (const Lock& lock : picture.locks)
+    for (const Waiter& waiter : lock.waiters)
+      if (waiter.task.id == thread) return &lock;
+  return nullptr;
+}
+
+bool outlives_a_boot(const Segment& segment) {
+  struct statfs status = {};
+  if (segment.is_removed || statfs(segment.path.c_str(), &status) != 0) return false;
+  constexpr decltype(status.f_type) tmpfs = 0x01021994, ramfs = 0x858458f6, hugetlbfs = 0x958458f6;
+  return status.f_type != tmpfs && status.f_type != ramfs && status.f_type != hugetlbfs;
+}
+
+// The owner's state, and what follows from it.
+void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
+  const Task& owner = lock.owner;
+  const std::string name = printable(who(owner));
+  const int pid = owner.process;
+  if (is_foreign(picture, lock))
+    say(out, "  It is a lock of PID namespace %lu, and this is %lu: heirlock refuses it here.\n",
+        static_cast<unsigned long>(lock.pid_namespace), static_cast<unsigned long>(picture.pid_namespace));
+  switch (lock.owner_is) {
+    case Owner::none:
+      return;
+    case Owner::dead:
+      say(out,
+          "  Its owner, thread %d, is dead%s, and the kernel has not marked the lock.\n"
+          "Next: nothing. The next acquire() notices within a second, and inherits.\n",
+          lock.owner_there, owner.state == 'Z' ? " (a zombie, which its parent has not reaped)" : "");
+      return;
+    case Owner::namespace_gone:
+      say(out,
+          "  Its owner was thread %d of that namespace, in which no process is left.\n"
+          "Next: remove it (heirlock remove %s): the next user makes it anew, and what it guards is to be "
+          "checked.\n",
+          lock.owner_there, picture.segments[lock.segment].name.c_str());
+      return;
+    case Owner::elsewhere:
+      say(out,
+          "  Its owner is thread %d of that namespace, which cannot be seen from here.\n"
+          "Next: ask on the host, as root: heirlock show %s. If it is a container's that is gone, and no "
+          "other\n"
+          "      container uses this /dev/shm: heirlock clean --foreign\n",
+          lock.owner_there, picture.segments[lock.segment].name.c_str());
+      return;
+    case Owner::hidden:
+      say(out, "  Its owner is thread %d, which this /proc hides.\nNext: ask as root.\n", lock.owner_there);
+      return;
+    case Owner::seen:
+      break;
+  }
+  say(out, "  Its owner is %s, %s, at depth %u.\n", name.c_str(), name_of_state(owner.state), lock.depth);
+  if (is_foreign(picture, lock))
+    say(out, "  There the owner is thread %d of process %d.\n", lock.owner_there, lock.process_there);
+  if (owner.state == 't' || owner.tracer != 0) {
+    const std::optional<Task> tracer = task(owner.tracer);
+    say(out, "Next: %s debugs it: continue or detach there.\n",
+        tracer ? printable(who(*tracer)).c_str() : "a debugger");
+  } else if (owner.state == 'T') {
+    say(out, "Next: kill -CONT %d lets it go on; kill -KILL %d makes it leave the lock to an heir.\n", pid,
+        pid);
+  } else if (const Lock* const awaited = awaited_by(picture, owner.id)) {
+    say(out, "  It waits for %s, which %s holds.\n", picture.name(*awaited).c_str(),
+        awaited->owner_is == Owner::seen ? printable(who(awaited->owner)).c_str()
+                                         : owner_of(picture, *awaited).c_str());
+    for (const auto& links : picture.deadlocks)
+      for (const Link& link : links)
+        if (&picture.locks[link.holds] == &lock) {
+          say(out,
+              "Next: it is part of a deadlock, which lasts until one of them ends: kill -KILL %d leaves its "
+              "locks to\n"
+              "      heirs. Then let all take these locks in one order.\n",
+              pid);
+          return;
+        }
+    say(out, "Next: heirlock show %s\n", picture.name(*awaited).c_str());
+  } else {
+    say(out,
+        "Next: see where it is: gdb -p %d -batch -ex 'thread apply all backtrace' (its thread is LWP %d).\n"
+        "      If it will never release: kill -KILL %d leaves the lock to an heir.\n",
+        pid, owner.id, pid);
+  }
+}
+
+}  // namespace
+
+void say(std::string& text, const char* format, ...) {
+  std::va_list values, again;
+  va_start(values, format);
+  va_copy(again, values);
+  const auto length = static_cast<std::size_t>(std::vsnprintf(nullptr, 0, format, values));
+  const std::size_t before = text.size();
+  text.resize(before + length + 1);
+  std::vsnprintf(&text[before], length + 1, format, again);
+  text.resize(before + length);
+  va_end(again);
+  va_end(values);
+}
+
+struct Column {
+  const char* name;
+  std::string (*text)(const Picture& picture, const Lock& lock, const Segment& segment);
+  const char* meaning;
+};
+
+namespace {
+
+constexpr const char* some = "?";
+const Column all_columns[] = {
+    {"NAME",
+     [](const Picture& picture, const Lock& lock, const Segment& segment) {
+       return picture.name(lock) + (segment.is_removed ? " (removed)" : "");
+     },
+     "as programs give it; +N for a lock at offset N in a larger object"},
+    {"TYPE", [](const Picture&, const Lock&, const Segment& segment) { return segment.type(); },
+     "lock, or the type of the larger object"},
+    {"STATE",
+     [](const Picture&, const Lock& lock, const Segment&) -> std::string { return name_of(lock.state); },
+     "free, held, to be inherited, or poisoned: held by an heir that has not declared the state repaired"},
+    {"OWNER",
+     [](const Picture& picture, const Lock& lock, const Segment&) { return owner_of(picture, lock); },
+     "process/thread that holds it"},
+    {"COMMAND", [](const Picture&, const Lock& lock, const Segment&) { return lock.owner.command; },
+     "the owner's"},
+    {"OWNER-STATE",
+     [](const Picture&, const Lock& lock, const Segment&) -> std::string {
+       return lock.owner.id != 0 ? name_of_state(lock.owner.state) : "";
+     },
+     "running, sleeping, stopped, stopped by a debugger, waiting for a device, zombie"},
+    {"DEPTH",
+     [](const Picture&, const Lock& lock, const Segment&) {
+       return lock.owner_there != 0 ? std::to_string(lock.depth) : "";
+     },
+     "how often the owner has it"},
+    {"MAPPED",
+     [](const Picture&, const Lock&, const Segment& segment) { return std::to_string(segment.users.size()); },
+     "how many processes have it mapped"},
+    {"WAITERS", [](const Picture&, const Lock& lock, const Segment&) { return waiters_of(lock); },
+     "process/thread of those that wait; ? if some could not be looked into"},
+    {"LAYOUT",
+     [](const Picture&, const Lock&, const Segment& segment) {
+       return segment.header ? std::to_string(segment.header->version) : some;
+     },
+     "version of the memory layout"},
+    {"AGE",
+     [](const Picture&, const Lock&, const Segment& segment) {
+       return segment.made != 0 ? duration(seconds_of(CLOCK_REALTIME) - segment.made) : some;
+     },
+     "since it was made"},
+    {"USER", [](const Picture&, const Lock&, const Segment& segment) { return name_of_user(segment.user); },
+     "whose it is"},
+    {"PATH", [](const Picture&, const Lock&, const Segment& segment) { return segment.path; }, "of its file"},
+};
+
+}  // namespace
+
+const char default_columns[] = "NAME,TYPE,STATE,OWNER,COMMAND,OWNER-STATE,DEPTH,MAPPED,WAITERS,LAYOUT,AGE";
+
+std::string names_of_columns() {
+  std::string text;
+  for (const Column& column : all_columns) say(text, "  %-12s %s\n", column.name, column.meaning);
+  return text;
+}
+
+std::vector<const Column*> columns(const std::string& list) {
+  std::vector<const Column*> found;
+  for (std::size_t at = 0; at <= list.size();) {
+    const std::size_t end = std::min(list.find(',', at), list.size());
+    const std::string name = list.substr(at, end - at);
+    const auto* const column =
+        std::find_if(std::begin(all_columns), std::end(all_columns),
+                     [&name](const Column& other) { return strcasecmp(name.c_str(), other.name) == 0; });
+    if (column == std::end(all_columns)) {
+      std::fprintf(stderr, "heirlock: there is no column '%s'; there are:\n%s", name.c_str(),
+                   names_of_columns().c_str());
+      return {};
+    }
+    found.push_back(column);
+    at = end + 1;
+  }
+  return found;
+}
+
+std::vector<const Lock*> own_locks(const Picture& picture) {
+  std::vector<const Lock*> found;
+  for (const Lock& lock : picture.locks)
+    if (geteuid() == 0 || picture.segments[lock.segment].user == geteuid()) found.push_back(&lock);
+  std::sort(found.begin(), found.end(), [&picture](const Lock* one, const Lock* other) {
+    const auto key = [&picture](const Lock* lock) {
+      return std::tie(picture.segments[lock->segment].name, lock->segment, lock->offset);
+    };
+    return key(one) < key(other);
+  });
+  return found;
+}
+
+std::string table(const Picture& picture, const std::vector<const Lock*>& locks,
+                  const std::vector<const Column*>& columns) {
+  std::vector<std::vector<std::string>> rows(1);
+  for (const Column* const column : columns) rows[0].push_back(column->name);
+  for (const Lock* const lock : locks) {
+    rows.emplace_back();
+    for (const Column* const column : columns) {
+      rows.back().push_back(printable(column->text(picture, *lock, picture.segments[lock->segment])));
+      if (rows.back().back().empty()) rows.back().back() = "-";
+    }
+  }
+  std::vector<int> widths(columns.size());
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], static_cast<int>(row[i].size()));
+  std::string text;
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i + 1 < row.size(); ++i) say(text, "%-*s  ", widths[i], row[i].c_str());
+    say(text, "%s\n", row.back().c_str());
+  }
+  return text;
+}
+
+std::string deadlocks(const Picture& picture, const std::vector<const Lock*>& locks) {
+  std::string text;
+  for (const auto& links : picture.deadlocks) {
+    if (std::none_of(links.begin(), links.end(), [&](const Link& link) {
+          return std::find(locks.begin(), locks.end(), &picture.locks[link.holds]) != locks.end();
+        }))
+      continue;
+    text += "DEADLOCK: ";
+    for (const Link& link : links)
+      say(text, "%s%s holds %s, waits for %s", &link == &links.front() ? "" : "; ",
+          printable(who(link.task)).c_str(), printable(picture.name(picture.locks[link.holds])).c_str(),
+          printable(picture.name(picture.locks[link.waits_for])).c_str());
+    text += "\n";
+  }
+  return text;
+}
+
+std::vector<std::string> unseen(const Picture& picture, const std::vector<const Lock*>& locks) {
+  std::vector<std::string> notes;
+  if (!picture.trouble.empty()) notes.push_back(picture.trouble);
+  if (picture.pid_namespace == 0) {
+    notes.push_back("there is no /proc, so that neither owners nor waiters can be seen; mount it");
+    return notes;
+  }
+  const std::string advice = std::string("; ") + who_sees_more();
+  if (hides_processes()) notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
+  const auto hidden =
+      std::count_if(picture.processes.begin(), picture.processes.end(), [](const Process& process) {
+        return !process.is_seen && (geteuid() == 0 || process.leader.runs_as(geteuid()));
+      });
+  if (hidden != 0)
+    notes.push_back(std::to_string(hidden) +
+                    " processes could not be looked into, and may have locks mapped" + advice);
+  if (!std::all_of(locks.begin(), locks.end(), [](const Lock* lock) { return lock->all_waiters_seen; }))
+    notes.push_back("waiters shown as ? could not be seen, which takes the right to trace their processes" +
+                    advice);
+  return notes;
+}
+
+std::string json(const Picture& picture, const std::vector<const Lock*>& locks) {
+  std::string out = "{\"locks\":[";
+  const char* separator = "";
+  for (const Lock* const lock : locks) {
+    const Segment& segment = picture.segments[lock->segment];
+    say(out, "%s\n{\"name\":%s,\"offset\":%" PRIu64 ",\"path\":%s,\"removed\":%s,\"type\":%s,\"state\":%s",
+        std::exchange(separator, ","), quoted(segment.name).c_str(), lock->offset,
+        segment.is_removed ? "null" : quoted(segment.path).c_str(), segment.is_removed ? "true" : "false",
+        segment.header ? quoted(segment.type()).c_str() : "null",
+        lock->state == State::unknown ? "null" : quoted(name_of(lock->state)).c_str());
+    out += ",\"owner\":";
+    if (lock->owner_is == Owner::none) {
+      out += "null";
+    } else {
+      say(out, "{\"is\":\"%s\",\"tid_there\":%d,\"pid_there\":", word_of(lock->owner_is), lock->owner_there);
+      say(out, lock->process_there != 0 ? "%d," : "null,", lock->process_there);
+      if (lock->owner.id != 0)
+        say_task(out, lock->owner);
+      else
+        out += "\"pid\":null,\"tid\":null,\"command\":null,\"state\":null";
+      out += "}";
+    }
+    say(out, ",\"depth\":%u,\"pid_namespace\":", lock->depth);
+    say(out, lock->pid_namespace != 0 ? "%lu" : "null", static_cast<unsigned long>(lock->pid_namespace));
+    out += ",\"mapped_by\":[";
+    for (const std::size_t user : segment.users) {
+      say(out, "%s{", user == segment.users.front() ? "" : ",");
+      say_task(out, picture.processes[user].leader);
+      out += "}";
+    }
+    out += "],\"waiters\":[";
+    for (const Waiter& waiter : lock->waiters) {
+      say(out, "%s{", &waiter == &lock->waiters.front() ? "" : ",");
+      say_task(out, waiter.task);
+      out += "}";
+    }
+    say(out, "],\"all_waiters_seen\":%s,\"layout\":", lock->all_waiters_seen ? "true" : "false");
+    say(out, segment.header ? "%u" : "null", segment.header ? segment.header->version : 0);
+    say(out, ",\"made\":");
+    say(out, segment.made != 0 ? "%" PRId64 : "null", segment.made);
+    say(out, ",\"uid\":%u,\"trouble\":%s}", segment.user,
+        segment.trouble.empty() ? "null" : quoted(segment.trouble).c_str());
+  }
+  out += "],\n\"deadlocks\":[";
+  for (const auto& links : picture.deadlocks) {
+    out += &links == &picture.deadlocks.front() ? "[" : ",[";
+    for (const Link& link : links) {
+      out += &link == &links.front() ? "{" : ",{";
+      say_task(out, link.task);
+      say(out, ",\"holds\":%s,\"waits_for\":%s}", quoted(picture.name(picture.locks[link.holds])).c_str(),
+          quoted(picture.name(picture.locks[link.waits_for])).c_str());
+    }
+    out += "]";
+  }
+  out += "],\n\"unseen\":[";
+  separator = "";
+  for (const std::string& note : unseen(picture, locks))
+    say(out, "%s%s", std::exchange(separator, ","), quoted(note).c_str());
+  return out + "]}\n";
+}
+
+namespace {
+
+// Which segment or file it is, and why it says no more, if it does not.
+void say_place(std::string& out, const Picture& picture, const Lock& lock) {
+  const Segment& segment = picture.segments[lock.segment];
+  const char* const name = segment.name.c_str();
+  const std::string type =
+      segment.header ? (segment.is_lock() ? "a lock" : "an object of type " + segment.type()) : "a file";
+  if (segment.is_removed)
+    say(out, "%s: %s whose name was removed, %" PRIu64 " bytes", picture.name(lock).c_str(), type.c_str(),
+        segment.size);
+  else
+    say(out, "%s: %s in %s, %" PRIu64 " bytes, of user %s, mode %03o, made %s ago",
+        picture.name(lock).c_str(), type.c_str(), segment.path.c_str(), segment.size,
+        name_of_user(segment.user).c_str(), segment.mode & 07777,
+        duration(seconds_of(CLOCK_REALTIME) - segment.made).c_str());
+  if (segment.header) say(out, ", layout version %u", segment.header->version);
+  out += "\n";
+  if (lock.state != State::unknown)
+    say(out, "  It is %s.\n",
+        lock.state == State::poisoned ? "poisoned: an heir holds it" : name_of(lock.state));
+  else if (segment.is_own_file && segment.size != 0)
+    say(out, "  No lock can be read there.\nNext: give the lock's place in the file: --offset N\n");
+  else if (!segment.header)
+    say(out, "  It cannot be told: %s.\n", segment.trouble.c_str());
+  else if (segment.header->version != detail::SegmentHeader::current_version)
+    say(out, "  This program knows layout version %u.\nNext: use the heirlock of the program that made it.\n",
+        detail::SegmentHeader::current_version);
+  else
+    say(out,
+        "  None of its locks is seen held.\n"
+        "Next: give a lock's place in it, offsetof(TYPE, MEMBER): heirlock show %s --offset N\n",
+        name);
+}
+
+}  // namespace
+
+std::string words(const Picture& picture, const Lock& lock) {
+  const Segment& segment = picture.segments[lock.segment];
+  const char* const name = segment.name.c_str();
+  std::string out;
+  say_place(out, picture, lock);
+  if (!segment.users.empty()) say(out, "  It is %s.\n", printable(users_of(picture, segment)).c_str());
+  for (const Waiter& waiter : lock.waiters)
+    say(out, "  %s waits for it, %s.\n", printable(who(waiter.task)).c_str(),
+        name_of_state(waiter.task.state));
+  if (!lock.all_waiters_seen)
+    say(out, "  There may be waiters that could not be seen; %s.\n", who_sees_more());
+  if (lock.state == State::to_be_inherited)
+    say(out,
+        "  An owner died or gave it up, and nobody has declared the state repaired.\n"
+        "Next: a program that calls acquire() inherits it, mends what it guards and calls repaired(). Until "
+        "then\n"
+        "      lock() and try_lock() refuse it with owner_dead. If the state is whole as it is:\n"
+        "      heirlock run %s --repaired -- true\n",
+        name);
+  if (lock.state == State::poisoned)
+    say(out,
+        "  The owner has inherited it: it is the owner's to mend the state and to call repaired(). If it\n"
+        "  releases without, whoever comes next inherits.\n");
+  say_owner(out, picture, lock);
+  if (is_foreign(picture, lock) && lock.owner_is == Owner::none)
+    say(out,
+        "  It is a lock of PID namespace %lu, and this is %lu: heirlock refuses it here.\n"
+        "Next: if that was a container that is gone, remove it: heirlock remove %s\n",
+        static_cast<unsigned long>(lock.pid_namespace), static_cast<unsigned long>(picture.pid_namespace),
+        name);
+  if (!lock.is_all_zero && outlives_a_boot(segment)) {
+    const std::int64_t boot = seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME);
+    say(out,
+        "  %s\n"
+        "Next: make the lock's 40 bytes zero before the first use after a boot, or put the file on a "
+        "tmpfs.\n",
+        segment.written < boot
+            ? "It was last written before this boot: its owner and namespace mean nothing now."
+            : "Its file outlives a boot, after which its owner and namespace mean nothing.");
+  }
+  if (segment.is_removed)
+    say(out,
+        "Next: restart its processes: they share no lock with those that open the name anew. A removal "
+        "that\n"
+        "      nobody asked for may be systemd's at the user's logout (RemoveIPC): use a system user, "
+        "loginctl\n"
+        "      enable-linger, or RemoveIPC=no in logind.conf.\n");
+  return out;
+}
+
+}  // namespace command

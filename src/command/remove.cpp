@@ -1,0 +1,41 @@
+#include <cstdio>
+#include <cstring>
+
+#include "arguments.hpp"
+#include "command.hpp"
+#include "last_error.hpp"
+#include "picture.hpp"
+
+namespace command {
+
+int remove(int count, char** arguments) {
+  std::vector<std::string> names;
+  bool is_forced = false;
+  if (const auto status = read_arguments(count, arguments,
+                                         "usage: heirlock remove [--force] NAME\n\n"
+                                         "Removes a segment that no process has mapped. Whoever has it "
+                                         "mapped keeps it, and shares no lock with those\n"
+                                         "who open the name afterwards: so it is refused while a process has "
+                                         "it mapped, or may have. --force removes\n"
+                                         "it all the same.\n",
+                                         {{"--force", nullptr, &is_forced}}, 1, 1, names))
+    return *status;
+  if (!is_forced) {
+    const Picture picture = look({});
+    for (const Segment& segment : picture.segments) {
+      if (segment.name != names[0] || segment.is_removed) continue;
+      const std::string reason = reason_to_keep(picture, segment, false);
+      if (reason.empty()) continue;
+      std::fprintf(stderr, "heirlock remove: %s is kept: %s; end them first, or use --force\n",
+                   names[0].c_str(), reason.c_str());
+      return failed;
+    }
+  }
+  if (!detail::is_refused(detail::remove_segment(names[0]))) return done;
+  const auto& error = detail::last_error;
+  std::fprintf(stderr, "%s%s%s\n", error.message, error.system != 0 ? ": " : "",
+               error.system != 0 ? std::strerror(error.system) : "");
+  return failed;
+}
+
+}  // namespace command

@@ -1,0 +1,68 @@
+#include "show.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+
+#include "arguments.hpp"
+#include "command.hpp"
+
+namespace command {
+
+Wanted wanted(const std::string& name, const std::optional<std::uint64_t>& offset) {
+  const std::string path = std::string(detail::segment_directory) + detail::segment_prefix;
+  if (name.compare(0, path.size(), path) == 0) return {name.substr(path.size()), offset};
+  const bool is_path = name.find('/') != name.npos;
+  return {name, is_path ? offset.value_or(0) : offset};
+}
+
+std::vector<const Lock*> locks_of(const Picture& picture, const Wanted& wanted) {
+  std::vector<const Lock*> found;
+  for (const Lock& lock : picture.locks) {
+    const Segment& segment = picture.segments[lock.segment];
+    const bool is_chosen = !wanted.offset || lock.offset == *wanted.offset || segment.is_removed;
+    if (segment.name == wanted.name && is_chosen) found.push_back(&lock);
+  }
+  return found;
+}
+
+int show(int count, char** arguments) {
+  std::string offset;
+  bool as_json = false, has_offset = false;
+  std::vector<std::string> names;
+  if (const auto status =
+          read_arguments(count, arguments,
+                         "usage: heirlock show [--json] [--offset N] NAME\n\n"
+                         "Says all that is known of a lock, and what you can do next. NAME is a segment's, "
+                         "or the path of a file of\n"
+                         "your own with a lock in it. --offset N: the lock at N bytes in the object or file, "
+                         "as offsetof() gives it.\n",
+                         {{"--json", nullptr, &as_json}, {"--offset", &offset, &has_offset}}, 1, 1, names))
+    return *status;
+  std::optional<std::uint64_t> at;
+  if (has_offset) {
+    char* end = nullptr;
+    errno = 0;
+    at = std::strtoull(offset.c_str(), &end, 0);
+    if (offset.empty() || *end != '\0' || errno != 0 || offset[0] == '-' || *at % 8 != 0) {
+      std::fprintf(stderr, "heirlock show: --offset %s is no multiple of 8, at which every lock lies\n",
+                   offset.c_str());
+      return wrong_usage;
+    }
+  }
+  const Wanted asked = wanted(names[0], at);
+  const Picture picture = look(asked);
+  const std::vector<const Lock*> locks = locks_of(picture, asked);
+  if (locks.empty()) {
+    std::fprintf(stderr, "heirlock show: there is no lock %s; heirlock list shows those that there are\n",
+                 names[0].c_str());
+    return failed;
+  }
+  if (as_json) return std::fputs(json(picture, locks).c_str(), stdout) < 0 ? failed : done;
+  for (const Lock* const lock : locks) std::fputs(words(picture, *lock).c_str(), stdout);
+  std::fputs(deadlocks(picture, locks).c_str(), stdout);
+  for (const std::string& note : unseen(picture, locks)) std::fprintf(stderr, "heirlock: %s\n", note.c_str());
+  return std::ferror(stdout) != 0 ? failed : done;
+}
+
+}  // namespace command

@@ -1,0 +1,86 @@
+// What /proc tells of processes and threads. Whatever this user may not read is marked as unseen.
+#ifndef HEIRLOCK_COMMAND_SYSTEM_HPP
+#define HEIRLOCK_COMMAND_SYSTEM_HPP
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "heirlock/detail/segment.hpp"
+
+namespace command {
+
+namespace detail = heirlock::detail;
+
+// Which file a mapping is of; its name may have gone.
+struct FileId {
+  dev_t device = 0;
+  ino_t number = 0;
+  bool operator==(const FileId& other) const { return device == other.device && number == other.number; }
+};
+
+// One line of /proc/PID/maps.
+struct Range {
+  std::uint64_t begin, end, offset;
+  FileId file;
+};
+
+// A task, as /proc/TID/status has it.
+struct Task {
+  pid_t id = 0;
+  pid_t process = 0;
+  pid_t id_there = 0;  // in its own PID namespace
+  std::string command;
+  char state = '?';  // R, S, D, T, t, Z, X or I
+  pid_t tracer = 0;
+  uid_t users[4] = {};  // real, effective, saved, file system
+  bool is_kernels = false;
+
+  bool runs_as(uid_t user) const {
+    return std::find(std::begin(users), std::end(users), user) != std::end(users);
+  }
+};
+
+struct Process {
+  Task leader;
+  ino_t pid_namespace = 0;     // 0: unseen
+  pid_t living = 0;            // one of its threads that has not ended, to look through
+  bool is_seen = false;        // whether its mappings could be read
+  bool is_seen_inside = true;  // whether its memory could be
+  std::vector<Range> ranges;   // of the files asked for, by address
+};
+
+std::optional<Task> task(pid_t id);
+std::vector<pid_t> task_ids(pid_t process);
+/// 0 if there is no /proc.
+ino_t own_pid_namespace();
+/// Whether this /proc hides other users' processes (hidepid of proc(5)).
+bool hides_processes();
+
+/// All processes, with those of their mappings that `is_wanted` by file and path.
+std::vector<Process> processes(const std::function<bool(FileId, std::string_view path)>& is_wanted);
+
+/// Copies from an open file, which may be a process's memory. Nothing is mapped: who looks is no user of the
+/// lock. False if there are fewer bytes.
+bool read_at(const detail::FileDescriptor& file, std::uint64_t offset, void* to, std::size_t size);
+detail::FileDescriptor open_to_read(const std::string& path);
+detail::FileDescriptor memory_of(pid_t process);
+
+/// The locks that a thread has, as addresses in its process: those on its robust list, and the one that it is
+/// about to take or to release.
+struct Robust {
+  std::vector<std::uint64_t> held;
+  std::uint64_t pending = 0;
+};
+/// None if this user may not look into the process.
+std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory);
+
+}  // namespace command
+#endif

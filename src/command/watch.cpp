@@ -1,0 +1,87 @@
+#include <poll.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <tuple>
+
+#include "arguments.hpp"
+#include "command.hpp"
+#include "show.hpp"
+
+namespace command {
+namespace {
+
+// Single keys, without an echo, until the end.
+class Keys {
+ public:
+  Keys() {
+    if (tcgetattr(STDIN_FILENO, &before_) != 0) return;
+    termios raw = before_;
+    raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+    is_set_ = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+  }
+  Keys(const Keys&) = delete;
+  Keys& operator=(const Keys&) = delete;
+  ~Keys() {
+    if (is_set_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
+  }
+  /// Whether q, or the end of the input, comes within a second.
+  static bool end_within_a_second() {
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (poll(&input, 1, 1000) <= 0) return false;
+    char key = 0;
+    return read(STDIN_FILENO, &key, 1) <= 0 || key == 'q';
+  }
+
+ private:
+  termios before_{};
+  bool is_set_ = false;
+};
+
+}  // namespace
+
+int watch(int count, char** arguments) {
+  std::vector<std::string> names;
+  if (const auto status = read_arguments(count, arguments,
+                                         "usage: heirlock watch [NAME]\n\n"
+                                         "Shows what `heirlock list`, or `heirlock show NAME`, shows, each "
+                                         "second, and for how long it has seen each\n"
+                                         "waiter wait. q ends.\n",
+                                         {}, 0, 1, names))
+    return *status;
+  const std::vector<const Column*> shown = columns(default_columns);
+  const Wanted asked = names.empty() ? Wanted{} : wanted(names[0], std::nullopt);
+  const bool is_terminal = isatty(STDOUT_FILENO) != 0;
+  const Keys keys;
+  using Wait = std::tuple<pid_t, std::string>;
+  std::map<Wait, std::int64_t> since;
+  do {
+    Picture picture = look(asked);
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    std::map<Wait, std::int64_t> still;
+    for (Lock& lock : picture.locks)
+      for (Waiter& waiter : lock.waiters) {
+        const Wait wait{waiter.task.id, picture.name(lock)};
+        const auto known = since.find(wait);
+        waiter.since = still[wait] = known != since.end() ? known->second : now.tv_sec;
+      }
+    since = std::move(still);
+    std::string text = is_terminal ? "\033[H\033[2J" : "";
+    const std::vector<const Lock*> locks = names.empty() ? own_locks(picture) : locks_of(picture, asked);
+    if (names.empty())
+      text += table(picture, locks, shown);
+    else
+      for (const Lock* const lock : locks) text += words(picture, *lock);
+    if (!names.empty() && locks.empty()) say(text, "There is no lock %s.\n", names[0].c_str());
+    text += deadlocks(picture, locks);
+    for (const std::string& note : unseen(picture, locks)) say(text, "(%s)\n", note.c_str());
+    if (std::fputs(text.c_str(), stdout) < 0 || std::fflush(stdout) != 0) return failed;
+  } while (!Keys::end_within_a_second());
+  return done;
+}
+
+}  // namespace command
