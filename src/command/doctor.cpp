@@ -1,5 +1,5 @@
 // heirlock doctor: whether this machine, sandbox or container has what the lock needs. It does not conclude
-// from versions: it does what it asks after, in a child, since a sandbox may kill who asks.
+// from versions: it does what it asks after, in a child, since a sandbox may kill the caller.
 #include <fcntl.h>
 #include <heirlock/heirlock.h>
 #include <linux/futex.h>
@@ -50,11 +50,11 @@ using heirlock::detail::Order;
 
 constexpr char usage[] = R"(usage: heirlock doctor [--json]
 
-Asks this machine, sandbox or container for what the lock needs. One line each: ok, degraded or unusable, what
-was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
+Tests whether this machine, sandbox or container has what the lock needs. Each line says ok, degraded or
+unusable, what was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
 
 The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used; 64 for wrong
-usage, 71 if the system lets it ask nothing.
+usage, 71 if nothing could be tested.
 )";
 
 // Also the exit status.
@@ -101,7 +101,7 @@ void die_with_parent_or_when_the_time_is_over() {
 
 // In a child, whose parent then does likewise.
 [[noreturn]] void give_up(const char* what, const char* why) {
-  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be asked\n", what,
+  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be tested\n", what,
                *why != '\0' ? ": " : "", why);
   _exit(EX_OSERR);
 }
@@ -149,9 +149,9 @@ class Findings {
     }));
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0) give_up("a child's fork or mmap", "");
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-      say(answer, false, "a sandbox kills who asks");
+      say(answer, false, "a sandbox kills the caller");
     else if (WIFSIGNALED(status))
-      say(answer, false, "who asked was ended by '%s'", strsignal(WTERMSIG(status)));
+      say(answer, false, "the call ended the process by '%s'", strsignal(WTERMSIG(status)));
     if (WIFSIGNALED(status)) answer.verdict = need.otherwise;
     findings_.push_back({need, answer});
     munmap(&answer, sizeof answer);
@@ -351,9 +351,9 @@ bool tells_that_an_owner_is_gone(Answer& answer) {
   waitid(P_PID, static_cast<id_t>(dead), &end, WEXITED | WNOWAIT);
   const bool is_gone = LinuxPlatform::owner_is_gone(static_cast<std::uint32_t>(dead));
   end_of(dead);
-  return say(
-      answer, is_gone,
-      is_gone ? "told of a process that waits to be reaped" : "get_robust_list will not say of another");
+  return say(answer, is_gone,
+             is_gone ? "the kernel tells of a process that waits to be reaped"
+                     : "get_robust_list is refused for other processes");
 }
 
 // --- What surrounds it ---
