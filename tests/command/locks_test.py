@@ -28,7 +28,6 @@ MS_PRIVATE_AND_BELOW = 0x44000
 
 libc = ctypes.CDLL(None, use_errno=True)
 library = ctypes.CDLL(os.environ["HEIRLOCK_LIBRARY"])
-signal.alarm(4 * LIMIT)  # which ends what hangs
 
 
 class Segment(ctypes.Structure):
@@ -154,6 +153,7 @@ def run(*arguments, user=None):
 
 class CommandTest(unittest.TestCase):
     def setUp(self):
+        signal.alarm(2 * LIMIT)  # which ends what hangs
         self.names = 0
 
     def name(self):
@@ -282,9 +282,9 @@ class CommandTest(unittest.TestCase):
         owner, waiter = (Worker(self, name, kind=ACCOUNT) for _ in range(2))
         self.assertIsNone(self.seen(name)["state"])
         owner.do("acquire", name, 16)
-        self.wait_for(waiter, name, 16)
         lock = self.seen(name)
         self.assertEqual((lock["offset"], lock["owner"]["pid"]), (16, owner.pid))
+        self.wait_for(waiter, name, 16)
         self.assertIn(f"{name}+16", self.shown(name))
         owner.do("release", name, 16)
         waiter.answer()
@@ -389,6 +389,7 @@ class CommandTest(unittest.TestCase):
         worker.do("acquire", unused)
         with open(SHM + "garbage", "w") as garbage:
             garbage.write("no segment")
+        os.chown(SHM + "garbage", NOBODY, NOBODY)
         self.addCleanup(os.unlink, SHM + "garbage")
         worker.kill()
         # In the child, since processes that have been root are hidden from NOBODY.
@@ -410,9 +411,8 @@ class CommandTest(unittest.TestCase):
     # Spec: command.looks
     def test_looking_changes_nothing(self):
         name = self.name()
-        owner, waiter = Worker(self, name), Worker(self, name)
-        owner.do("acquire", name)
-        self.wait_for(waiter, name)
+        worker = Worker(self, name)
+        worker.do("acquire", name)
         with open(SHM + name, "rb") as file:
             before = file.read()
         for command in (["list"], ["list", "--json"], ["show", name], ["clean", "--dry-run"], ["remove", name]):
