@@ -12,6 +12,7 @@ import stat
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -100,8 +101,16 @@ class Worker:
         os.write(answers, b"\n")
         for line in commands:
             call, name, offset = line.split()
-            outcome = getattr(library, f"heirlock_{call}")(ctypes.c_void_p(objects[name] + int(offset)))
-            os.write(answers, f"{outcome}\n".encode())
+
+            def do():
+                outcome = getattr(library, "heirlock_" + call.split("-")[0])(ctypes.c_void_p(objects[name] + int(offset)))
+                os.write(answers, f"{outcome}\n".encode())
+                if call.endswith("-by-thread"):
+                    threading.Event().wait()
+            if call.endswith("-by-thread"):
+                threading.Thread(target=do).start()
+            else:
+                do()
 
     def begin(self, call, name, offset=0):
         os.write(self.to_write, f"{call} {name} {offset}\n".encode())
@@ -208,6 +217,16 @@ class CommandTest(unittest.TestCase):
         self.assertIn(f"gdb -p {worker.pid}", self.shown(name))
         row = next(line for line in run("list", "--output", "depth,OWNER,name").stdout.splitlines() if name in line)
         self.assertEqual(row.split(), ["2", str(worker.pid), name])
+
+    # Spec: command.owner
+    def test_thread_that_owns(self):
+        name = self.name()
+        worker = Worker(self, name)
+        worker.do("acquire-by-thread", name)
+        owner = self.seen(name)["owner"]
+        self.assertEqual({owner["pid"], owner["tid"]}, set(map(int, os.listdir(f"/proc/{worker.pid}/task"))))
+        self.assertEqual(owner["pid"], worker.pid)
+        self.assertIn(f"{worker.pid}/{owner['tid']}", run("list").stdout)
 
     # Spec: command.list, command.show
     def test_inherited_and_poisoned(self):
