@@ -1,5 +1,5 @@
 // heirlock doctor: whether this machine, sandbox or container has what the lock needs. It does not conclude
-// from versions: it does what it asks after, in a child, since a sandbox may kill who asks.
+// from versions: it does what it asks after, in a child, since a sandbox may kill the caller.
 #include <fcntl.h>
 #include <heirlock/heirlock.h>
 #include <linux/futex.h>
@@ -50,11 +50,11 @@ using heirlock::detail::Order;
 
 constexpr char usage[] = R"(usage: heirlock doctor [--json]
 
-Asks this machine, sandbox or container for what the lock needs. One line each: ok, degraded or unusable, what
-was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
+Tests whether this machine, sandbox or container has what the lock needs. Each line says ok, degraded or
+unusable, what was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
 
 The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used; 64 for wrong
-usage, 71 if the system lets it ask nothing.
+usage, 71 if nothing could be tested.
 )";
 
 // Also the exit status.
@@ -101,7 +101,7 @@ void die_with_parent_or_when_the_time_is_over() {
 
 // In a child, whose parent then does likewise.
 [[noreturn]] void give_up(const char* what, const char* why) {
-  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be asked\n", what,
+  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be tested\n", what,
                *why != '\0' ? ": " : "", why);
   _exit(EX_OSERR);
 }
@@ -137,9 +137,9 @@ struct Finding {
 
 class Findings {
  public:
-  /// `ask(answer)` returns whether the need is met, and says what it found.
+  /// `ask(answer)` returns whether the need is met, and says what it found. So does this.
   template <class Ask>
-  void check(const Need& need, Ask ask) {
+  bool check(const Need& need, Ask ask) {
     Answer& answer = in_shared_memory<Answer>();
     answer.verdict = need.otherwise;
     const int status = end_of(fork_to([&] {
@@ -149,17 +149,18 @@ class Findings {
     }));
     if (WIFEXITED(status) && WEXITSTATUS(status) != 0) give_up("a child's fork or mmap", "");
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-      say(answer, false, "a sandbox kills who asks");
+      say(answer, false, "a sandbox kills the caller");
     else if (WIFSIGNALED(status))
-      say(answer, false, "who asked was ended by '%s'", strsignal(WTERMSIG(status)));
+      say(answer, false, "the call ended the process by '%s'", strsignal(WTERMSIG(status)));
     if (WIFSIGNALED(status)) answer.verdict = need.otherwise;
     findings_.push_back({need, answer});
     munmap(&answer, sizeof answer);
+    return findings_.back().answer.verdict == ok;
   }
 
   void print() const {
     for (const auto& [need, answer] : findings_) {
-      std::printf("%-9s %-38s %s", verdict_names[answer.verdict], need.name, answer.found);
+      std::printf("%-9s %-32s %s", verdict_names[answer.verdict], need.name, answer.found);
       if (answer.verdict != ok) std::printf(": %s; %s", need.consequence, need.remedy);
       std::putchar('\n');
     }
@@ -351,9 +352,9 @@ bool tells_that_an_owner_is_gone(Answer& answer) {
   waitid(P_PID, static_cast<id_t>(dead), &end, WEXITED | WNOWAIT);
   const bool is_gone = LinuxPlatform::owner_is_gone(static_cast<std::uint32_t>(dead));
   end_of(dead);
-  return say(
-      answer, is_gone,
-      is_gone ? "told of a process that waits to be reaped" : "get_robust_list will not say of another");
+  return say(answer, is_gone,
+             is_gone ? "the kernel tells of a process that waits to be reaped"
+                     : "get_robust_list is refused for other processes");
 }
 
 // --- What surrounds it ---
@@ -478,17 +479,20 @@ int command::doctor(int count, char** arguments) {
   findings.check({"MADV_WIPEONFORK", unusable, "no lock can be acquired",
                   "use Linux 4.14 or later, and allow madvise in the sandbox"},
                  wipes_memory_in_a_child);
-  findings.check({"a lock", unusable, "no lock can be acquired", "see the lines above"},
-                 acquires_and_releases);
-  findings.check({"PID namespace", unusable, "no lock can be acquired", "mount /proc"},
-                 knows_its_pid_namespace);
-  findings.check({"a killed owner's lock", unusable,
-                  "it is inherited up to 1 s late, and never if its thread id lives on", another_kernel},
-                 frees_a_killed_owners_lock);
-  findings.check({"its waiter", degraded, "it inherits up to 1 s late", another_kernel}, wakes_at_a_death);
-  findings.check({"the waiter of one killed in a release", degraded, "it goes on up to 1 s late",
-                  "use a kernel of 2023 or later; Linux 5.10.218, 6.1.170 and 6.12 have the repair"},
-                 wakes_if_a_release_is_cut_short);
+  const bool can_lock = findings.check({"a lock", unusable, "no lock can be acquired", "see the lines above"},
+                                       acquires_and_releases);
+  if (can_lock) {
+    findings.check({"PID namespace", unusable, "no lock can be acquired", "mount /proc"},
+                   knows_its_pid_namespace);
+    findings.check({"a killed owner's lock", unusable,
+                    "it is inherited up to 1 s late, and never if its thread id lives on", another_kernel},
+                   frees_a_killed_owners_lock);
+    findings.check({"waking a killed owner's waiter", degraded, "it inherits up to 1 s late", another_kernel},
+                   wakes_at_a_death);
+    findings.check({"waking after a kill in a release", degraded, "the waiter goes on up to 1 s late",
+                    "use a kernel of 2023 or later; Linux 5.10.218, 6.1.170 and 6.12 have the repair"},
+                   wakes_if_a_release_is_cut_short);
+  }
   findings.check(
       {"whether an owner is gone", degraded, "a death that the kernel's walk has missed is never noticed",
        "allow get_robust_list for processes of the same user, in the sandbox or the security module"},
@@ -509,8 +513,9 @@ int command::doctor(int count, char** arguments) {
       {"/dev/shm's room", degraded, "named locks can soon not be made",
        "remove what is not needed there, mount -o remount,size=64m /dev/shm, or docker run --shm-size"},
       has_room);
-  findings.check({"a named lock", unusable, "named locks cannot be used", "see the lines above"},
-                 makes_a_named_lock);
+  if (can_lock)
+    findings.check({"a named lock", unusable, "named locks cannot be used", "see the lines above"},
+                   makes_a_named_lock);
   findings.check({"RemoveIPC of systemd-logind", degraded,
                   "when you log out for the last time, your named locks are removed, in use or not",
                   "loginctl enable-linger, a system user, or RemoveIPC=no in /etc/systemd/logind.conf"},

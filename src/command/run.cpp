@@ -223,7 +223,7 @@ heirlock_outcome acquire(heirlock_lock* lock, const Options& options, std::int64
   if (at_once != heirlock_not_acquired || options.nanoseconds == 0) return at_once;
   const char* const outer = std::getenv("HEIRLOCK_NAME");
   if (deadline == for_ever && outer != nullptr && std::strcmp(outer, options.name) == 0)
-    complain(0, "waiting for %s, which the heirlock run around this command may hold: then it never ends",
+    complain(0, "waiting for %s, which the enclosing heirlock run may hold; if it does, this never ends",
              options.name);
   for (;;) {
     // A signal just before the sleep does not end it: it is seen after the slice.

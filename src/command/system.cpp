@@ -92,7 +92,7 @@ std::optional<Task> task(pid_t id) {
   found.state = field(text, "State").c_str()[0];
   found.tracer = std::atoi(field(text, "TracerPid").c_str());
   const std::string ids = field(text, "NSpid");
-  found.id_there = std::atoi(ids.c_str() + ids.find_last_of('\t') + 1);
+  found.id_there = std::atoi(ids.c_str() + (ids.find_last_of('\t') + 1));
   std::sscanf(field(text, "Uid").c_str(), "%u %u %u %u", &found.users[0], &found.users[1], &found.users[2],
               &found.users[3]);
   found.is_kernels = text.find("\nVmSize:") == text.npos && found.state != 'Z' && found.state != 'X';

@@ -12,6 +12,7 @@ import stat
 import struct
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -28,7 +29,6 @@ MS_PRIVATE_AND_BELOW = 0x44000
 
 libc = ctypes.CDLL(None, use_errno=True)
 library = ctypes.CDLL(os.environ["HEIRLOCK_LIBRARY"])
-signal.alarm(4 * LIMIT)  # which ends what hangs
 
 
 class Segment(ctypes.Structure):
@@ -101,8 +101,16 @@ class Worker:
         os.write(answers, b"\n")
         for line in commands:
             call, name, offset = line.split()
-            outcome = getattr(library, f"heirlock_{call}")(ctypes.c_void_p(objects[name] + int(offset)))
-            os.write(answers, f"{outcome}\n".encode())
+
+            def do():
+                outcome = getattr(library, "heirlock_" + call.split("-")[0])(ctypes.c_void_p(objects[name] + int(offset)))
+                os.write(answers, f"{outcome}\n".encode())
+                if call.endswith("-by-thread"):
+                    threading.Event().wait()
+            if call.endswith("-by-thread"):
+                threading.Thread(target=do).start()
+            else:
+                do()
 
     def begin(self, call, name, offset=0):
         os.write(self.to_write, f"{call} {name} {offset}\n".encode())
@@ -154,6 +162,7 @@ def run(*arguments, user=None):
 
 class CommandTest(unittest.TestCase):
     def setUp(self):
+        signal.alarm(2 * LIMIT)  # which ends what hangs
         self.names = 0
 
     def name(self):
@@ -208,6 +217,16 @@ class CommandTest(unittest.TestCase):
         self.assertIn(f"gdb -p {worker.pid}", self.shown(name))
         row = next(line for line in run("list", "--output", "depth,OWNER,name").stdout.splitlines() if name in line)
         self.assertEqual(row.split(), ["2", str(worker.pid), name])
+
+    # Spec: command.owner
+    def test_thread_that_owns(self):
+        name = self.name()
+        worker = Worker(self, name)
+        worker.do("acquire-by-thread", name)
+        owner = self.seen(name)["owner"]
+        self.assertEqual({owner["pid"], owner["tid"]}, set(map(int, os.listdir(f"/proc/{worker.pid}/task"))))
+        self.assertEqual(owner["pid"], worker.pid)
+        self.assertIn(f"{worker.pid}/{owner['tid']}", run("list").stdout)
 
     # Spec: command.list, command.show
     def test_inherited_and_poisoned(self):
@@ -282,9 +301,9 @@ class CommandTest(unittest.TestCase):
         owner, waiter = (Worker(self, name, kind=ACCOUNT) for _ in range(2))
         self.assertIsNone(self.seen(name)["state"])
         owner.do("acquire", name, 16)
-        self.wait_for(waiter, name, 16)
         lock = self.seen(name)
         self.assertEqual((lock["offset"], lock["owner"]["pid"]), (16, owner.pid))
+        self.wait_for(waiter, name, 16)
         self.assertIn(f"{name}+16", self.shown(name))
         owner.do("release", name, 16)
         waiter.answer()
@@ -389,6 +408,7 @@ class CommandTest(unittest.TestCase):
         worker.do("acquire", unused)
         with open(SHM + "garbage", "w") as garbage:
             garbage.write("no segment")
+        os.chown(SHM + "garbage", NOBODY, NOBODY)
         self.addCleanup(os.unlink, SHM + "garbage")
         worker.kill()
         # In the child, since processes that have been root are hidden from NOBODY.
@@ -410,9 +430,8 @@ class CommandTest(unittest.TestCase):
     # Spec: command.looks
     def test_looking_changes_nothing(self):
         name = self.name()
-        owner, waiter = Worker(self, name), Worker(self, name)
-        owner.do("acquire", name)
-        self.wait_for(waiter, name)
+        worker = Worker(self, name)
+        worker.do("acquire", name)
         with open(SHM + name, "rb") as file:
             before = file.read()
         for command in (["list"], ["list", "--json"], ["show", name], ["clean", "--dry-run"], ["remove", name]):

@@ -76,7 +76,7 @@ class Run(unittest.TestCase):
         self.assertEqual(run("sh", "-c", "exit 7", preexec_fn=ignoring).returncode, 7)
 
     # Spec: command.run.status
-    def test_what_keeps_the_command_from_running_has_a_status_of_its_own(self):
+    def test_each_reason_not_to_run_the_command_has_its_status(self):
         self.assertEqual(run("--", "/dev/null").returncode, CANNOT_EXECUTE)
         self.assertEqual(run().returncode, USAGE)
         for timeout in "soon", "-1", "nan":
@@ -98,7 +98,7 @@ class Run(unittest.TestCase):
         self.assertEqual(run("--no-wait", "true").returncode, 0)
 
     # Spec: command.run.holds
-    def test_who_waits_has_the_lock_next(self):
+    def test_a_waiter_gets_the_lock_next(self):
         with Holder() as holder:
             with subprocess.Popen([HEIRLOCK, "run", NAME, "--timeout", "60", "--", "sh", "-c", "exit 5"]) as waiter:
                 self.assertTrue(await_waiter(waiter))
@@ -106,7 +106,7 @@ class Run(unittest.TestCase):
                 self.assertEqual(waiter.wait(60), 5)
 
     # Spec: command.run.holds
-    def test_who_waited_for_a_lock_that_was_removed_takes_the_names_new_one(self):
+    def test_a_waiter_moves_to_the_new_lock_of_a_removed_name(self):
         with Holder() as holder:
             waiter = subprocess.Popen([HEIRLOCK, "run", NAME, "--", "sh", "-c", "exit 5"])
             self.assertTrue(await_waiter(waiter))
