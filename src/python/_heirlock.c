@@ -579,6 +579,7 @@ static PyMethodDef lock_methods[] = {
     {"_is_owned", lock_is_owned, METH_NOARGS, NULL},
     {"_is_mine", lock_is_owned, METH_NOARGS, NULL},
     {"_count", lock_depth, METH_NOARGS, NULL},
+    {"_recursion_count", lock_depth, METH_NOARGS, NULL},
     {0}};
 static PyMemberDef lock_members[] = {{"_memory", T_OBJECT, offsetof(Lock, memory), READONLY, NULL},
                                      {"_place", T_OBJECT, offsetof(Lock, place), READONLY, NULL},
