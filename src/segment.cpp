@@ -392,7 +392,7 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
   if (file.number < 0 && errno == EACCES)
     return not_for_caller(heirlock_system_error, errno, path, status, "a segment",
                           "one that the caller may open for reading and writing",
-                          "run as its user, chmod it 600, ");
+                          status.st_uid == geteuid() ? "chmod it 600, " : "run as its user, ");
   if (file.number < 0) return missing_or("open of %s for reading and writing");
   if (fstat(file.number, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
