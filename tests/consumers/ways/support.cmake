@@ -56,7 +56,7 @@ endfunction()
 # install_heirlock(option...): heirlock, static or (SHARED) shared, at SCRATCH/prefix.
 function(install_heirlock)
   build(heirlock ${HEIRLOCK} -DBUILD_SHARED_LIBS=${SHARED} -DHEIRLOCK_BUILD_TESTS=OFF -DHEIRLOCK_BUILD_STRESS=OFF
-        -DCMAKE_INSTALL_INCLUDEDIR=headers ${ARGN})
+        -DHEIRLOCK_BUILD_COMMAND=OFF -DCMAKE_INSTALL_INCLUDEDIR=headers ${ARGN})
   run(${CMAKE_COMMAND} --install ${SCRATCH}/heirlock --prefix ${SCRATCH}/first)
   # A package can be moved, and must not lead back to where it was built.
   file(RENAME ${SCRATCH}/first ${SCRATCH}/prefix)
