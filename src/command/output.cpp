@@ -72,12 +72,6 @@ std::string name_of_user(uid_t user) {
   return entry != nullptr ? entry->pw_name : std::to_string(user);
 }
 
-std::string id_of(const Task& task) {
-  std::string text = std::to_string(task.process);
-  if (task.id != task.process) text += "/" + std::to_string(task.id);
-  return text;
-}
-
 bool is_foreign(const Picture& picture, const Lock& lock) {
   return lock.pid_namespace != 0 && lock.pid_namespace != picture.pid_namespace;
 }
@@ -486,6 +480,8 @@ void say_place(std::string& out, const Picture& picture, const Lock& lock) {
   if (lock.state != State::unknown)
     say(out, "  It is %s.\n",
         lock.state == State::poisoned ? "poisoned: an heir holds it" : name_of(lock.state));
+  else if (lock.is_other_memory)
+    say(out, "  No lock of heirlock's lies there.\nNext: give a lock's place: --offset N\n");
   else if (segment.is_own_file && segment.size != 0)
     say(out, "  No lock can be read there.\nNext: give the lock's place in the file: --offset N\n");
   else if (!segment.header)

@@ -245,6 +245,11 @@ class Look {
       const std::uint32_t owner = detail::owner_of(word);
       const bool is_marked = (word & detail::owner_died_bit) != 0;
       const std::uint64_t owner_id = copy.owner_id.load(Order::relaxed);
+      // A lock that was ever used has the namespace of its first user.
+      const bool has_marks = word != 0 || owner_id != 0;
+      lock.is_other_memory =
+          copy.reserved != 0 || (copy.pid_namespace.load(Order::relaxed) == 0 && has_marks);
+      if (lock.is_other_memory) return false;
       lock.depth = owner != 0 ? copy.depth.load() : 0;
       lock.pid_namespace = copy.pid_namespace.load(Order::relaxed);
       lock.has_waiters_mark = (word & detail::waiters_bit) != 0;
@@ -396,10 +401,14 @@ const char* name_of(State state) {
   return "?";
 }
 
-std::string who(const Task& task) {
-  std::string text = task.command + " " + std::to_string(task.process);
+std::string id_of(const Task& task) {
+  std::string text = std::to_string(task.process);
   if (task.id != task.process) text += "/" + std::to_string(task.id);
   return text;
+}
+
+std::string who(const Task& task) {
+  return task.command + " " + id_of(task);
 }
 
 std::string Picture::name(const Lock& lock) const {

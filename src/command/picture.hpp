@@ -54,6 +54,7 @@ struct Lock {
   std::size_t segment = 0;
   std::uint64_t offset = 0;  // from the object's beginning
   State state = State::unknown;
+  bool is_other_memory = false;  // its bytes were never a lock's
   std::uint32_t depth = 0;
   ino_t pid_namespace = 0;  // 0: never used
   bool has_waiters_mark = false;
@@ -102,7 +103,9 @@ std::string users_of(const Picture& picture, const Segment& segment);
 /// What to do for to see more than this user can.
 const char* who_sees_more();
 
-/// "worker 4711", or "worker 4711/4712" for a thread that is not its process's first.
+/// "4711", or "4711/4712" for a thread that is not its process's first.
+std::string id_of(const Task& task);
+/// With the command: "worker 4711".
 std::string who(const Task& task);
 
 }  // namespace command

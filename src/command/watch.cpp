@@ -1,8 +1,10 @@
 #include <poll.h>
+#include <signal.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <map>
 #include <tuple>
@@ -14,10 +16,15 @@
 namespace command {
 namespace {
 
-// Single keys, without an echo, until the end.
+volatile std::sig_atomic_t is_ended = 0;
+
+// Single keys, without an echo, until the end, which signals bring about as well.
 class Keys {
  public:
   Keys() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { is_ended = 1; };
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
     if (tcgetattr(STDIN_FILENO, &before_) != 0) return;
     termios raw = before_;
     raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
@@ -31,7 +38,7 @@ class Keys {
   /// Whether q, or the end of the input, comes within a second.
   static bool end_within_a_second() {
     pollfd input{STDIN_FILENO, POLLIN, 0};
-    if (poll(&input, 1, 1000) <= 0) return false;
+    if (poll(&input, 1, 1000) <= 0) return is_ended != 0;
     char key = 0;
     return read(STDIN_FILENO, &key, 1) <= 0 || key == 'q';
   }

@@ -12,6 +12,7 @@ import stat
 import struct
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -315,9 +316,10 @@ class CommandTest(unittest.TestCase):
         with tempfile.NamedTemporaryFile(dir=".") as file:
             if subprocess.run(["stat", "-fc%T", file.name], capture_output=True, text=True).stdout.strip() == "tmpfs":
                 self.skipTest("this folder lies on a tmpfs")
-            file.write(struct.pack("=IIIIQQQ", os.getpid(), 1, os.stat("/proc/self/ns/pid").st_ino, 0, 1 << 40, 0, 0))
+            file.write(struct.pack("=IIIIQQQ", os.getpid(), 1, os.stat("/proc/self/ns/pid").st_ino, 0, 1 << 40, 0, 0) + b"\xff" * 40)
             file.flush()
             self.assertIn("outlives a boot", self.shown(file.name))
+            self.assertIn("No lock of heirlock's", self.shown(file.name, "--offset", "40"))
             os.utime(file.name, (0, 0))
             self.assertIn("before this boot", self.shown(file.name))
 
@@ -358,15 +360,18 @@ class CommandTest(unittest.TestCase):
         owner, waiter = Worker(self, name), Worker(self, name)
         owner.do("acquire", name)
         self.wait_for(waiter, name)
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execv(HEIRLOCK, [HEIRLOCK, "watch"])
-        self.addCleanup(os.close, terminal)
-        text = b""
-        while not re.search(rf"{waiter.pid} \([1-9]".encode(), text):  # of the second look, which knows the first
-            text += os.read(terminal, 10000)
-        os.write(terminal, b"q")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        for end in b"q", b"\x03":  # Ctrl-C, which too leaves the terminal as it was
+            child, terminal = pty.fork()
+            if child == 0:
+                os.execv(HEIRLOCK, [HEIRLOCK, "watch"])
+            self.addCleanup(os.close, terminal)
+            before = termios.tcgetattr(terminal)
+            text = b""
+            while not re.search(rf"{waiter.pid} \([1-9]".encode(), text):  # of the second look, which knows the first
+                text += os.read(terminal, 10000)
+            os.write(terminal, end)
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            self.assertEqual(termios.tcgetattr(terminal), before)
 
     # --- What cannot be seen ---
 
