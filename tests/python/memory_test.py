@@ -8,7 +8,7 @@ import pathlib
 import resource
 import unittest
 
-from heirlock import Lock
+from heirlock import AcquireResult, Lock
 from party import LIMIT, in_a_child
 
 
@@ -16,15 +16,16 @@ def descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def used():
-    return descriptors(), pathlib.Path("/proc/self/maps").read_text(encoding="utf-8").count("heirlock")
+def mappings():
+    files = pathlib.Path("/proc/self/maps").read_text(encoding="utf-8")
+    return files.count("memfd:heirlock") + files.count("/dev/shm/heirlock")
 
 
 def take_all(locks, connection):
     taken = [lock.acquire(False) for lock in locks]
     for lock in itertools.compress(locks, taken):
         lock.release()
-    connection.send(taken)
+    connection.send((taken, mappings()))
 
 
 class Descriptors(unittest.TestCase):
@@ -32,12 +33,12 @@ class Descriptors(unittest.TestCase):
     def test_a_free_lock_that_is_collected_leaves_neither_memory_nor_descriptors(self):
         def body():
             name = f"python-{os.getpid()}-collected"
-            before = used()
+            before = descriptors(), mappings()
             for _ in range(3):
                 with Lock(), Lock(name):
-                    during = used()
+                    during = descriptors(), mappings()
             Lock.remove(name)
-            return during[0] - before[0], during[1] - before[1], used() == before
+            return during[0] - before[0], during[1] - before[1], (descriptors(), mappings()) == before
 
         self.assertEqual(in_a_child(body), repr((1, 2, True)))
 
@@ -52,7 +53,16 @@ class Descriptors(unittest.TestCase):
         for lock in locks[::2]:
             lock.acquire()
         for kind in "fork", "spawn", "forkserver":
-            self.assertEqual(self.ask_child(kind, locks), [False, True] * 5000)
+            taken, count = self.ask_child(kind, locks)
+            self.assertEqual(taken, [False, True] * 5000)
+            self.assertEqual(count, 1)
+
+    # Spec: python.fork
+    def test_a_lock_of_a_child_is_no_lock_of_its_parent(self):
+        kept = Lock()
+        in_a_child(lambda: Lock().acquire())  # which dies with it
+        self.assertIs(Lock().acquire_result(), AcquireResult.acquired)
+        self.assertEqual(kept.owner(), 0)
 
     # Spec: python.descriptors
     def test_a_descriptor_that_was_closed_is_neither_used_nor_closed_again(self):
@@ -65,14 +75,14 @@ class Descriptors(unittest.TestCase):
                 self.ask_child("spawn", [lock])
             lock.acquire()  # all else goes on
             lock.release()
-            answer = self.ask_child("spawn", [Lock()])  # one that was made after it
+            answer, _ = self.ask_child("spawn", [Lock()])  # one that was made after it
             del lock
             return raised.exception.errno == errno.EBADF, answer, os.fstat(number).st_size
 
         self.assertEqual(in_a_child(body), repr((True, [True], 4096)))
 
     def ask_child(self, kind, locks):
-        """Which of the locks it gets at once."""
+        """Which of the locks it gets at once, and how many mappings they lie in."""
         ours, theirs = multiprocessing.Pipe()
         child = multiprocessing.get_context(kind).Process(target=take_all, args=(locks, theirs))
         child.start()
