@@ -408,7 +408,7 @@ static PyObject* lock_recover(PyObject* self, PyObject* unused) {
   return NULL;
 }
 
-// --- For threading.Condition and multiprocessing.Condition ---
+// --- What threading and multiprocessing ask of an RLock of theirs ---
 
 // Gives back all levels, and says how many they were.
 static PyObject* lock_release_save(PyObject* self, PyObject* unused) {

@@ -98,15 +98,14 @@ class Lock(_heirlock.Lock):
                             "inside of a coroutine or a generator, around what has no await and no yield")
         return functools.update_wrapper(Locked(method), method)
 
-    def __repr__(self):
-        kind = type(self).__qualname__
+    def __repr__(self):  # as that of threading.RLock
+        kind, place = f"{type(self).__module__}.{type(self).__qualname__} object", f"at {id(self):#x}"
         if self._memory is None:
-            return f"<{kind} without a lock>"
-        name = f" {self._place!r}" if isinstance(self._place, str) else ""
-        owner, depth = Lock.owner(self), Lock.depth(self)
-        state = f"held by thread {owner}" if owner else "free"
-        return (f"<{kind}{name} {state}" + (f", depth {depth}" if depth else "")
-                + (", to be repaired>" if Lock.needs_repair(self) else ">"))
+            return f"<{kind} without a lock {place}>"
+        name = f"{self._place!r} " if isinstance(self._place, str) else ""
+        owner = Lock.owner(self)
+        return (f"<{'locked' if owner else 'unlocked'} {kind} {name}owner={owner} depth={Lock.depth(self)} "
+                + ("to be repaired " if Lock.needs_repair(self) else "") + f"{place}>")
 
     def __copy__(self, *memo):
         raise TypeError(f"heirlock: found a copy of a {type(self).__name__}, expected one lock; share this one")
