@@ -49,7 +49,7 @@ def results_md(result, samples, rows, targets, charts):
         " `std::recursive_mutex` in one process, and `sem`, which does not nest.",
         "`heirlock` is `ReentrantLock`, `lockable` the same through `Lockable::locked`; `glibc-robust` and `glibc` are glibc's recursive mutex"
         " with and without robustness, `boost` is `interprocess_recursive_mutex`, `sem` a POSIX semaphore, `python-rlock`"
-        " `multiprocessing.RLock`, `heirlock-python` heirlock by ctypes (tests/python). Floors: `floor-cas-exchange` is one compare-exchange and one exchange, `floor-reentrant` the same with an"
+        " `multiprocessing.RLock`, `heirlock-python` its package for Python. Floors: `floor-cas-exchange` is one compare-exchange and one exchange, `floor-reentrant` the same with an"
         " owner that is written down and looked at, `floor-syscall` the cheapest system call, `floor-switch` a hand-over by bare futex."
         " Parties are the threads or processes that want the lock; section is how long each holds it, outside how long it does something"
         " else. Waiting times are of one acquire in 16, the longest of all. A dash: not measured, or the lock cannot do it. A ratio whose"

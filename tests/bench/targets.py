@@ -93,8 +93,7 @@ def targets(samples, rows):
                made.estimate(against(samples, Row("kill"), SUBJECT, ROBUST, P50["kill"]).values())),
         Target("acquire with 2,000 locks held / with 1", AT_MOST, 1.1, made.estimate(held_ratio(samples, SUBJECT).values())),
         Target("from Python / multiprocessing.RLock", AT_MOST, 1.0,
-               made.estimate(against(samples, pair, "heirlock-python", "python-rlock").values()),
-               "by ctypes, two calls of which take several times as long as an RLock, which is part of the interpreter"),
+               made.estimate(against(samples, pair, "heirlock-python", "python-rlock").values())),
     ]
 
 
