@@ -319,8 +319,8 @@ COLD static int read_arguments(PyObject* const* arguments, Py_ssize_t count, PyO
       else
         place = 2;
       if (place == 2 || given[place] != NULL) {
-        PyErr_Format(PyExc_TypeError, "heirlock: found the argument '%U' %s, expected blocking and timeout",
-                     name, place == 2 ? "" : "twice");
+        PyErr_Format(PyExc_TypeError, "heirlock: found the argument '%U'%s, expected blocking and timeout",
+                     name, place == 2 ? "" : " twice");
         return -1;
       }
     }
