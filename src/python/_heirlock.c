@@ -67,7 +67,8 @@ static void free_object(PyObject* self) {
 // A file that is mapped whole, and its descriptor: which some other part of the program may close (daemons
 // close all), and the system then gives to another file. So it is looked at before each use.
 typedef struct Mapping {
-  PyObject_HEAD void* address;
+  PyObject ob_base;
+  void* address;
   size_t size;
   int descriptor;
   dev_t device;
@@ -143,7 +144,8 @@ static PyType_Spec mapping_spec = {"heirlock._heirlock.Mapping", sizeof(Mapping)
                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, mapping_slots};
 
 typedef struct Segment {
-  PyObject_HEAD heirlock_segment segment;
+  PyObject ob_base;
+  heirlock_segment segment;
 } Segment;
 
 // Segment(how, name), how being "create", "open" or "open_or_create".
@@ -195,9 +197,10 @@ static PyObject* remove_segment(PyObject* module, PyObject* arguments) {
 // --- Acquiring ---
 
 typedef struct Lock {
-  PyObject_HEAD heirlock_lock* lock;  // null until use()
-  PyObject* memory;                   // keeps it mapped
-  PyObject* place;                    // how another process finds it: a name, an offset in a Mapping, or None
+  PyObject ob_base;
+  heirlock_lock* lock;  // null until use()
+  PyObject* memory;     // keeps it mapped
+  PyObject* place;      // how another process finds it: a name, an offset in a Mapping, or None
 } Lock;
 
 COLD static void raise_unmade(PyObject* self) {
@@ -596,7 +599,8 @@ static PyType_Spec lock_spec = {"heirlock._heirlock.Lock", sizeof(Lock), 0,
 // A function whose first argument is a lock, which is held while it runs. As an attribute of a class it is a
 // method.
 typedef struct Locked {
-  PyObject_HEAD PyObject *function, *dictionary, *weak_references;
+  PyObject ob_base;
+  PyObject *function, *dictionary, *weak_references;
 } Locked;
 
 static PyObject* locked_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {

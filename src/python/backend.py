@@ -10,7 +10,8 @@ HEADERS = glob.glob("include/heirlock/**/*.h*", recursive=True) + glob.glob("src
 HIDDEN = ["-fvisibility=hidden"]
 # The C interface, which needs no C++ runtime. As target heirlock_c of CMakeLists.txt has it.
 LIBRARY = ("heirlock_c", {
-    "sources": ["src/c_interface.cpp", "src/linux_platform.cpp", "src/segment.cpp"], "obj_deps": {"": HEADERS}, "include_dirs": ["include"],
+    "sources": ["src/c_interface.cpp", "src/linux_platform.cpp", "src/segment.cpp"], "obj_deps": {"": HEADERS},
+    "include_dirs": ["include"],
     "cflags": HIDDEN + ["-std=c++17", "-O2", "-fno-exceptions", "-fno-rtti", "-U_GLIBCXX_ASSERTIONS", "-D_GLIBCXX_NO_ASSERTIONS",
                         "-DHEIRLOCK_VISIBLE="]})
 EXTENSION = setuptools.Extension("heirlock._heirlock", ["src/python/_heirlock.c"], include_dirs=["include"], depends=HEADERS,
@@ -24,6 +25,8 @@ class Sdist(sdist):
 
 
 class Backend(build_meta._BuildMetaBackend):
+    """Of which each hook of a build calls run_setup()."""
+
     def run_setup(self, setup_script="setup.py"):
         with open("include/heirlock/heirlock.h", encoding="utf-8") as header:
             version = re.search('HEIRLOCK_VERSION "(.*)"', header.read())[1]
@@ -32,6 +35,7 @@ class Backend(build_meta._BuildMetaBackend):
 
 
 _backend = Backend()
-for hook in ("get_requires_for_build_wheel", "get_requires_for_build_sdist", "prepare_metadata_for_build_wheel", "build_wheel", "build_sdist",
-             "get_requires_for_build_editable", "prepare_metadata_for_build_editable", "build_editable"):
-    globals()[hook] = getattr(_backend, hook)
+for stage in "wheel", "sdist", "editable":
+    for hook in f"get_requires_for_build_{stage}", f"prepare_metadata_for_build_{stage}", f"build_{stage}":
+        if hasattr(_backend, hook):
+            globals()[hook] = getattr(_backend, hook)
