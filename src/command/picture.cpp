@@ -208,10 +208,17 @@ class Look {
     return false;
   }
 
+  static std::uint64_t object_in(const Segment& segment) {
+    return segment.header && !segment.is_own_file ? segment.header->object_offset : 0;
+  }
+  std::uint64_t place_in_file(const Lock& lock) const {
+    return object_in(picture_.segments[lock.segment]) + lock.offset;
+  }
+
   void add_locks(std::size_t index) {
     const Segment& segment = picture_.segments[index];
     const bool is_wanted = segment.name == wanted_.name && !segment.is_removed;
-    const std::uint64_t object = segment.header && !segment.is_own_file ? segment.header->object_offset : 0;
+    const std::uint64_t object = object_in(segment);
     bool has_any = false;
     const auto add_lock = [&](std::uint64_t offset, bool is_sure) {
       Lock lock;
@@ -252,7 +259,7 @@ class Look {
       if (lock.is_other_memory) return false;
       lock.depth = owner != 0 ? copy.depth.load() : 0;
       lock.pid_namespace = copy.pid_namespace.load(Order::relaxed);
-      lock.has_waiters_mark = (word & detail::waiters_bit) != 0;
+      lock.owner_id = owner_id;
       lock.is_all_zero = word == 0 && owner_id == 0 && lock.pid_namespace == 0;
       lock.owner_there = static_cast<pid_t>(owner);
       lock.state = owner != 0 ? (is_marked ? State::poisoned : State::held)
@@ -302,28 +309,11 @@ class Look {
     for (const std::size_t user : segment.users)
       lock.all_waiters_seen = lock.all_waiters_seen && picture_.processes[user].is_seen_inside;
     if (lock.state != State::held && lock.state != State::poisoned) return;
-    const std::uint64_t object = segment.header && !segment.is_own_file ? segment.header->object_offset : 0;
-    const auto waits = waits_.find({lock.segment, object + lock.offset});
+    const auto waits = waits_.find({lock.segment, place_in_file(lock)});
     if (waits == waits_.end()) return;
     for (const Wait& wait : waits->second)
       if (wait.pid_namespace != lock.pid_namespace || wait.waiter.task.id_there != lock.owner_there)
         lock.waiters.push_back(wait.waiter);
-  }
-
-  // Who is part of a deadlock sleeps, but for the moments in which it looks after the owner. Who runs may
-  // have just released the lock.
-  static bool is_asleep_at(const Waiter& waiter) {
-    if (waiter.task.state != 'R') return true;
-    for (int i = 0; i < 50; ++i) {
-      const std::optional<Task> now = task(waiter.task.id);
-      if (!now) return false;
-      if (now->state != 'R') {
-        const std::optional<Robust> locks = robust_list(now->id, memory_of(now->id));
-        return locks && locks->pending == waiter.address;
-      }
-      usleep(1000);
-    }
-    return false;
   }
 
   // Goes from lock to lock, by the owner's wait.
@@ -355,12 +345,39 @@ class Look {
     do {
       const Task& owner = picture_.locks[at].owner;
       const std::size_t next = waits_for.at(owner.id);
-      for (const Waiter& waiter : picture_.locks[next].waiters)
-        if (waiter.task.id == owner.id && !is_asleep_at(waiter)) return;
       links.push_back({owner, at, next});
       at = next;
     } while (at != first);
-    picture_.deadlocks.push_back(std::move(links));
+    if (lasts(links)) picture_.deadlocks.push_back(std::move(links));
+  }
+
+  // What was read at different moments may look like a circle. In a deadlock nothing changes; and each thread
+  // sleeps, but for the moments in which it looks after the owner: who runs may have just released the lock.
+  bool lasts(const std::vector<Link>& links) const {
+    constexpr int fewest_looks = 5, most_looks = 50;
+    std::set<pid_t> asleep;
+    for (int i = 0; i < most_looks; ++i) {
+      for (const Link& link : links) {
+        const Lock& held = picture_.locks[link.holds];
+        LinuxLock copy;
+        const std::optional<Robust> locks = robust_list(link.task.id, memory_of(link.task.id));
+        const std::optional<Task> now = task(link.task.id);
+        if (!locks || !now || locks->pending != address_awaited(link) ||
+            !read_lock(picture_.segments[held.segment], place_in_file(held), copy) ||
+            copy.owner_id.load(Order::relaxed) != held.owner_id)
+          return false;
+        if (now->state != 'R') asleep.insert(now->id);
+      }
+      if (i + 1 >= fewest_looks && asleep.size() == links.size()) return true;
+      usleep(2000);
+    }
+    return false;
+  }
+
+  std::uint64_t address_awaited(const Link& link) const {
+    for (const Waiter& waiter : picture_.locks[link.waits_for].waiters)
+      if (waiter.task.id == link.task.id) return waiter.address;
+    return 0;
   }
 
   const Wanted& wanted_;

@@ -57,7 +57,7 @@ struct Lock {
   bool is_other_memory = false;  // its bytes were never a lock's
   std::uint32_t depth = 0;
   ino_t pid_namespace = 0;  // 0: never used
-  bool has_waiters_mark = false;
+  std::uint64_t owner_id = 0;
   bool is_all_zero = false;
   pid_t owner_there = 0;  // the thread's id in the lock's PID namespace
   Owner owner_is = Owner::none;

@@ -104,6 +104,10 @@ class Worker:
             call, name, offset = line.split()
 
             def do():
+                while call == "take-in-turn":
+                    for at in objects.values():
+                        library.heirlock_acquire(ctypes.c_void_p(at))
+                        library.heirlock_release(ctypes.c_void_p(at))
                 outcome = getattr(library, "heirlock_" + call.split("-")[0])(ctypes.c_void_p(objects[name] + int(offset)))
                 os.write(answers, f"{outcome}\n".encode())
                 if call.endswith("-by-thread"):
@@ -353,6 +357,15 @@ class CommandTest(unittest.TestCase):
             self.assertIn("part of a deadlock", self.shown(names[0]))
             self.assertEqual(sorted(link["pid"] for links in json.loads(run("list", "--json").stdout)["deadlocks"]
                                     for link in links if link["holds"] in names), sorted(worker.pid for worker in workers))
+
+    # Spec: command.deadlock
+    def test_contention_is_no_deadlock(self):
+        names = [self.name(), self.name()]
+        for order in (names, names[::-1]) * 2:
+            Worker(self, *order).begin("take-in-turn", names[0])
+        text = "".join(run("list").stdout for _ in range(100))
+        self.assertIn("worker", text)
+        self.assertNotIn("DEADLOCK", text)
 
     # Spec: command.watch
     def test_watch_shows_the_same_until_q(self):
