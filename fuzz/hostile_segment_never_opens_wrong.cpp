@@ -33,7 +33,7 @@ using heirlock::errc;
 using heirlock::ReentrantLock;
 using heirlock::Shared;
 
-constexpr std::size_t header_size = 64;
+constexpr std::size_t header_size = 256;
 constexpr std::size_t most_bytes = 8192;
 constexpr uid_t nobody = 65534;
 
@@ -85,17 +85,19 @@ constexpr std::size_t lockable = std::size(kinds) - 1;
 struct Header {
   char magic[8];
   std::uint32_t version, object_offset;
-  std::uint64_t object_size, object_alignment, fingerprint, file_size, reserved[2];
+  std::uint64_t object_size, object_alignment, fingerprint, file_size;
+  char type_name[208];
 };
 static_assert(sizeof(Header) == header_size);
 
 Header sound_header_of(const Kind& kind) {
-  Header header{{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'}, 1, 64, kind.size, kind.alignment, 0, 0, {0, 0}};
-  if (kind.alignment > 64) header.object_offset = static_cast<std::uint32_t>(kind.alignment);
+  Header header{{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'}, 1, 256, kind.size, kind.alignment, 0, 0, {}};
+  if (kind.alignment > 256) header.object_offset = static_cast<std::uint32_t>(kind.alignment);
   header.fingerprint = 14695981039346656037U;
   for (const char character : kind.mangled)
     header.fingerprint = (header.fingerprint ^ static_cast<unsigned char>(character)) * 1099511628211U;
   header.file_size = header.object_offset + kind.size;
+  kind.mangled.copy(header.type_name, 207);
   return header;
 }
 

@@ -83,7 +83,7 @@ heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::u
                      "found segment %p, type '%s', size %" PRIu64 " and alignment %" PRIu64
                      ", expected addresses, 1 byte to 2^63, and a power of two up to 4096",
                      static_cast<void*>(segment), type_name == nullptr ? "" : type_name, size, alignment);
-    const ObjectType type{size, alignment, fingerprint_of(type_name), type_name};
+    const ObjectType type{size, alignment, type_name};
     Mapping mapping;
     const Outcome outcome = make(name == nullptr ? "" : name, type, mapping);
     if (is_refused(outcome)) return outcome;
@@ -106,10 +106,10 @@ constexpr Meaning meanings[] = {
     {heirlock_done, 0, "done"},
     {heirlock_not_owner, EPERM, "the calling thread does not own the lock"},
     {heirlock_recursion_too_deep, EDEADLK, "the lock is held 2^32-1 times already; release it first"},
-    {heirlock_foreign_pid_namespace, EXDEV, "the lock is of another PID namespace; use one per namespace"},
+    {heirlock_foreign_pid_namespace, EXDEV, "the lock is of another PID namespace, or the memory is no lock"},
     {heirlock_unsupported_platform, ENOSYS, "this system lacks what the lock is built on"},
-    {heirlock_layout_mismatch, EPROTO, "the segment holds something else; use another name, or remove it"},
-    {heirlock_not_trusted, EACCES, "somebody else owns or may write the segment; use another"},
+    {heirlock_layout_mismatch, EPROTO, "the segment holds something else than it was opened as"},
+    {heirlock_not_trusted, EACCES, "somebody else owns or may write the segment"},
     {heirlock_invalid_name, EINVAL, "the name is not 1 to 200 letters, digits, '.', '-' and '_'"},
     {heirlock_invalid_argument, EINVAL,
      "a null pointer, a misaligned lock, or an impossible size or alignment"},
@@ -214,6 +214,17 @@ heirlock_outcome heirlock_segment_close(heirlock_segment* segment) {
 
 heirlock_outcome heirlock_segment_remove(const char* name) {
   return on_files([=] { return remove_segment(name == nullptr ? "" : name); });
+}
+
+int32_t heirlock_segment_is_named(const heirlock_segment* segment) {
+  bool is_named = false;
+  on_files([&] {
+    Mapping mapping(segment->mapping, segment->mapping_size, true);
+    is_named = mapping.is_named();
+    mapping.leave();
+    return heirlock_done;
+  });
+  return is_named ? 1 : 0;
 }
 
 const char* heirlock_text(int32_t outcome) {

@@ -25,14 +25,14 @@ constexpr std::int64_t second = 1'000'000'000;
 
 // The system said what no state of this program explains: going on could break the lock for every process.
 [[noreturn]] void die(const char* call, const void* word = nullptr) noexcept {
+  const bool is_memory = word != nullptr && (errno == EFAULT || errno == EINVAL);
   const char* const reason = std::strerror(errno);
   char where[48] = "";
   if (word != nullptr) std::snprintf(where, sizeof where, " on the lock at %p", word);
-  std::fprintf(
-      stderr,
-      "heirlock: %s%s failed with '%s', which it never should; is the lock's memory still mapped, and "
-      "is the system call allowed by the sandbox?\n",
-      call, where, reason);
+  std::fprintf(stderr, "heirlock: %s%s failed with '%s', which it never should; %s\n", call, where, reason,
+               is_memory ? "the kernel cannot wait on this memory: it is a device's, secret, read-only or no "
+                           "longer mapped; keep the lock in ordinary memory"
+                         : "is the system call allowed by the sandbox?");
   std::abort();
 }
 
@@ -85,8 +85,9 @@ Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noex
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   if (owner != 0) std::snprintf(found, sizeof found, "a lock owned by thread %u", owner);
   return refused(outcome, 0,
-                 "%s() found %s, expected one owned by the calling thread %ld; call it once an acquire", call,
-                 found, syscall(SYS_gettid));
+                 "%s() found %s, expected one owned by the calling thread %ld; call it once an acquire, in "
+                 "the thread that acquired; a forked child owns nothing",
+                 call, found, syscall(SYS_gettid));
 }
 
 // --- Time ---
@@ -425,8 +426,15 @@ Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
   if (of_lock.compare_exchange(0, mine, Order::relaxed)) return heirlock_done;
   const std::uint32_t found = of_lock.load(Order::relaxed);
   if (found == mine) return heirlock_done;
+  constexpr std::uint32_t first = 0xeffffffc;  // PROC_PID_INIT_INO of Linux; others have 0xf0000000 and up
+  const bool is_namespace = (found >= first && found != UINT32_MAX) || mine < first;
   return refused(heirlock_foreign_pid_namespace, 0,
-                 "found a lock of PID namespace %u, expected the caller's, %u; let all its users run in one",
+                 is_namespace ? "found a lock of PID namespace %u, expected the caller's, %u; let all its "
+                                "users run in one, or, if "
+                                "a container was restarted over an old /dev/shm, run `heirlock clean`"
+                              : "found %u for a lock's PID namespace, expected 0 or the caller's, %u; this "
+                                "memory never was a lock, "
+                                "or was overwritten: fill it with zeros, only if no process uses it",
                  found, mine);
 }
 

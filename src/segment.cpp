@@ -1,5 +1,8 @@
 #include "heirlock/detail/segment.hpp"
 
+#if defined(__GXX_RTTI)  // not in the library for C, which needs no C++ runtime
+#include <cxxabi.h>
+#endif
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -10,6 +13,7 @@
 #include <atomic>
 #include <cinttypes>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -27,6 +31,8 @@ int open_file(const char* path, int flags) noexcept {
   return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, S_IRUSR | S_IWUSR));
 }
 
+using Path = char[224];
+
 // --- What is mapped ---
 
 // The segments that this process has mapped, in a list that is whole between any two stores to it.
@@ -38,6 +44,7 @@ struct MappedSegment {
   LinuxLock* lock;  // if a handle that has ended was of one
   std::uint32_t handles;
   bool is_static;  // whether one was in static storage
+  Path path;       // as it was first opened
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
@@ -51,6 +58,10 @@ std::atomic<MappedSegment*>& find_mapped(IsIt is_it) noexcept {
     place = &segment->next;
   }
   return *place;
+}
+
+std::atomic<MappedSegment*>& find_mapped_at(const void* memory) noexcept {
+  return find_mapped([memory](const MappedSegment& segment) { return segment.memory == memory; });
 }
 
 template <class Action>
@@ -81,7 +92,8 @@ Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
       if (room != MAP_FAILED) munmap(room, sizeof *segment);
       return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
     }
-    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, nullptr, 0, false};
+    segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, nullptr, 0, false, ""};
+    std::snprintf(segment->path, sizeof segment->path, "%s", path);
     place.store(segment, std::memory_order_release);
   }
   ++segment->handles;
@@ -127,25 +139,27 @@ bool is_static(void* address) noexcept {
 
 // --- What is accepted ---
 
-using Path = char[224];
+char printable(char c) noexcept {
+  return c >= ' ' && c <= '~' ? c : '?';
+}
 
 Outcome set_path(Path& path, std::string_view name) noexcept {
-  char printable[longest_name + 1];
+  char shown_name[longest_name + 1];
   const std::size_t shown = name.size() < longest_name ? name.size() : longest_name;
   bool is_good = shown != 0 && shown == name.size();
   for (std::size_t i = 0; i < shown; ++i) {
     const char c = name.data()[i];
     is_good = is_good && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                           c == '.' || c == '-' || c == '_');
-    printable[i] = c >= ' ' && c <= '~' ? c : '?';
+    shown_name[i] = printable(c);
   }
-  printable[shown] = '\0';
+  shown_name[shown] = '\0';
   if (!is_good)
     return refused(
         heirlock_invalid_name, 0,
         "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'",
-        name.size(), printable);
-  std::snprintf(path, sizeof path, "%s%s%s", segment_directory, segment_prefix, printable);
+        name.size(), shown_name);
+  std::snprintf(path, sizeof path, "%s%s%s", segment_directory, segment_prefix, shown_name);
   return heirlock_done;
 }
 
@@ -158,72 +172,93 @@ const char* kind_of(mode_t mode) noexcept {
                           : "a device";
 }
 
+// What stands there is not for the caller: says whose it is.
+Outcome not_for_caller(Outcome outcome, int system, const char* path, const struct stat& status,
+                       const char* found, const char* expected, const char* first_remedy) noexcept {
+  return refused(outcome, system,
+                 "%s: found %s of user %u with mode %04o, expected %s (the caller is user %u); %suse another "
+                 "name, or remove it only if no process uses it",
+                 path, found, status.st_uid, status.st_mode & 07777U, expected, geteuid(), first_remedy);
+}
+
 Outcome require_trust(const char* path, const struct stat& status) noexcept {
-  const auto distrust = [path](const char* found, const char* expected) {
-    return refused(heirlock_not_trusted, 0,
-                   "%s: found %s, expected %s; use another name, or remove it if it is yours to remove", path,
-                   found, expected);
+  const auto distrust = [&](const char* found, const char* expected, const char* first_remedy = "") {
+    return not_for_caller(heirlock_not_trusted, 0, path, status, found, expected, first_remedy);
   };
-  const uid_t user = geteuid();
   if (!S_ISREG(status.st_mode)) return distrust(kind_of(status.st_mode), "a file");
-  char found[48];
-  std::snprintf(found, sizeof found, "a segment of user %u", status.st_uid);
-  if (status.st_uid != user && status.st_uid != 0)
-    return distrust(found, "one of the calling user or of root");
+  if (status.st_uid != geteuid() && status.st_uid != 0)
+    return distrust("a segment", "one of the calling user or of root", "run as its user, ");
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    return distrust("a segment that others than its owner may write", "mode 0600");
+    return distrust("a segment that others than its owner may write", "mode 0600",
+                    "chmod it if you trust what it holds, ");
   if (status.st_nlink > 1) return distrust("a segment with a second name", "one name");
   return heirlock_done;
 }
 
 SegmentHeader header_of(const ObjectType& type) noexcept {
   const auto offset = static_cast<std::uint32_t>(object_offset(type));
-  return {{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'},
-          SegmentHeader::current_version,
-          offset,
-          type.size,
-          type.alignment,
-          type.fingerprint,
-          offset + type.size,
-          {0, 0}};
+  SegmentHeader header{{'h', 'e', 'i', 'r', 'l', 'o', 'c', 'k'},
+                       SegmentHeader::current_version,
+                       offset,
+                       type.size,
+                       type.alignment,
+                       fingerprint_of(type.name),
+                       offset + type.size,
+                       {}};
+  std::size_t length = 0;
+  for_each_recorded(type.name, [&](char character) {
+    if (length < sizeof header.type_name - 1) header.type_name[length++] = character;
+  });
+  return header;
 }
 
 Outcome require_layout(const char* path, const struct stat& status, int file,
                        const ObjectType& type) noexcept {
-  const auto mismatch = [&](const char* found, const char* expected) {
-    return refused(
-        heirlock_layout_mismatch, 0,
-        "%s, opened as %.60s: found %s, expected %s; use another name, or remove it when no process "
-        "needs it any more",
-        path, type.name, found, expected);
+  const auto mismatch = [path](const char* found, const char* expected) {
+    return refused(heirlock_layout_mismatch, 0,
+                   "%s: found %s, expected %s; use another name, or remove it only if no process uses it",
+                   path, found, expected);
   };
-  char found[80];
-  char expected[32];
+  char found[144];
+  char expected[80];
   SegmentHeader header;
   const long got = syscall(SYS_pread64, file, &header, sizeof header, 0L);
   if (got < 0) return refused(heirlock_system_error, errno, "read of %s", path);
   if (got < static_cast<long>(sizeof header)) {
     std::snprintf(found, sizeof found, "a header of %ld bytes", got);
-    return mismatch(found, "64");
+    return mismatch(found, "256");
   }
   const SegmentHeader right = header_of(type);
+  if (std::memcmp(&header, &right, sizeof right) == 0 &&
+      static_cast<std::uint64_t>(status.st_size) == right.file_size)
+    return heirlock_done;
   if (!has_magic(header)) return mismatch("a header of something else", "heirlock's");
+  if (header.version != right.version) {
+    std::snprintf(found, sizeof found, "layout version %" PRIu32, header.version);
+    std::snprintf(expected, sizeof expected, "%" PRIu32, right.version);
+    return mismatch(found, expected);
+  }
+  char shown[sizeof expected];
+  show_type(header, shown, sizeof shown);
+  if (std::memcmp(header.type_name, right.type_name, sizeof right.type_name) != 0) {
+    std::snprintf(found, sizeof found, "type %s", shown);
+    show_type(right, expected, sizeof expected);
+    return mismatch(found, expected);
+  }
   const struct {
     const char* what;
     std::uint64_t found, expected;
   } fields[] = {
-      {"layout version", header.version, right.version},
-      {"an object of size", header.object_size, right.object_size},
-      {"an object of alignment", header.object_alignment, right.object_alignment},
-      {"an object of another type, fingerprint", header.fingerprint, right.fingerprint},
-      {"an object at offset", header.object_offset, right.object_offset},
-      {"a recorded size of", header.file_size, right.file_size},
-      {"reserved bytes", header.reserved[0] | header.reserved[1], 0},
-      {"a size of", static_cast<std::uint64_t>(status.st_size), right.file_size},
+      {"size", header.object_size, right.object_size},
+      {"alignment", header.object_alignment, right.object_alignment},
+      {"fingerprint", header.fingerprint, right.fingerprint},
+      {"object offset", header.object_offset, right.object_offset},
+      {"recorded file size", header.file_size, right.file_size},
+      {"file size", static_cast<std::uint64_t>(status.st_size), right.file_size},
   };
   for (const auto& field : fields) {
     if (field.found == field.expected) continue;
-    std::snprintf(found, sizeof found, "%s %" PRIu64, field.what, field.found);
+    std::snprintf(found, sizeof found, "type %s with %s %" PRIu64, shown, field.what, field.found);
     std::snprintf(expected, sizeof expected, "%" PRIu64, field.expected);
     return mismatch(found, expected);
   }
@@ -231,6 +266,20 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 }
 
 }  // namespace
+
+void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept {
+  char name[sizeof header.type_name + 1] = "";  // whoever wrote the header may have left out the 0
+  std::memcpy(name, header.type_name, sizeof header.type_name);
+  char* demangled = nullptr;
+#if defined(__GXX_RTTI)
+  demangled = abi::__cxa_demangle(name, nullptr, nullptr, nullptr);
+#endif
+  std::size_t length = 0;
+  for (const char* at = demangled == nullptr ? name : demangled; *at != '\0' && length + 1 < room; ++at)
+    shown[length++] = printable(*at);
+  shown[length] = '\0';
+  std::free(demangled);
+}
 
 Outcome Mapping::end(LinuxLock* lock) noexcept {
   if (memory_ == nullptr) return heirlock_done;
@@ -242,7 +291,7 @@ Outcome Mapping::end(LinuxLock* lock) noexcept {
     return heirlock_done;
   }
   return holding_process([&]() -> Outcome {
-    auto& place = find_mapped([this](const MappedSegment& other) { return other.memory == memory_; });
+    auto& place = find_mapped_at(memory_);
     MappedSegment* const segment = place.load(std::memory_order_relaxed);
     memory_ = nullptr;
     if (segment == nullptr) return heirlock_done;
@@ -258,6 +307,19 @@ Outcome Mapping::end(LinuxLock* lock) noexcept {
     munmap(segment, sizeof *segment);
     return heirlock_done;
   });
+}
+
+bool Mapping::is_named() const noexcept {
+  const ErrnoKept errno_kept;
+  bool is_named = false;
+  holding_process([&]() -> Outcome {
+    const MappedSegment* const segment = find_mapped_at(memory_).load(std::memory_order_relaxed);
+    struct stat status = {};
+    is_named = segment != nullptr && lstat(segment->path, &status) == 0 && status.st_dev == segment->device &&
+               status.st_ino == segment->file;
+    return heirlock_done;
+  });
+  return is_named;
 }
 
 FileDescriptor::~FileDescriptor() {
@@ -288,7 +350,8 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
   while (failed != 0 && errno == EINTR);
   if (failed != 0)
     return refused(heirlock_system_error, errno,
-                   "no room for %zu bytes in /dev/shm for %s; remove what is not needed there, or enlarge it",
+                   "no room for %zu bytes in /dev/shm for %s; remove with `heirlock clean` what no process "
+                   "uses, or enlarge it",
                    size, path_);
   if (const Outcome outcome = map_segment(file_.number, path_, mapping_); is_refused(outcome)) return outcome;
   ::new (mapping_.at(0)) SegmentHeader(header_of(type));
@@ -306,8 +369,10 @@ Outcome SegmentDraft::publish(Mapping& made) noexcept {
       return heirlock_done;
     }
     return refused(heirlock_system_error, errno,
-                   errno == EEXIST ? "found a segment %s already, expected none; open it, or remove it first"
-                                   : "linkat, to publish %s",
+                   errno == EEXIST
+                       ? "found a segment %s already, expected none; open it, or remove it only if "
+                         "no process uses it"
+                       : "linkat, to publish %s",
                    path_);
   });
 }
@@ -324,6 +389,10 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
   if (lstat(path, &status) != 0) return missing_or("lstat of %s");
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
   const FileDescriptor file{open_file(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
+  if (file.number < 0 && errno == EACCES)
+    return not_for_caller(heirlock_system_error, errno, path, status, "a segment",
+                          "one that the caller may open for reading and writing",
+                          status.st_uid == geteuid() ? "chmod it 600, " : "run as its user, ");
   if (file.number < 0) return missing_or("open of %s for reading and writing");
   if (fstat(file.number, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
@@ -336,8 +405,13 @@ Outcome remove_segment(std::string_view name) noexcept {
   Path path;
   if (const Outcome outcome = set_path(path, name); is_refused(outcome)) return outcome;
   if (unlink(path) == 0) return heirlock_done;
-  return refused(heirlock_system_error, errno,
-                 errno == ENOENT ? "found no segment %s to remove, expected one" : "unlink of %s", path);
+  const int error = errno;
+  struct stat status = {};
+  if ((error == EPERM || error == EACCES) && lstat(path, &status) == 0)
+    return not_for_caller(heirlock_system_error, error, path, status, kind_of(status.st_mode),
+                          "one that the caller may remove", "run as its user, ");
+  return refused(heirlock_system_error, error,
+                 error == ENOENT ? "found no segment %s to remove, expected one" : "unlink of %s", path);
 }
 
 }  // namespace heirlock::detail_v0_1

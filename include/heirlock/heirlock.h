@@ -125,7 +125,8 @@ HEIRLOCK_API int32_t heirlock_needs_repair(const heirlock_lock* lock);
 //
 // A segment is one object in memory that any process of the same user can open by name: a lock, or a struct
 // with a lock in it and what it guards. It is the file /dev/shm/heirlock.<name>, of mode 0600, and lives
-// until heirlock_segment_remove() and until its last user is gone.
+// until heirlock_segment_remove() and until its last user is gone. systemd may remove its name, as it does
+// all of an ordinary user's when the last session ends (RemoveIPC; README.md has remedies).
 //
 // `size`, `alignment` (a power of two up to 4096) and `type` are recorded, and must be the same for all who
 // open it. `type` is any text that names the object's type: for C++ programs that open it as
@@ -166,6 +167,10 @@ HEIRLOCK_API heirlock_outcome heirlock_segment_close(heirlock_segment* segment);
 
 /// Takes the name away; those who have the segment keep it. Returns done, or file_missing.
 HEIRLOCK_API heirlock_outcome heirlock_segment_remove(const char* name);
+
+/// 1 if the name still leads to the segment; 0 if it was taken away, so that who opens it now shares another
+/// object, or if that cannot be told.
+HEIRLOCK_API int32_t heirlock_segment_is_named(const heirlock_segment* segment);
 
 // --- What went wrong ---
 

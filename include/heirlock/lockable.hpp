@@ -96,6 +96,8 @@ class HEIRLOCK_CAPABILITY Lockable {
   /// The lock itself, for its owner(), depth() and needs_repair(). What is acquired through it calls no
   /// recover().
   ReentrantLock& mutex() noexcept { return *lock_; }
+  /// Whether the name still leads to this lock, as Shared has it; false for a lock without a name.
+  bool is_named() const noexcept { return own_ && own_->is_named(); }
 
  protected:
   /// A lock of its own, shared with the children that are forked while the object lives.

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <type_traits>
@@ -71,13 +72,16 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
     return result_of(detail::acquire_for(memory_, detail::nanoseconds_of(timeout)));
   }
 
-  /// Waits until `deadline` has passed on its own clock, unless it gets the lock.
+  /// Waits until `deadline` has passed on its own clock, unless it gets the lock. A clock that is not steady
+  /// is looked at once a second, as it may be set.
   template <class Clock, class Duration>
   [[nodiscard]] AcquireResult acquire_until(std::chrono::time_point<Clock, Duration> deadline) {
     for (;;) {
       // In floating point, so that no moment of any clock overflows.
       using Moment = std::chrono::duration<long double, std::nano>;
-      const auto left = Moment(deadline.time_since_epoch()) - Moment(Clock::now().time_since_epoch());
+      auto left = Moment(deadline.time_since_epoch()) - Moment(Clock::now().time_since_epoch());
+      // Its clock may be set forward meanwhile.
+      if (!Clock::is_steady) left = std::min(left, Moment(std::chrono::seconds(1)));
       const AcquireResult result = acquire_for(left);
       // Its clock may have been set back meanwhile, or run slower: only that clock says when it is over.
       if (result != AcquireResult::not_acquired || left <= Moment::zero()) return result;

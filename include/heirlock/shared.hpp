@@ -32,6 +32,9 @@ struct is_shareable
 /// A name is 1 to 200 letters, digits, dots, hyphens and underscores. The segment is the file
 /// /dev/shm/heirlock.<name>, readable and writable by its creator's user only. It lives until remove() and
 /// until the last process that uses it is gone; the T is never destroyed. Lockable draws on the same names.
+/// systemd's logind removes an ordinary user's names when the user's last session ends, in use or not
+/// (RemoveIPC=yes, its default): then is_named() is false, and who opens the name shares a new T. Remedies:
+/// run as a system user, `loginctl enable-linger USER`, or RemoveIPC=no in /etc/systemd/logind.conf.
 ///
 /// Errors: std::invalid_argument on a bad name; std::system_error with errc::layout_mismatch when the segment
 /// holds something else, errc::not_trusted when another user owns or may write it, or the system's own code.
@@ -89,6 +92,10 @@ class Shared {
     return outcome == heirlock_done;
   }
 
+  /// Whether the name still leads to this segment. If not, remove() or the system took the name away, and
+  /// who opens it now shares another T. Always false for an anonymous one.
+  bool is_named() const noexcept { return mapping_.is_named(); }
+
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
   /// Null only in a handle that was moved from.
@@ -115,8 +122,7 @@ class Shared {
 
   static detail::ObjectType type() noexcept {
 #if defined(__GXX_RTTI)
-    const char* const name = typeid(T).name();
-    return {sizeof(T), alignof(T), detail::fingerprint_of(name), name};
+    return {sizeof(T), alignof(T), typeid(T).name()};
 #else
     static_assert(sizeof(T) == 0,
                   "found -fno-rtti, expected RTTI: a named segment records the name of its type");

@@ -398,8 +398,9 @@ bool Segment::is_lock() const {
 std::string Segment::type() const {
   if (!header) return "?";
   if (is_lock()) return "lock";
-  char text[48];
-  std::snprintf(text, sizeof text, "0x%016" PRIx64, header->fingerprint);
+  if (header->version != detail::SegmentHeader::current_version) return "?";
+  char text[sizeof header->type_name];
+  detail::show_type(*header, text, sizeof text);
   return text;
 }
 

@@ -141,8 +141,10 @@ static void a_name_that_is_not_there_is_missing(void) {
 static void who_has_a_removed_segment_keeps_it(void) {
   heirlock_segment old, new;
   CHECK(create(&old) == heirlock_done);
+  CHECK(heirlock_segment_is_named(&old) == 1);
   CHECK(heirlock_segment_remove(name) == heirlock_done);
   CHECK(create(&new) == heirlock_done);
+  CHECK(heirlock_segment_is_named(&old) == 0 && heirlock_segment_is_named(&new) == 1);
   ((ledger*)old.object)->balance = 1;
   CHECK(((ledger*)new.object)->balance == 0);
   CHECK(heirlock_segment_close(&old) == heirlock_done);
@@ -188,6 +190,7 @@ static void another_size_alignment_or_type_is_a_layout_mismatch(void) {
   check_none(&other);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 64, "6ledger") == heirlock_layout_mismatch);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 8, "5other") == heirlock_layout_mismatch);
+  CHECK(strstr(heirlock_last_message(), "found type 6ledger, expected 5other") != NULL);
   CHECK(heirlock_segment_open_or_create(&other, name, sizeof(ledger), 8, "5other") ==
         heirlock_layout_mismatch);
   CHECK(heirlock_last_errno() == 0);
@@ -239,8 +242,8 @@ static void what_has_no_place_among_the_addresses_is_no_memory(void) {
   CHECK(create(&segment) == heirlock_done);
   uint64_t* const header = segment.mapping; /* as SPECIFICATION.md gives it, of an object that is larger */
   header[2] = size;
-  header[5] = 64 + size;
-  CHECK(truncate(path, (off_t)(64 + size)) == 0);
+  header[5] = 256 + size;
+  CHECK(truncate(path, (off_t)(256 + size)) == 0);
   heirlock_segment larger;
   void* const before = next_page();
   CHECK(heirlock_segment_open(&larger, name, size, 8, "6ledger") == heirlock_no_memory);
@@ -303,8 +306,7 @@ static void a_long_type_is_cut_and_not_what_was_found(void) {
   heirlock_segment segment, other;
   CHECK(create(&segment) == heirlock_done);
   CHECK(heirlock_segment_open(&other, name, sizeof(ledger), 8, long_type) == heirlock_layout_mismatch);
-  CHECK(ends_with(heirlock_last_message(),
-                  "; use another name, or remove it when no process needs it any more"));
+  CHECK(ends_with(heirlock_last_message(), "; use another name, or remove it only if no process uses it"));
   close_and_remove(&segment);
 }
 

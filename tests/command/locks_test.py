@@ -317,7 +317,7 @@ class CommandTest(unittest.TestCase):
         self.assertIsNone(self.seen(name)["state"])
         owner.do("acquire", name, 16)
         lock = self.seen(name)
-        self.assertEqual((lock["offset"], lock["owner"]["pid"]), (16, owner.pid))
+        self.assertEqual((lock["offset"], lock["owner"]["pid"], lock["type"]), (16, owner.pid, "Account"))
         self.wait_for(waiter, name, 16)
         self.assertIn(f"{name}+16", self.shown(name))
         owner.do("release", name, 16)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <complex>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -23,6 +24,7 @@
 #include <random>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "heirlock/lockable.hpp"
 #include "heirlock/shared.hpp"
@@ -49,7 +51,7 @@ struct Account {
   std::int64_t owner = 7;
   std::int64_t balance = 9;
 };
-constexpr std::size_t header_size = 64;
+constexpr std::size_t header_size = 256;
 constexpr std::size_t account_file_size = header_size + sizeof(Account);
 
 std::string read_file(const std::string& path) {
@@ -134,15 +136,16 @@ INSTANTIATE_TEST_SUITE_P(
                     Field{"magic_last", 7, 1, 'K', "a header of something else", "heirlock's"},
                     Field{"version_newer", 8, 4, 2, "layout version 2", "expected 1"},
                     Field{"version_older", 8, 4, 0, "layout version 0", "expected 1"},
-                    Field{"object_offset", 12, 4, 72, "an object at offset 72", "expected 64"},
-                    Field{"object_size", 16, 8, 24, "an object of size 24", "expected 16"},
-                    Field{"object_size_high_half", 20, 4, 1, "an object of size 4294967312", "expected 16"},
-                    Field{"object_alignment", 24, 8, 16, "an object of alignment 16", "expected 8"},
-                    Field{"fingerprint", 32, 8, 1, "an object of another type, fingerprint 1", "expected"},
-                    Field{"file_size", 40, 8, 88, "a recorded size of 88", "expected 80"},
-                    Field{"file_size_too_small", 40, 8, 72, "a recorded size of 72", "expected 80"},
-                    Field{"reserved_first", 48, 1, 1, "reserved bytes 1", "expected 0"},
-                    Field{"reserved_last", 56, 8, 1, "reserved bytes 1", "expected 0"}),
+                    Field{"object_offset", 12, 4, 72, "Account with object offset 72", "expected 256"},
+                    Field{"object_size", 16, 8, 24, "Account with size 24", "expected 16"},
+                    Field{"object_size_high_half", 20, 4, 1, "size 4294967312", "expected 16"},
+                    Field{"object_alignment", 24, 8, 16, "Account with alignment 16", "expected 8"},
+                    Field{"fingerprint", 32, 8, 1, "Account with fingerprint 1", "expected"},
+                    Field{"file_size", 40, 8, 88, "Account with recorded file size 88", "expected 272"},
+                    Field{"file_size_too_small", 40, 8, 72, "recorded file size 72", "expected 272"},
+                    Field{"type_name_unprintable", 48, 4, 0x1b41, "type A?, expected", "Account"},
+                    Field{"type_name_first", 48, 2, 'x', "type long long", "Account"},
+                    Field{"type_name_last", 255, 1, 1, "Account", "Account"}),
     testing::PrintToStringParamName());
 
 // Spec: shared.layout
@@ -161,19 +164,23 @@ TEST_F(HostileSegment, what_is_whole_is_opened) {
 }
 
 // Spec: shared.layout
-TEST_F(HostileSegment, of_another_type_of_the_same_size_is_refused) {
-  struct Other {
-    std::int64_t owner = 7;
-    std::int64_t balance = 9;
-  };
-  const auto made = Shared<Other>::create(name);
-  EXPECT_TRUE(says(message_of_the_mismatch(), "another type", "Account"));
+TEST_F(HostileSegment, of_another_type_of_the_same_size_is_refused_and_named) {
+  const auto made = Shared<std::complex<double>>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch(),
+                   "found type std::complex<double>, expected (anonymous namespace)::Account"));
+}
+
+// The fingerprint is of the whole name.
+// Spec: shared.layout
+TEST_F(HostileSegment, of_another_type_whose_long_name_begins_alike_is_refused) {
+  const auto made = Shared<std::make_integer_sequence<int, 100>>::create(name);
+  EXPECT_TRUE(says(message_of_the_mismatch<std::make_integer_sequence<int, 101>>(), "with fingerprint"));
 }
 
 // Spec: shared.layout
 TEST_F(HostileSegment, of_another_size_is_refused) {
   const auto made = Shared<std::int64_t>::create(name);
-  EXPECT_TRUE(says(message_of_the_mismatch<std::int32_t>(), "size 8", "expected 4"));
+  EXPECT_TRUE(says(message_of_the_mismatch<std::int32_t>(), "found type long, expected int"));
 }
 
 // Spec: shared.layout
@@ -183,7 +190,7 @@ TEST_F(HostileSegment, of_another_alignment_is_refused) {
     std::int64_t balance = 9;
   };
   const auto made = Shared<Aligned>::create(name);
-  EXPECT_TRUE(says(message_of_the_mismatch(), "alignment 16", "expected 8"));
+  EXPECT_TRUE(says(message_of_the_mismatch(), "expected (anonymous namespace)::Account"));
 }
 
 // Shared and Lockable draw on the same names.
@@ -204,7 +211,7 @@ TEST_F(HostileSegment, of_any_shorter_length_is_refused) {
   ASSERT_EQ(bytes.size(), account_file_size);
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     write_file(name.path(), bytes.substr(0, length));
-    const std::string found = length < 64 ? "found a header of " : "found a size of ";
+    const std::string found = length < header_size ? "found a header of " : "with file size ";
     EXPECT_TRUE(says(message_of_the_mismatch(), found + std::to_string(length)));
   }
 }
@@ -214,15 +221,15 @@ TEST_F(HostileSegment, of_a_greater_length_is_refused) {
   const std::string bytes = bytes_of_an_account();
   for (const std::size_t more : {1U, 8U, 4096U, 1U << 20}) {
     write_file(name.path(), bytes + std::string(more, '\0'));
-    EXPECT_TRUE(says(message_of_the_mismatch(), "found a size of " + std::to_string(account_file_size + more),
-                     "expected 80"));
+    EXPECT_TRUE(says(message_of_the_mismatch(), "with file size " + std::to_string(account_file_size + more),
+                     "expected 272"));
   }
 }
 
 // Spec: shared.layout
 TEST_F(HostileSegment, of_random_bytes_is_refused) {
   std::mt19937 random(20240501);
-  for (std::size_t length = 0; length < 200; ++length) {
+  for (std::size_t length = 0; length < 400; ++length) {
     std::string bytes(length, '\0');
     for (char& byte : bytes) byte = static_cast<char>(random());
     write_file(name.path(), bytes);
@@ -327,7 +334,8 @@ const Trap traps[] = {
        return geteuid() == 0 && rename(sound.c_str(), path.c_str()) == 0 &&
               chown(path.c_str(), nobody, nobody) == 0;
      },
-     "a segment of user 65534", "the calling user"},
+     "a segment of user 65534 with mode 0600",
+     "one of the calling user or of root (the caller is user 0); run as its user"},
 };
 
 class ATrap : public testing::TestWithParam<Trap> {
@@ -372,7 +380,7 @@ TEST_P(ATrap, is_a_name_that_is_taken_and_left_as_it_is) {
 TEST_P(ATrap, is_named_in_the_message_with_what_was_expected) {
   const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
   EXPECT_TRUE(says(refusal.message, name.path(), "found ", GetParam().found, "expected ", GetParam().expected,
-                   "use another name"));
+                   "use another name, or remove it only if no process uses it"));
 }
 
 // Opening a device or a FIFO has effects, so it is looked at first.
@@ -465,7 +473,7 @@ TEST_F(SwappedMeanwhile, by_less_of_the_file_is_refused) {
   Traced victim([&] {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, errc::layout_mismatch);
-    EXPECT_TRUE(says(refusal.message, "a header of 10 bytes", "expected 64"));
+    EXPECT_TRUE(says(refusal.message, "a header of 10 bytes", "expected 256"));
   });
   ASSERT_TRUE(victim.go_on_until_it_calls(SYS_pread64));
   ASSERT_EQ(truncate(name.path().c_str(), 10), 0);
@@ -575,7 +583,8 @@ TEST_F(AnotherUser, cannot_open_what_root_created) {
   as_nobody([&] {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, name.path(), "for reading and writing"));
+    EXPECT_TRUE(says(refusal.message, name.path(), "of user 0 with mode 0600",
+                     "for reading and writing (the caller is user 65534); run as its user"));
   });
 }
 
@@ -593,7 +602,8 @@ TEST_F(AnotherUser, does_not_trust_what_a_third_user_owns) {
   as_nobody([&] {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, errc::not_trusted);
-    EXPECT_TRUE(says(refusal.message, "of user 65533", "the calling user or of root"));
+    EXPECT_TRUE(
+        says(refusal.message, "of user 65533", "of the calling user or of root (the caller is user 65534)"));
   });
 }
 
@@ -604,7 +614,7 @@ TEST_F(AnotherUser, cannot_open_what_he_took_the_right_to_write_from) {
     ASSERT_EQ(chmod(name.path().c_str(), 0400), 0);
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, name.path(), "for reading and writing"));
+    EXPECT_TRUE(says(refusal.message, name.path(), "of user 65534 with mode 0400", "chmod it 600"));
   });
 }
 
@@ -612,7 +622,10 @@ TEST_F(AnotherUser, cannot_open_what_he_took_the_right_to_write_from) {
 TEST_F(AnotherUser, cannot_remove_what_root_created) {
   const auto made = Shared<Account>::create(name);
   as_nobody([&] {
-    EXPECT_EQ(refusal_of([&] { Shared<Account>::remove(name); }).code, std::errc::operation_not_permitted);
+    const auto refusal = refusal_of([&] { Shared<Account>::remove(name); });
+    EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
+    EXPECT_TRUE(
+        says(refusal.message, "of user 0 with mode 0600", "(the caller is user 65534); run as its user"));
   });
   EXPECT_TRUE(name.is_taken());
 }

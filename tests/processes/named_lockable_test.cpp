@@ -231,12 +231,14 @@ TEST_F(NamedLockable, a_forked_child_shares_the_lock) {
   object.release();
 }
 
-// Spec: lockable.named
+// Spec: lockable.named, shared.is-named
 TEST_F(NamedLockable, a_named_lock_is_a_segment_that_can_be_opened_and_removed) {
   NamedCounter old(name.str());
   old.acquire();
   EXPECT_EQ(Shared<ReentrantLock>::open(name)->depth(), 1U);
+  EXPECT_TRUE(old.is_named());
   EXPECT_TRUE(Shared<ReentrantLock>::remove(name));
+  EXPECT_FALSE(old.is_named());
   EXPECT_EQ(NamedCounter(name.str()).mutex().owner(), 0) << "a new lock of the same name";
   EXPECT_EQ(old.mutex().depth(), 1U);
   old.release();

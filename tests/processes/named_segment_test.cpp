@@ -238,6 +238,21 @@ TEST_F(NamedSegment, after_remove_the_name_may_be_another_types) {
   EXPECT_EQ(*Shared<double>::create(name, 0.5), 0.5);
 }
 
+// As after a logout under systemd's RemoveIPC, the file is gone and another program makes one of the name.
+// Spec: shared.is-named
+TEST_P(NamedSegment, a_handle_tells_that_its_name_leads_elsewhere) {
+  const auto old = Shared<int>::create(name);
+  other([&] { EXPECT_TRUE(old.is_named()); }).join();
+  ASSERT_EQ(unlink(name.path().c_str()), 0);
+  other([&] {
+    EXPECT_FALSE(old.is_named());
+    const auto made = Shared<int>::create(name);
+    EXPECT_TRUE(made.is_named());
+    EXPECT_FALSE(old.is_named());
+  }).join();
+  EXPECT_FALSE(Shared<int>().is_named());
+}
+
 // --- Atomic creation
 // ------------------------------------------------------------------------------------------
 
@@ -492,15 +507,16 @@ TEST_F(NamedSegment, the_header_of_a_named_lock_is_as_specified) {
   const auto made = Shared<ReentrantLock>::create(name);
   std::ifstream file(name.path(), std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  ASSERT_EQ(bytes.size(), 104U);
+  ASSERT_EQ(bytes.size(), 296U);
   EXPECT_EQ(bytes.substr(0, 8), "heirlock");
   EXPECT_EQ(read_at<std::uint32_t>(bytes, 8), 1U) << "layout version";
-  EXPECT_EQ(read_at<std::uint32_t>(bytes, 12), 64U) << "object offset";
+  EXPECT_EQ(read_at<std::uint32_t>(bytes, 12), 256U) << "object offset";
   EXPECT_EQ(read_at<std::uint64_t>(bytes, 16), 40U) << "object size";
   EXPECT_EQ(read_at<std::uint64_t>(bytes, 24), 8U) << "object alignment";
   EXPECT_EQ(read_at<std::uint64_t>(bytes, 32), 0x6bdc82c579eb60bdU) << "of N8heirlock13ReentrantLockE";
-  EXPECT_EQ(read_at<std::uint64_t>(bytes, 40), 104U) << "file size";
-  EXPECT_EQ(bytes.substr(48), std::string(16 + 40, '\0')) << "reserved, and a free lock";
+  EXPECT_EQ(read_at<std::uint64_t>(bytes, 40), 296U) << "file size";
+  const std::string type = "N8heirlock13ReentrantLockE";
+  EXPECT_EQ(bytes.substr(48), type + std::string(208 - type.size() + 40, '\0')) << "and a free lock";
 }
 
 template <std::size_t alignment>
@@ -522,7 +538,7 @@ void expect_alignment_of_a_named(const SegmentName& name) {
 // Spec: shared.named
 TEST_F(NamedSegment, an_over_aligned_object_is_aligned_in_each_mapping) {
   expect_alignment_of_a_named<64>(name);
-  expect_alignment_of_a_named<128>(name);
+  expect_alignment_of_a_named<512>(name);
   expect_alignment_of_a_named<4096>(name);
 }
 

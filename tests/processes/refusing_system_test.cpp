@@ -348,6 +348,23 @@ TEST_F(RefusingSystem, that_lets_nobody_wait_ends_the_program_with_a_message) {
                    "failed with 'Operation not permitted'", "allowed by the sandbox?"));
 }
 
+// Memory of memfd_secret(2) is to the kernel as a device's: it takes no reference to its pages.
+// Spec: lock.error.kernel
+TEST_F(RefusingSystem, that_cannot_wait_on_such_memory_ends_the_program_with_a_message) {
+  const int file = static_cast<int>(syscall(SYS_memfd_secret, O_CLOEXEC));
+  if (file < 0) GTEST_SKIP() << "this kernel has no secret memory";
+  ASSERT_EQ(ftruncate(file, sizeof(ReentrantLock)), 0);
+  void* const memory = mmap(nullptr, sizeof(ReentrantLock), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  close(file);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto& secret = *static_cast<ReentrantLock*>(memory);
+  support::set_word(secret, 1);  // the owner is process 1
+  EXPECT_TRUE(says(last_words_of([&] { static_cast<void>(secret.acquire()); }),
+                   "heirlock: futex(FUTEX_WAIT_BITSET) on the lock at 0x", "failed with 'Bad address'",
+                   "the kernel cannot wait on this memory: it is a device's"));
+  munmap(memory, sizeof(ReentrantLock));
+}
+
 // Spec: lock.error.kernel
 TEST_F(RefusingSystem, that_lets_nobody_wake_ends_the_program_with_a_message) {
   for (const int error : {EPERM, ENOSYS}) {  // as one sandbox has it, or another

@@ -41,7 +41,7 @@ using support::Where;
 
 namespace {
 
-struct Account {
+struct alignas(512) Account {
   std::int64_t owner = 7;
   std::int64_t balance = 9;
 };
@@ -98,7 +98,7 @@ TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_is_refused) {
   with_dev_shm("size=32k", [] {
     const auto refusal = refusal_of([] { Shared<Untouched>::create("large"); });
     EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
-    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.large", "no room for 65600 bytes", "enlarge it"));
+    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.large", "no room for 65792 bytes", "enlarge it"));
   });
 }
 
@@ -243,7 +243,7 @@ std::ostream& operator<<(std::ostream& out, const Call& call) {
   return out << call.name;
 }
 const Call mmap_of_shared_memory{"mmap", SYS_mmap, {3, MAP_SHARED, MAP_SHARED}};
-const Call mmap_of_a_handle{"mmap_of_a_handle", SYS_mmap, {1, ~63U, 0}};  // less than any segment is
+const Call mmap_of_a_handle{"mmap_of_a_handle", SYS_mmap, {1, ~511U, 0}};  // less than an Account's segment
 
 class FailingCall : public testing::TestWithParam<Call> {
  protected:

@@ -154,7 +154,7 @@ TEST_F(ShrunkSegment, leaves_the_other_locks_of_who_dies_by_it_to_heirs) {
 TEST_F(ShrunkSegment, by_less_than_a_page_tells_its_owner_that_the_lock_is_lost) {
   Party(As::process, [&] {
     ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-    shrink(64);
+    shrink(256);
     EXPECT_FALSE(lock->is_owned());
     EXPECT_THROW(lock->release(), AssertionError);
   }).join();

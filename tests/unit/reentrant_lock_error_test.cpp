@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <stdexcept>
@@ -12,6 +13,7 @@
 #include <system_error>
 #include <thread>
 #include <type_traits>
+#include <utility>
 
 #include "heirlock/reentrant_lock.hpp"
 #include "support/between_parties.hpp"
@@ -63,14 +65,22 @@ void expect_a_helpful(const std::string& message, const std::string& found, cons
   EXPECT_LT(at_expected, at_advice) << message;
 }
 
+std::string my_pid_namespace() {
+  ReentrantLock lock;
+  lock.lock();
+  lock.unlock();
+  return std::to_string(fields_of(lock).pid_namespace.load(heirlock::detail::Order::relaxed));
+}
+
 // Spec: lock.error.message
 TEST_P(BetweenParties, a_release_by_a_stranger_names_the_owner_and_the_caller) {
   static_cast<void>(lock->acquire());
   const std::string owner = std::to_string(my_tid());
   other([&] {
     const std::string caller = std::to_string(my_tid());
-    expect_a_helpful(message_of([&] { lock->release(); }), "a lock owned by thread " + owner,
-                     "one owned by the calling thread " + caller);
+    const std::string message = message_of([&] { lock->release(); });
+    expect_a_helpful(message, "a lock owned by thread " + owner, "one owned by the calling thread " + caller);
+    EXPECT_TRUE(contains(message, "a forked child owns nothing")) << message;
   }).join();
   lock->release();
 }
@@ -115,13 +125,29 @@ TEST(Message, too_deep_a_recursion_names_the_depth) {
 
 // Spec: lock.error.message
 TEST(Message, a_foreign_pid_namespace_is_named_and_the_callers_too) {
-  ReentrantLock any, foreign;
-  static_cast<void>(any.acquire());
-  any.release();
-  const auto mine = fields_of(any).pid_namespace.load(heirlock::detail::Order::relaxed);
-  fields_of(foreign).pid_namespace.store(1, heirlock::detail::Order::relaxed);
-  expect_a_helpful(message_of([&] { static_cast<void>(foreign.acquire()); }), "a lock of PID namespace 1",
-                   "the caller's, " + std::to_string(mine));
+  ReentrantLock foreign;
+  fields_of(foreign).pid_namespace.store(4294967294, heirlock::detail::Order::relaxed);
+  const std::string message = message_of([&] { static_cast<void>(foreign.acquire()); });
+  expect_a_helpful(message, "a lock of PID namespace 4294967294", "the caller's, " + my_pid_namespace());
+  EXPECT_TRUE(contains(message, "a container was restarted over an old /dev/shm, run `heirlock clean`"))
+      << message;
+}
+
+// Spec: lock.error.message
+TEST(Message, memory_that_never_was_a_lock_is_said_to_be_none) {
+  ReentrantLock ones, held;
+  std::memset(static_cast<void*>(&ones), 0xff, sizeof ones);
+  pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+  ASSERT_EQ(pthread_mutex_lock(&mutex), 0);
+  std::memcpy(static_cast<void*>(&held), &mutex, sizeof held);
+  for (const auto& [none, found] :
+       {std::pair(&ones, 4294967295U), std::pair(&held, std::uint32_t{my_tid()})}) {
+    const std::string message = message_of([&] { static_cast<void>(none->acquire()); });
+    expect_a_helpful(message, std::to_string(found) + " for a lock's PID namespace",
+                     "0 or the caller's, " + my_pid_namespace());
+    EXPECT_TRUE(contains(message, "this memory never was a lock")) << message;
+  }
+  EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
 }
 
 // Spec: lock.error.message

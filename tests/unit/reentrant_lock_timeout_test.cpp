@@ -465,9 +465,9 @@ class OnASetClock : public OfABusyLock {
     const int before = face->readings;
     while (face->readings < before + times && !*given_up) sched_yield();
   }
-  Party waiter() {
-    return other([&] {
-      const SetClock::time_point deadline(milliseconds(1002));
+  Party waiter(milliseconds until = milliseconds(1002)) {
+    return other([this, until] {
+      const SetClock::time_point deadline(until);
       EXPECT_EQ(lock->acquire_until(deadline), AcquireResult::not_acquired);
       *given_up = true;
       EXPECT_GE(SetClock::now(), deadline);
@@ -495,6 +495,17 @@ TEST_P(OnASetClock, a_clock_that_is_set_back_keeps_the_waiter_waiting) {
   let_it_look(3);
   EXPECT_FALSE(*given_up);
   face->shows = 1002;
+}
+
+// Spec: lock.timeout.clock-set
+TEST_P(OnASetClock, a_clock_that_is_set_forward_ends_the_wait_soon) {
+  const milliseconds deadline = milliseconds(1000) + seconds(30);
+  Party party = waiter(deadline);
+  let_it_look(1);
+  const auto before = steady_clock::now();
+  face->shows = deadline.count();
+  party.join();
+  EXPECT_LT(steady_clock::now() - before, seconds(15));
 }
 
 // Spec: lock.timeout.clock

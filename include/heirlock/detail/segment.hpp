@@ -32,6 +32,8 @@ class Mapping {
   /// unless it is in static storage, as threads that outlive main() may go on, or another thread of the
   /// process holds `lock`, which this call or one for an earlier handle named. Refused as hold_process() is.
   Outcome end(LinuxLock* lock = nullptr) noexcept;
+  /// Whether the name still leads to the segment; false if that cannot be told.
+  bool is_named() const noexcept;
   /// Leaves it to another handle to end this one.
   void leave() noexcept { memory_ = nullptr; }
 
@@ -47,25 +49,31 @@ Outcome map_anonymous(std::size_t size, Mapping& made) noexcept;
 /// What a named segment holds, as its header says it.
 struct ObjectType {
   std::uint64_t size;
-  std::uint64_t alignment;    // at most a page
-  std::uint64_t fingerprint;  // of the type's name
-  const char* name;           // for messages; not stored
+  std::uint64_t alignment;  // at most a page
+  std::string_view name;    // in the Itanium C++ ABI: the same for every compiler on Linux
 };
 
-/// FNV-1a, 64 bits, of the type's name in the Itanium C++ ABI: the same for every compiler on Linux, and for
-/// every version of heirlock, whose versioned namespace is left out (a mangled name has it once).
-constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
+/// Each character of the type's name that is recorded: the same for every version of heirlock, whose
+/// versioned namespace is left out (a mangled name has it once).
+template <class Visit>
+constexpr void for_each_recorded(std::string_view mangled_name, Visit visit) noexcept {
   constexpr std::string_view parent = "8heirlock", version = "4v0_1";
   const std::size_t found = mangled_name.find("8heirlock4v0_1");
   const std::size_t left_out = found == mangled_name.npos ? found : found + parent.size();
-  std::uint64_t hash = 0xcbf29ce484222325;
   for (std::size_t i = 0; i < mangled_name.size(); ++i)
-    if (i < left_out || i >= left_out + version.size())
-      hash = (hash ^ static_cast<unsigned char>(mangled_name.data()[i])) * 0x00000100000001b3;
+    if (i < left_out || i >= left_out + version.size()) visit(mangled_name.data()[i]);
+}
+
+/// FNV-1a, 64 bits.
+constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for_each_recorded(mangled_name, [&hash](char character) {
+    hash = (hash ^ static_cast<unsigned char>(character)) * 0x00000100000001b3;
+  });
   return hash;
 }
 
-// The first 64 bytes of a named segment. SPECIFICATION.md gives its bytes.
+// The first 256 bytes of a named segment. SPECIFICATION.md gives its bytes.
 struct SegmentHeader {
   static constexpr std::uint32_t current_version = 1;
 
@@ -76,9 +84,13 @@ struct SegmentHeader {
   std::uint64_t object_alignment;
   std::uint64_t fingerprint;
   std::uint64_t file_size;
-  std::uint64_t reserved[2];
+  char type_name[208];  // to be shown: cut at 207 characters
 };
-static_assert(sizeof(SegmentHeader) == 64);
+static_assert(sizeof(SegmentHeader) == 256);
+
+/// The name of the type in `header`, to be printed: demangled where there is a C++ runtime, and cut to
+/// `room`.
+void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept;
 
 constexpr std::size_t object_offset(const ObjectType& type) noexcept {
   return type.alignment > sizeof(SegmentHeader) ? type.alignment : sizeof(SegmentHeader);

@@ -526,10 +526,10 @@ class Segment:
     """A named segment that holds a lock and nothing else, as `Lockable(name)` makes it."""
 
     FOLDER = "/dev/shm"
-    OBJECT_OFFSET = max(64, Lock.ALIGNMENT)
+    OBJECT_OFFSET = max(256, Lock.ALIGNMENT)
+    TYPE = b"N8heirlock13ReentrantLockE"
     FILE_SIZE = OBJECT_OFFSET + Lock.SIZE
-    HEADER = struct.pack("=8sIIQQQQ16x", b"heirlock", 1, OBJECT_OFFSET, Lock.SIZE, Lock.ALIGNMENT,
-                         _fnv_1a(b"N8heirlock13ReentrantLockE"), FILE_SIZE)
+    HEADER = struct.pack("=8sIIQQQQ208s", b"heirlock", 1, OBJECT_OFFSET, Lock.SIZE, Lock.ALIGNMENT, _fnv_1a(TYPE), FILE_SIZE, TYPE)
 
     def __init__(self, descriptor):
         self._address = _map(Segment.FILE_SIZE, READ_WRITE, mmap.MAP_SHARED, descriptor)

@@ -48,7 +48,7 @@ WRONG = {  # what is wrong: the vector that catches it, what from_specification.
         PENDING, "me.link(self._node)  # 7\n        me.pending.value = 0", "me.link(self._node)"),
     "the header of a segment is not looked at": (
         LAYOUT, "or os.pread(descriptor, len(cls.HEADER), 0) != cls.HEADER", ""),
-    "of the header of a segment the reserved bytes are not looked at": (
+    "of the header of a segment the type's name is not looked at": (
         LAYOUT, "os.pread(descriptor, len(cls.HEADER), 0) != cls.HEADER", "os.pread(descriptor, 48, 0) != cls.HEADER[:48]"),
     "the size of a segment is not looked at": (
         LAYOUT, "os.fstat(descriptor).st_size != cls.FILE_SIZE or", ""),
