@@ -397,6 +397,7 @@ bool Segment::is_lock() const {
 std::string Segment::type() const {
   if (!header) return "?";
   if (is_lock()) return "lock";
+  if (header->version != detail::SegmentHeader::current_version) return "?";
   char text[sizeof header->type_name];
   detail::show_type(*header, text, sizeof text);
   return text;
