@@ -8,6 +8,7 @@
 #endif
 #include <Python.h>
 // After Python.h, which may define what the system's headers look at.
+#include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
 #include <stddef.h>
@@ -239,14 +240,18 @@ COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
   }
 }
 
+// After a try that came to `outcome`. Returns the outcome; below 0 with an exception.
+static int take_on(heirlock_lock* lock, int outcome, int64_t nanoseconds) {
+  if (outcome == heirlock_not_acquired && nanoseconds > 0) outcome = wait_for(lock, nanoseconds);
+  if (outcome < 0 && outcome != heirlock_interrupted) raise_refusal((heirlock_outcome)outcome);
+  return outcome;
+}
+
 // The outcome; below 0 with an exception.
-static inline int take(PyObject* self, int64_t nanoseconds) {
+static int take(PyObject* self, int64_t nanoseconds) {
   heirlock_lock* const lock = lock_of(self);
   if (UNLIKELY(lock == NULL)) return heirlock_invalid_argument;
-  int outcome = heirlock_try_acquire(lock);
-  if (UNLIKELY(outcome == heirlock_not_acquired) && nanoseconds > 0) outcome = wait_for(lock, nanoseconds);
-  if (UNLIKELY(outcome < 0) && outcome != heirlock_interrupted) raise_refusal((heirlock_outcome)outcome);
-  return outcome;
+  return take_on(lock, heirlock_try_acquire(lock), nanoseconds);
 }
 
 // Has the heir recover. Returns whether the caller has the lock; else with an exception.
@@ -263,11 +268,19 @@ COLD static int mend(PyObject* self) {
   return 0;
 }
 
+COLD static int take_whole_on(PyObject* self, int outcome, int64_t nanoseconds) {
+  outcome = take_on(((Lock*)self)->lock, outcome, nanoseconds);
+  if (outcome == heirlock_inherited && !mend(self)) return -1;
+  return outcome < 0 ? -1 : outcome != heirlock_not_acquired;
+}
+
 // The same as take(), but an heir recovers: 1 or 0 for whether the caller has the lock, -1 with an exception.
 static inline int take_whole(PyObject* self, int64_t nanoseconds) {
-  const int outcome = take(self, nanoseconds);
-  if (UNLIKELY(outcome <= 0)) return outcome < 0 ? -1 : 0;
-  if (UNLIKELY(outcome == heirlock_inherited) && !mend(self)) return -1;
+  heirlock_lock* const lock = lock_of(self);
+  if (UNLIKELY(lock == NULL)) return -1;
+  const int outcome = heirlock_try_acquire(lock);
+  if (UNLIKELY(outcome != heirlock_acquired && outcome != heirlock_reentered))
+    return take_whole_on(self, outcome, nanoseconds);
   return 1;
 }
 
@@ -336,15 +349,23 @@ COLD static int read_arguments(PyObject* const* arguments, Py_ssize_t count, PyO
   return read_timeout(given[1], nanoseconds);
 }
 
-static PyObject* lock_acquire(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
-  int64_t nanoseconds = for_ever;
-  if ((count != 0 || names != NULL) && read_arguments(arguments, count, names, &nanoseconds) != 0)
-    return NULL;
+static inline PyObject* acquire_for(PyObject* self, int64_t nanoseconds) {
   const int is_taken = take_whole(self, nanoseconds);
   if (UNLIKELY(is_taken < 0)) return NULL;
   PyObject* const result = is_taken ? Py_True : Py_False;
   Py_INCREF(result);
   return result;
+}
+
+COLD static PyObject* acquire_with(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
+                                   PyObject* names) {
+  int64_t nanoseconds;
+  return read_arguments(arguments, count, names, &nanoseconds) != 0 ? NULL : acquire_for(self, nanoseconds);
+}
+
+static PyObject* lock_acquire(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  if (count == 0 && names == NULL) return acquire_for(self, for_ever);
+  return acquire_with(self, arguments, count, names);
 }
 
 static PyObject* lock_acquire_result(PyObject* self, PyObject* const* arguments, Py_ssize_t count,
@@ -596,12 +617,23 @@ static PyType_Spec lock_spec = {"heirlock._heirlock.Lock", sizeof(Lock), 0,
 
 // --- The decorator ---
 
+// Calls without a tuple of arguments. The limited API has them from 3.12 on, and what is declared here is the
+// same in 3.10 and 3.11. The function that makes such a call is null in 3.10: the interpreter then calls with
+// a tuple.
+typedef PyObject* VectorCall(PyObject*, PyObject* const*, size_t, PyObject*);
+#define HAS_VECTORCALL (1UL << 11)
+#define ARGUMENTS_OFFSET ((size_t)1 << (8 * sizeof(size_t) - 1))
+static VectorCall* call_by_vector;
+
 // A function whose first argument is a lock, which is held while it runs. As an attribute of a class it is a
 // method.
 typedef struct Locked {
   PyObject ob_base;
   PyObject *function, *dictionary, *weak_references;
+  VectorCall* vectorcall;
 } Locked;
+
+static VectorCall locked_vectorcall;
 
 static PyObject* locked_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   PyObject* function;
@@ -611,25 +643,41 @@ static PyObject* locked_new(PyTypeObject* type, PyObject* arguments, PyObject* k
   if (self == NULL) return NULL;
   Py_INCREF(function);
   self->function = function;
+  self->vectorcall = call_by_vector == NULL ? NULL : locked_vectorcall;
   return (PyObject*)self;
 }
 
-static PyObject* locked_call(PyObject* self, PyObject* arguments, PyObject* keywords) {
-  PyObject* const object = PyTuple_Size(arguments) > 0 ? PyTuple_GetItem(arguments, 0) : NULL;
-  if (UNLIKELY(object == NULL || !PyObject_TypeCheck(object, lock_type))) {
+// Null, with an exception, unless the first argument is a lock that the caller has now.
+static inline heirlock_lock* lock_for(PyObject* self, PyObject* first) {
+  if (UNLIKELY(first == NULL || !PyObject_TypeCheck(first, lock_type))) {
     PyErr_Format(PyExc_TypeError,
                  "heirlock: found %R as the first argument of %R, expected a Lock or a Lockable",
-                 object == NULL ? Py_None : object, ((Locked*)self)->function);
+                 first == NULL ? Py_None : first, ((Locked*)self)->function);
     return NULL;
   }
-  if (UNLIKELY(take_whole(object, for_ever) < 0)) return NULL;
-  PyObject* const result = PyObject_Call(((Locked*)self)->function, arguments, keywords);
-  const heirlock_outcome outcome = heirlock_release(((Lock*)object)->lock);
+  return UNLIKELY(take_whole(first, for_ever) < 0) ? NULL : ((Lock*)first)->lock;
+}
+
+static inline PyObject* unlocked(heirlock_lock* lock, PyObject* result) {
+  const heirlock_outcome outcome = heirlock_release(lock);
   if (UNLIKELY(outcome < 0) && result != NULL) {  // the method has given up the lock itself
     Py_DECREF(result);
     return raise_refusal(outcome);
   }
   return result;
+}
+
+static PyObject* locked_call(PyObject* self, PyObject* arguments, PyObject* keywords) {
+  heirlock_lock* const lock =
+      lock_for(self, PyTuple_Size(arguments) > 0 ? PyTuple_GetItem(arguments, 0) : NULL);
+  return lock == NULL ? NULL : unlocked(lock, PyObject_Call(((Locked*)self)->function, arguments, keywords));
+}
+
+static PyObject* locked_vectorcall(PyObject* self, PyObject* const* arguments, size_t count,
+                                   PyObject* names) {
+  heirlock_lock* const lock = lock_for(self, (count & ~ARGUMENTS_OFFSET) > 0 ? arguments[0] : NULL);
+  return lock == NULL ? NULL
+                      : unlocked(lock, call_by_vector(((Locked*)self)->function, arguments, count, names));
 }
 
 static PyObject* locked_get(PyObject* self, PyObject* object, PyObject* type) {
@@ -673,6 +721,7 @@ static PyMethodDef locked_methods[] = {{"__reduce__", locked_reduce, METH_NOARGS
 static PyMemberDef locked_members[] = {
     {"__dictoffset__", T_PYSSIZET, offsetof(Locked, dictionary), READONLY, NULL},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(Locked, weak_references), READONLY, NULL},
+    {"__vectorcalloffset__", T_PYSSIZET, offsetof(Locked, vectorcall), READONLY, NULL},
     {0}};
 static PyGetSetDef locked_attributes[] = {
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, NULL, NULL}, {0}};
@@ -687,9 +736,9 @@ static PyType_Slot locked_slots[] = {{Py_tp_new, (void*)locked_new},
                                      {Py_tp_members, locked_members},
                                      {Py_tp_getset, locked_attributes},
                                      {0, NULL}};
-static PyType_Spec locked_spec = {"heirlock._heirlock.Locked", sizeof(Locked), 0,
-                                  Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_METHOD_DESCRIPTOR,
-                                  locked_slots};
+static PyType_Spec locked_spec = {
+    "heirlock._heirlock.Locked", sizeof(Locked), 0,
+    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_METHOD_DESCRIPTOR | HAS_VECTORCALL, locked_slots};
 
 // --- The module ---
 
@@ -749,6 +798,7 @@ PyMODINIT_FUNC PyInit__heirlock(void) {
   lock_type = (PyTypeObject*)PyType_FromSpec(&lock_spec);
   locked_type = (PyTypeObject*)PyType_FromSpec(&locked_spec);
   bound_method = from_module("types", "MethodType");
+  call_by_vector = (VectorCall*)dlsym(RTLD_DEFAULT, "PyObject_Vectorcall");
   not_owner_error = make_exception("heirlock.NotOwnerError",
                                    "The calling thread does not own the lock.\n\n"
                                    "AssertionError is what multiprocessing.RLock raises, RuntimeError what "
