@@ -11,8 +11,8 @@ from targets import against_best, contended
 
 # Colours that the colour-blind can tell apart (Okabe and Ito), and heirlock in the strongest.
 COLOURS = {"heirlock": "#d55e00", "lockable": "#e69f00", "glibc-robust": "#0072b2", "glibc": "#56b4e9", "boost": "#009e73",
-           "sem": "#cc79a7", "std-recursive": "#000000", "std-recursive-timed": "#777777", "python-rlock": "#999999",
-           "heirlock-python": "#f0a070", "floor-cas-exchange": "#b8b8b8", "floor-reentrant": "#b0b0b0", "floor-syscall": "#c8c8c8", "floor-switch": "#d8d8d8"}
+           "sem": "#cc79a7", "std-recursive": "#000000", "std-recursive-timed": "#777777",
+           "floor-cas-exchange": "#b8b8b8", "floor-reentrant": "#b0b0b0", "floor-syscall": "#c8c8c8", "floor-switch": "#d8d8d8"}
 OTHERS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SIZE = (900, 560)
 

@@ -16,7 +16,6 @@ ROBUST_LOCKS = ("heirlock", "lockable", "glibc-robust")
 LOCKS_IN_MEMORY = {"lockable": 30_000}  # each has a mapping of its own, of which Linux gives a process 65,530
 P50 = {"ping-pong": "handover_p50_ns", "kill": "heir_p50_ns"}
 P99 = {"ping-pong": "handover_p99_ns", "kill": "heir_p99_ns"}
-PYTHON_CASES = ("pair", "nested")
 
 OPERATIONS = {
     "pair": "acquire + release",
@@ -25,6 +24,12 @@ OPERATIONS = {
     "timed": "acquire with a time limit + release",
     "create": "a lock in a fresh shared mapping is made and unmade",
     "open": "what has a name is opened and closed",
+}
+PYTHON_OPERATIONS = {
+    "python pair": "acquire + release",
+    "python with": "an empty with block",
+    "python nested": "acquire + release by the owner",
+    "python method": "a locked method that does nothing",
 }
 
 
@@ -46,6 +51,7 @@ class Row:
             parts.append(f"{self.held} held")
         if self.kind:
             parts.append(f"{self.parties} {self.kind}")
+        if self.case in ("contended", "fairness"):
             parts.append(f"section {self.section} ns")
             parts.append(f"outside {self.outside} ns")
         if self.pinned:
@@ -53,6 +59,7 @@ class Row:
         return ", ".join(parts)
 
 
+INCREMENTS = tuple(Row("python increment", "processes", parties) for parties in (2, 8))
 FAIRNESS = (Row("fairness", "processes", 8, SHORT), *(Row("fairness", "processes", parties, LONG) for parties in (8, 16, 64)))
 
 
@@ -124,12 +131,11 @@ def groups_of(effort, programs):
     groups = []
     for pinned in ("", "pinned") if not effort.is_quick else ("",):
         for case in OPERATIONS:
-            group = [operation(programs.operations, case, (Row(case, pinned=pinned),), pinned)]
-            if case in PYTHON_CASES:
-                group.append(python(programs.python, Row(case, pinned=pinned), pinned))
-            groups.append(group)
+            groups.append([operation(programs.operations, case, (Row(case, pinned=pinned),), pinned)])
         rows = tuple(Row("held", held=count, pinned=pinned) for count in effort.held)
         groups.append([operation(programs.operations, "held", rows, pinned)])
+    groups += [[python(programs.python, Row(case), SECONDS_OF_OPERATION)] for case in PYTHON_OPERATIONS]
+    groups += [[python(programs.python, row, SECONDS_OF_CONTENTION, "--processes", str(row.parties))] for row in INCREMENTS]
     for row, locks in contended_rows(effort).items():
         groups.append([contended(programs, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
     groups += [[contended(programs, row, lock, 1) for lock in (SUBJECT, *RIVALS)] for row in FAIRNESS]
@@ -153,10 +159,10 @@ def operation(program, case, rows, pinned):
     return Measurement(rows, command, lambda text: read_operations(text, rows), "all locks")
 
 
-def python(program, row, pinned):
+def python(program, row, seconds, *options):
     """Every lock that Python has, heirlock among them as heirlock-python."""
-    command = (sys.executable, "-B", program, row.case, "--repetitions", str(REPETITIONS), "--seconds", f"{SECONDS_OF_OPERATION:g}",
-               *(("--pinned",) if pinned else ()))
+    command = (sys.executable, "-B", program, row.case.removeprefix("python "), "--repetitions", str(REPETITIONS), "--seconds",
+               f"{seconds:g}", *options)
     return Measurement((row,), command, lambda text: read_objects(text, row), "all locks of Python")
 
 

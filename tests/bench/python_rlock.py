@@ -1,66 +1,137 @@
 #!/usr/bin/env python3
-"""What an operation of CPython's multiprocessing.RLock costs, and of heirlock if it is on PYTHONPATH. Prints one JSON object a line, as heirlock-bench-parties does."""
+"""What CPython's multiprocessing.RLock costs, and heirlock if it is on PYTHONPATH. Prints one JSON object a line, as heirlock-bench-parties does."""
 import argparse
+import functools
 import importlib.util
 import itertools
 import json
 import multiprocessing
-import os
 import platform
 import random
 import threading
 import time
 
-# A lock of another interface joins the comparison by a line here: what makes one, with acquire() and release().
-LOCKS = {"python-rlock": multiprocessing.RLock}
+
+class OverRLock:
+    """What heirlock.Lockable is, of what Python has."""
+
+    def __init__(self):
+        self.lock = multiprocessing.RLock()
+
+    @staticmethod
+    def locked(method):
+        @functools.wraps(method)
+        def locked_method(self, *arguments, **keywords):
+            with self.lock:
+                return method(self, *arguments, **keywords)
+        return locked_method
+
+
+# A lock of another interface joins the comparison by a line here: the lock, and a class with locked methods.
+LOCKS = {"python-rlock": (multiprocessing.RLock, OverRLock)}
 if importlib.util.find_spec("heirlock"):
     import heirlock
-    LOCKS["heirlock-python"] = heirlock.Lock
+    LOCKS["heirlock-python"] = (heirlock.Lock, heirlock.Lockable)
 
 
-def time_of_pairs(lock, count):
-    """In nanoseconds; with what the loop itself takes, which is the same for each lock."""
+def pair(lock, times):
     acquire, release = lock.acquire, lock.release
-    start = time.perf_counter_ns()
-    for _ in itertools.repeat(None, count):
+    for _ in times:
         acquire()
         release()
-    return time.perf_counter_ns() - start
 
 
-class Measurement:
-    """One lock, and as many pairs as take about so many seconds."""
+def with_block(lock, times):
+    for _ in times:
+        with lock:
+            pass
+
+
+def nested(lock, times):
+    with lock:
+        pair(lock, times)
+
+
+def method(lockable, times):
+    class Subject(lockable):
+        @lockable.locked
+        def do_nothing(self):
+            pass
+
+    subject = Subject()
+    for _ in times:
+        subject.do_nothing()
+
+
+OPERATIONS = {"pair": pair, "with": with_block, "nested": nested, "method": method}
+
+
+class Operation:
+    """As many as take about so many seconds, with the loop, which is the same for each lock."""
 
     def __init__(self, case, name, seconds):
-        self.case, self.name = case, name
-        self.lock = LOCKS[name]()
-        if case == "nested":
-            self.lock.acquire()
+        lock, lockable = LOCKS[name]
+        self.run, self.subject = OPERATIONS[case], lockable if case == "method" else lock()
         self.count = 1000
-        while time_of_pairs(self.lock, self.count) < seconds * 1e9 / 2:  # which also warms up
+        while self.seconds() < seconds / 2:  # which also warms up
             self.count *= 2
 
-    def measure(self, repetition):
-        nanoseconds = time_of_pairs(self.lock, self.count) / self.count
-        print(json.dumps({"case": self.case, "lock": self.name, "repetition": repetition,
-                          "python": platform.python_version(), "values": {"ns": round(nanoseconds, 2)}}), flush=True)
+    def seconds(self):
+        start = time.perf_counter()
+        self.run(self.subject, itertools.repeat(None, self.count))
+        return time.perf_counter() - start
+
+    def values(self):
+        return {"ns": round(1e9 * self.seconds() / self.count, 2)}
+
+
+class Increment:
+    """Several processes increment one number, for so many seconds."""
+
+    def __init__(self, name, processes, seconds):
+        self.make, self.processes, self.seconds = LOCKS[name][0], processes, seconds
+
+    def work(self, begun, lock, count, is_over):
+        begun.wait()
+        while not is_over.value:
+            for _ in itertools.repeat(None, 100):
+                with lock:
+                    count.value += 1
+
+    def values(self):
+        context = multiprocessing.get_context("fork")
+        begun, count, is_over = context.Barrier(self.processes + 1), context.RawValue("q", 0), context.RawValue("b", False)
+        shared = begun, self.make(), count, is_over
+        processes = [context.Process(target=self.work, args=shared) for _ in range(self.processes)]
+        for process in processes:
+            process.start()
+        begun.wait()
+        start = time.perf_counter()
+        time.sleep(self.seconds)
+        rate = count.value / (time.perf_counter() - start)
+        is_over.value = True
+        for process in processes:
+            process.join()
+        return {"operations_per_second": round(rate)}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("case", choices=["pair", "nested"])
+    parser.add_argument("case", choices=[*OPERATIONS, "increment"])
+    parser.add_argument("--processes", type=int, default=2, help="how many increment (2)")
     parser.add_argument("--repetitions", type=int, default=1, help="how often each lock is measured, in random order (1)")
     parser.add_argument("--seconds", type=float, default=0.02, help="about how long each time (0.02)")
-    parser.add_argument("--pinned", action="store_true", help="keep to one processor")
     options = parser.parse_args()
-    if options.pinned:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    # A program that needs a lock has more than one thread: as in heirlock-bench-operations.
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
-    measurements = [Measurement(options.case, name, options.seconds) for name in LOCKS]
+    if options.case == "increment":
+        measurements = {name: Increment(name, options.processes, options.seconds) for name in LOCKS}
+    else:
+        # A program that needs a lock has more than one thread: as in heirlock-bench-operations.
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        measurements = {name: Operation(options.case, name, options.seconds) for name in LOCKS}
     for repetition in range(options.repetitions):
-        for measurement in random.sample(measurements, len(measurements)):
-            measurement.measure(repetition)
+        for name in random.sample(list(LOCKS), len(LOCKS)):
+            print(json.dumps({"case": options.case, "lock": name, "repetition": repetition, "python": platform.python_version(),
+                              "values": measurements[name].values()}), flush=True)
 
 
 if __name__ == "__main__":

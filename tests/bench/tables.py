@@ -3,15 +3,15 @@ import dataclasses
 import textwrap
 
 import samples as made
-from plan import LONG, OPERATIONS, OUTSIDE, P50, P99, RIVALS, SHORT, SUBJECT, Row
-from targets import ROBUST, against, against_best, contended, held_ratio
+from plan import INCREMENTS, LONG, OPERATIONS, OUTSIDE, P50, P99, PYTHON_OPERATIONS, RIVALS, SHORT, SUBJECT, Row
+from targets import PYTHON, ROBUST, against, against_best, contended, held_ratio
 
 WIDTH = 110
 NOTHING = "-"
 
 # The order of locks wherever several are shown.
-LOCKS = ("heirlock", "lockable", "glibc-robust", "glibc", "std-recursive", "std-recursive-timed", "boost", "sem", "python-rlock",
-         "heirlock-python", "floor-cas-exchange", "floor-reentrant", "floor-syscall", "floor-switch")
+LOCKS = ("heirlock", "lockable", "glibc-robust", "glibc", "std-recursive", "std-recursive-timed", "boost", "sem", "floor-cas-exchange",
+         "floor-reentrant", "floor-syscall", "floor-switch")
 
 
 @dataclasses.dataclass
@@ -143,6 +143,18 @@ def held_tables(samples, rows):
                           ratio_of(made.estimate(held_ratio(samples, lock, many, few, pinned).values()))] for lock in locks])
 
 
+def python_table(samples, rows):
+    def line(row, metric, show):
+        return [row.name, *(show(median(samples, row, lock, metric)) for lock in reversed(PYTHON)),
+                ratio_of(made.estimate(against(samples, row, *PYTHON, metric).values()))]
+
+    lines = [line(row, "ns", time_of) for row in rows if row.case in PYTHON_OPERATIONS]
+    lines += [line(row, "operations_per_second", rate_of) for row in rows if row in INCREMENTS]
+    if lines:
+        yield Table("From Python", "; ".join(f"{case}: {what}" for case, what in PYTHON_OPERATIONS.items()) + "; increment: of one number, in a with"
+                    " block.", ["", "multiprocessing.RLock", "heirlock", "heirlock / RLock"], lines)
+
+
 def load_name(section, outside):
     return {0: "empty", SHORT: "short", LONG: "long"}.get(section, f"{section} ns") + ("+work" if outside else "")
 
@@ -251,5 +263,5 @@ def whole(value):
 
 
 def all_tables(samples, rows):
-    for tables in (operation_tables, held_tables, latency_tables, memory_table, matrices, pinned_table, all_locks_tables):
+    for tables in (operation_tables, held_tables, python_table, latency_tables, memory_table, matrices, pinned_table, all_locks_tables):
         yield from tables(samples, rows)

@@ -4,10 +4,11 @@ import datetime
 import json
 
 import samples as made
-from plan import FAIRNESS, P50, RIVALS, SUBJECT, Row
+from plan import FAIRNESS, INCREMENTS, P50, RIVALS, SUBJECT, Row
 
 AT_MOST, AT_LEAST = "at most", "at least"
 ROBUST = "glibc-robust"
+PYTHON = ("heirlock-python", "python-rlock")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +93,11 @@ def targets(samples, rows):
         Target("SIGKILL to heir running / glibc robust (p50)", AT_MOST, 1.0,
                made.estimate(against(samples, Row("kill"), SUBJECT, ROBUST, P50["kill"]).values())),
         Target("acquire with 2,000 locks held / with 1", AT_MOST, 1.1, made.estimate(held_ratio(samples, SUBJECT).values())),
-        Target("from Python / multiprocessing.RLock", AT_MOST, 1.0,
-               made.estimate(against(samples, pair, "heirlock-python", "python-rlock").values())),
+        *(Target(f"{name} / multiprocessing.RLock", AT_MOST, limit, made.estimate(against(samples, Row(name), *PYTHON).values()))
+          for name, limit in (("python pair", 0.75), ("python with", 0.5), ("python nested", 0.6), ("python method", 0.25))),
+        *(Target(f"{row.name}, throughput / multiprocessing.RLock", AT_LEAST, limit,
+                 made.estimate(against(samples, row, *PYTHON, "operations_per_second").values()))
+          for row, limit in zip(INCREMENTS, (0.9, 2.0))),
     ]
 
 
