@@ -1,5 +1,5 @@
 // heirlock doctor: whether this machine, sandbox or container has what the lock needs. It does not conclude
-// from versions: it does what it asks after, in a child, since a sandbox may kill who asks.
+// from versions: it does what it asks after, in a child, since a sandbox may kill the caller.
 #include <fcntl.h>
 #include <heirlock/heirlock.h>
 #include <linux/futex.h>
@@ -50,11 +50,11 @@ using heirlock::detail::Order;
 
 constexpr char usage[] = R"(usage: heirlock doctor [--json]
 
-Asks this machine, sandbox or container for what the lock needs. One line each: ok, degraded or unusable, what
-was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
+Tests whether this machine, sandbox or container has what the lock needs. Each line says ok, degraded or
+unusable, what was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
 
 The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used; 64 for wrong
-usage.
+usage, 71 if nothing could be tested.
 )";
 
 // Also the exit status.
@@ -92,15 +92,26 @@ std::int64_t milliseconds() {
 }
 const std::int64_t time_is_over = milliseconds() + 1500;
 
-// A child that dies with its parent, or when the time is over.
-template <class Body>
-pid_t fork_to(Body body) {
-  const pid_t child = fork();
-  if (child != 0) return child;
+void die_with_parent_or_when_the_time_is_over() {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const std::int64_t left = std::max<std::int64_t>(time_is_over - milliseconds(), 1);
   const itimerval timer{{0, 0}, {left / 1000, left % 1000 * 1000}};
   setitimer(ITIMER_REAL, &timer, nullptr);
+}
+
+// In a child, whose parent then does likewise.
+[[noreturn]] void give_up(const char* what, const char* why) {
+  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be tested\n", what,
+               *why != '\0' ? ": " : "", why);
+  _exit(EX_OSERR);
+}
+
+template <class Body>
+pid_t fork_to(Body body) {
+  const pid_t child = fork();
+  if (child < 0) give_up("fork", std::strerror(errno));
+  if (child > 0) return child;
+  die_with_parent_or_when_the_time_is_over();
   body();
   _exit(0);
 }
@@ -115,10 +126,7 @@ int end_of(pid_t child) {
 template <class T>
 T& in_shared_memory() {
   void* const memory = mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
-    std::perror("heirlock doctor: mmap of shared memory");
-    std::exit(unusable);
-  }
+  if (memory == MAP_FAILED) give_up("mmap", std::strerror(errno));
   return *::new (memory) T{};
 }
 
@@ -129,31 +137,30 @@ struct Finding {
 
 class Findings {
  public:
-  /// `ask(answer)` returns whether the need is met, and says what it found.
+  /// `ask(answer)` returns whether the need is met, and says what it found. So does this.
   template <class Ask>
-  void check(const Need& need, Ask ask) {
+  bool check(const Need& need, Ask ask) {
     Answer& answer = in_shared_memory<Answer>();
     answer.verdict = need.otherwise;
-    const pid_t child = fork_to([&] {
+    const int status = end_of(fork_to([&] {
       // What the library says as it ends a program is said here.
       dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
       if (ask(answer)) answer.verdict = ok;
-    });
-    const int status = child < 0 ? 0 : end_of(child);
-    if (child < 0)
-      say(answer, false, "could not be asked, as fork failed with '%s'", std::strerror(errno));
-    else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-      say(answer, false, "a sandbox kills who asks");
+    }));
+    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) give_up("a child's fork or mmap", "");
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+      say(answer, false, "a sandbox kills the caller");
     else if (WIFSIGNALED(status))
-      say(answer, false, "who asked was ended by '%s'", strsignal(WTERMSIG(status)));
+      say(answer, false, "the call ended the process by '%s'", strsignal(WTERMSIG(status)));
     if (WIFSIGNALED(status)) answer.verdict = need.otherwise;
     findings_.push_back({need, answer});
     munmap(&answer, sizeof answer);
+    return findings_.back().answer.verdict == ok;
   }
 
   void print() const {
     for (const auto& [need, answer] : findings_) {
-      std::printf("%-9s %-38s %s", verdict_names[answer.verdict], need.name, answer.found);
+      std::printf("%-9s %-32s %s", verdict_names[answer.verdict], need.name, answer.found);
       if (answer.verdict != ok) std::printf(": %s; %s", need.consequence, need.remedy);
       std::putchar('\n');
     }
@@ -209,7 +216,7 @@ void check_calls(Findings& findings) {
   static unsigned char room[256];  // the longest answer: a struct stat
   constexpr int wake_op = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
 
-  constexpr char no_acquire[] = "no lock can be acquired";
+  static constexpr char no_acquire[] = "no lock can be acquired";
   call("getrandom", unusable, no_acquire, 0, SYS_getrandom, room, 8, 0);
   call("gettid", unusable, no_acquire, 0, SYS_gettid);
   call("get_robust_list", unusable, no_acquire, 0, SYS_get_robust_list, 0, room, room + 8);
@@ -219,25 +226,25 @@ void check_calls(Findings& findings) {
        PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   call("munmap", degraded, "locks stay mapped, and so in memory", EINVAL, SYS_munmap, 1, 4096);
 
-  constexpr char no_wait[] = "a program that waits for a lock is ended";
+  static constexpr char no_wait[] = "a program that waits for a lock is ended";
   call("futex(FUTEX_WAIT_BITSET)", unusable, no_wait, EAGAIN, SYS_futex, &word, FUTEX_WAIT_BITSET, 1, 0, 0,
        FUTEX_BITSET_MATCH_ANY);
   call("clock_gettime(CLOCK_MONOTONIC)", unusable, no_wait, 0, SYS_clock_gettime, CLOCK_MONOTONIC, room);
-  constexpr char no_release[] = "a program that releases a lock with waiters is ended";
+  static constexpr char no_release[] = "a program that releases a lock with waiters is ended";
   call("futex(FUTEX_WAKE)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE, 1);
   call("futex(FUTEX_WAKE_OP)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE_OP, 1, 0, &word,
        wake_op);
   call("tgkill", degraded, "what another thread holds may be unmapped", EINVAL, SYS_tgkill, -1, -1, 0);
 
-  constexpr char no_create[] = "no named lock can be made";
+  static constexpr char no_create[] = "no named lock can be made";
   call("openat(O_TMPFILE)", unusable, no_create, EBADF, SYS_openat, -1, "lock", O_TMPFILE | O_RDWR, 0600);
   call("fchmod", unusable, no_create, EBADF, SYS_fchmod, -1, 0600);
   call("fallocate", unusable, no_create, EBADF, SYS_fallocate, -1, 0, 0, 1);
   call("linkat", unusable, no_create, EBADF, SYS_linkat, -1, "lock", -1, "lock", 0);
-  constexpr char no_open[] = "no named lock can be opened";
+  static constexpr char no_open[] = "no named lock can be opened";
   call("newfstatat", unusable, no_open, EBADF, SYS_newfstatat, -1, "lock", room, 0);
   call("pread64", unusable, no_open, EBADF, SYS_pread64, -1, room, 8, 0);
-  constexpr char no_remove[] = "no named lock can be removed";
+  static constexpr char no_remove[] = "no named lock can be removed";
 #ifdef SYS_unlink
   call("unlink", degraded, no_remove, ENOENT, SYS_unlink, "");
 #else
@@ -345,9 +352,9 @@ bool tells_that_an_owner_is_gone(Answer& answer) {
   waitid(P_PID, static_cast<id_t>(dead), &end, WEXITED | WNOWAIT);
   const bool is_gone = LinuxPlatform::owner_is_gone(static_cast<std::uint32_t>(dead));
   end_of(dead);
-  return say(
-      answer, is_gone,
-      is_gone ? "told of a process that waits to be reaped" : "get_robust_list will not say of another");
+  return say(answer, is_gone,
+             is_gone ? "the kernel tells of a process that waits to be reaped"
+                     : "get_robust_list is refused for other processes");
 }
 
 // --- What surrounds it ---
@@ -472,17 +479,20 @@ int command::doctor(int count, char** arguments) {
   findings.check({"MADV_WIPEONFORK", unusable, "no lock can be acquired",
                   "use Linux 4.14 or later, and allow madvise in the sandbox"},
                  wipes_memory_in_a_child);
-  findings.check({"a lock", unusable, "no lock can be acquired", "see the lines above"},
-                 acquires_and_releases);
-  findings.check({"PID namespace", unusable, "no lock can be acquired", "mount /proc"},
-                 knows_its_pid_namespace);
-  findings.check({"a killed owner's lock", unusable,
-                  "it is inherited up to 1 s late, and never if its thread id lives on", another_kernel},
-                 frees_a_killed_owners_lock);
-  findings.check({"its waiter", degraded, "it inherits up to 1 s late", another_kernel}, wakes_at_a_death);
-  findings.check({"the waiter of one killed in a release", degraded, "it goes on up to 1 s late",
-                  "use a kernel of 2023 or later; Linux 5.10.218, 6.1.170 and 6.12 have the repair"},
-                 wakes_if_a_release_is_cut_short);
+  const bool can_lock = findings.check({"a lock", unusable, "no lock can be acquired", "see the lines above"},
+                                       acquires_and_releases);
+  if (can_lock) {
+    findings.check({"PID namespace", unusable, "no lock can be acquired", "mount /proc"},
+                   knows_its_pid_namespace);
+    findings.check({"a killed owner's lock", unusable,
+                    "it is inherited up to 1 s late, and never if its thread id lives on", another_kernel},
+                   frees_a_killed_owners_lock);
+    findings.check({"waking a killed owner's waiter", degraded, "it inherits up to 1 s late", another_kernel},
+                   wakes_at_a_death);
+    findings.check({"waking after a kill in a release", degraded, "the waiter goes on up to 1 s late",
+                    "use a kernel of 2023 or later; Linux 5.10.218, 6.1.170 and 6.12 have the repair"},
+                   wakes_if_a_release_is_cut_short);
+  }
   findings.check(
       {"whether an owner is gone", degraded, "a death that the kernel's walk has missed is never noticed",
        "allow get_robust_list for processes of the same user, in the sandbox or the security module"},
@@ -503,8 +513,9 @@ int command::doctor(int count, char** arguments) {
       {"/dev/shm's room", degraded, "named locks can soon not be made",
        "remove what is not needed there, mount -o remount,size=64m /dev/shm, or docker run --shm-size"},
       has_room);
-  findings.check({"a named lock", unusable, "named locks cannot be used", "see the lines above"},
-                 makes_a_named_lock);
+  if (can_lock)
+    findings.check({"a named lock", unusable, "named locks cannot be used", "see the lines above"},
+                   makes_a_named_lock);
   findings.check({"RemoveIPC of systemd-logind", degraded,
                   "when you log out for the last time, your named locks are removed, in use or not",
                   "loginctl enable-linger, a system user, or RemoveIPC=no in /etc/systemd/logind.conf"},

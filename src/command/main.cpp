@@ -1,3 +1,5 @@
+#include <heirlock/heirlock.h>
+
 #include <cstdio>
 #include <cstring>
 
@@ -13,10 +15,10 @@ a lock. Locks without a name, shared by fork or by memory of the program's own, 
   list [--json] [--output COLUMNS]   every lock, its owner and its waiters; deadlocks
   show NAME [--offset N] [--json]    one lock in words, and what you can do next
   watch [NAME]                       the same, refreshed each second; q ends
-  run NAME -- COMMAND [ARGUMENT...]  runs the command while holding the lock, as flock(1) does
+  run NAME -- COMMAND [ARGUMENT...]  runs the command while holding the lock, in the manner of flock(1)
   remove [--force] NAME              removes a lock that no process has mapped
   clean [--dry-run]                  removes every lock that no process has mapped
-  doctor                             whether this machine has what the lock needs
+  doctor [--json]                    whether this machine has what the lock needs
 
 heirlock COMMAND --help says more. heirlock --version gives the version.
 )";

@@ -214,16 +214,17 @@ std::int64_t now() {
   return time.tv_sec * 1'000'000'000 + time.tv_nsec;
 }
 
-heirlock_outcome acquire(heirlock_lock* lock, const Options& options) {
+bool is_acquired(heirlock_outcome outcome) {
+  return outcome == heirlock_acquired || outcome == heirlock_inherited;
+}
+
+heirlock_outcome acquire(heirlock_lock* lock, const Options& options, std::int64_t deadline) {
   const heirlock_outcome at_once = heirlock_try_acquire(lock);
   if (at_once != heirlock_not_acquired || options.nanoseconds == 0) return at_once;
   const char* const outer = std::getenv("HEIRLOCK_NAME");
-  if (options.nanoseconds == for_ever && outer != nullptr && std::strcmp(outer, options.name) == 0)
-    complain(0, "waiting for %s, which the heirlock run around this command may hold: then it never ends",
+  if (deadline == for_ever && outer != nullptr && std::strcmp(outer, options.name) == 0)
+    complain(0, "waiting for %s, which the enclosing heirlock run may hold; if it does, this never ends",
              options.name);
-  const std::int64_t start = now();
-  const bool is_limited = options.nanoseconds < for_ever - start;
-  const std::int64_t deadline = is_limited ? start + options.nanoseconds : for_ever;
   for (;;) {
     // A signal just before the sleep does not end it: it is seen after the slice.
     const std::int64_t slice_end = std::min(deadline, now() + 1'000'000'000);
@@ -231,6 +232,26 @@ heirlock_outcome acquire(heirlock_lock* lock, const Options& options) {
     const bool is_over = slice_end == deadline && outcome == heirlock_not_acquired;
     if (ended_by != 0 || is_over || (outcome != heirlock_not_acquired && outcome != heirlock_interrupted))
       return outcome;
+  }
+}
+
+// Acquires the lock that the name leads to: while one waits, the name may have been removed and made anew.
+// `segment` is then open, unless the outcome is below 0.
+heirlock_outcome acquire_by_name(heirlock_segment& segment, const Options& options) {
+  const std::int64_t start = now();
+  const bool is_limited = options.nanoseconds < for_ever - start;
+  const std::int64_t deadline = is_limited ? start + options.nanoseconds : for_ever;
+  for (heirlock_outcome outcome = heirlock_not_acquired;;) {
+    heirlock_segment found;
+    const heirlock_outcome opened = heirlock_segment_open_or_create(
+        &found, options.name, sizeof(heirlock_lock), alignof(heirlock_lock), HEIRLOCK_LOCK_TYPE);
+    if (opened > 0 && found.object == segment.object) return outcome;  // mapped once for all handles
+    if (is_acquired(outcome)) heirlock_release(static_cast<heirlock_lock*>(segment.object));
+    if (opened < 0) return opened;
+    heirlock_segment_close(&segment);
+    segment = found;
+    outcome = acquire(static_cast<heirlock_lock*>(segment.object), options, deadline);
+    if (!is_acquired(outcome)) return outcome;
   }
 }
 
@@ -247,16 +268,12 @@ int command::run(int count, char** arguments) {
   Options options;
   if (const int status = read_options(count, arguments, options); status != EX_OK) return status;
 
-  heirlock_segment segment;
-  const heirlock_outcome opened = heirlock_segment_open_or_create(
-      &segment, options.name, sizeof(heirlock_lock), alignof(heirlock_lock), HEIRLOCK_LOCK_TYPE);
-  if (opened < 0) return refused(opened);
-  auto* const lock = static_cast<heirlock_lock*>(segment.object);
-
   Supervisor supervisor;
-  const heirlock_outcome outcome = acquire(lock, options);
+  heirlock_segment segment{};
+  const heirlock_outcome outcome = acquire_by_name(segment, options);
+  auto* const lock = static_cast<heirlock_lock*>(segment.object);
   if (!supervisor.take_over()) {
-    heirlock_release(lock);  // or it was not acquired
+    if (is_acquired(outcome)) heirlock_release(lock);
     supervisor.die_of_signal();
   }
   if (outcome < 0) return refused(outcome);

@@ -3,12 +3,16 @@
     (gdb) source PREFIX/share/heirlock/heirlock-gdb.py
     (gdb) print lock
     $1 = held by thread 4711, depth 2, to be repaired, perhaps waiters
+    (gdb) heirlock lock
+    held by thread 4711, depth 2, to be repaired, perhaps waiters
 
-The same line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. C's heirlock_lock is printed likewise,
-and of a Lockable the lock that it has, if the library was built with -g. It reads the lock as it is at that moment (for
-a `$1` too), in a program or a core. A core holds a named lock's memory only if bit 3 of /proc/PID/coredump_filter was set.
+The first line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. C's heirlock_lock is printed likewise,
+and of a Lockable the lock that it has. `print` needs a program built with -g; `heirlock` takes a variable, or an address, of
+any program. It reads the lock as it is at that moment (for a `$1` too), in a program or a core. A core holds a named lock's
+memory only if bit 3 of /proc/PID/coredump_filter was set.
 """
 import struct
+import sys
 
 import gdb
 import gdb.printing
@@ -19,12 +23,25 @@ WAITERS = 0x80000000
 OWNER_DIED = 0x40000000
 OWNER = 0x3FFFFFFF
 
+# Where a Lockable has the address of its lock. Not asked of gdb: it knows only if the library was built with -g.
+LOCK_OF_LOCKABLE = 48
+
 VERSIONED = r"heirlock::(v\w+::)?"  # in whatever version's inline namespace
 
 
-def describe(memory):
+def read(address, size):
+    return gdb.selected_inferior().read_memory(address, size).tobytes()
+
+
+def read_address(at):
+    return int.from_bytes(read(at, 8), sys.byteorder)
+
+
+def describe(address):
     """What the bytes of a lock say, as the table of the word in SPECIFICATION.md reads them."""
-    word, depth = LAYOUT.unpack(memory)[:2]
+    word, depth, _, reserved = LAYOUT.unpack(read(address, LAYOUT.size))[:4]
+    if reserved != 0 or address % 8 != 0:
+        return "no lock"
     owner = word & OWNER
     # The depth is the owner's; in a free lock it is what the last one left.
     said = [f"held by thread {owner}", f"depth {depth}"] if owner else ["free"]
@@ -39,26 +56,42 @@ class ReentrantLockPrinter:
     """Reads the bytes, which are specified, and not the members, whose names are not."""
 
     def __init__(self, value):
-        self.value = value
+        self.address = value.address
 
     def to_string(self):
-        if self.value.address is None:
+        if self.address is None:
             return "a copy of a lock (print the lock itself)"
-        return describe(gdb.selected_inferior().read_memory(int(self.value.address), LAYOUT.size).tobytes())
+        return describe(int(self.address))
 
 
-class LockablePrinter:
+class LockablePrinter(ReentrantLockPrinter):
     def __init__(self, value):
-        self.value = value
+        self.address = value.address and read_address(int(value.address) + LOCK_OF_LOCKABLE)
 
-    def to_string(self):
+
+class HeirlockCommand(gdb.Command):
+    """Say who holds a lock, in a program that may be built without -g.
+Usage: heirlock EXPRESSION
+EXPRESSION is a variable that is a lock, or a lock's address: of a heirlock_lock, a ReentrantLock or an object
+that begins with a Lockable. For a pointer that was built without -g: heirlock *(long*)&POINTER"""
+
+    def __init__(self):
+        super().__init__("heirlock", gdb.COMMAND_DATA, gdb.COMPLETE_EXPRESSION)
+
+    def invoke(self, argument, from_tty):
         try:
-            lock = self.value["lock_"].dereference()
-        except gdb.error:
-            return "a Lockable (build the library with -g, and its lock is shown)"
-        return ReentrantLockPrinter(lock).to_string()
+            value = gdb.parse_and_eval(argument)
+        except gdb.error:  # a variable of unknown type has an address all the same
+            value = gdb.parse_and_eval(f"&({argument})")
+        is_address = value.type.strip_typedefs().code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_INT)
+        address = int(value if is_address else value.address)
+        # An object begins with the address of its class's table of virtual functions, a lock with its word.
+        if gdb.execute(f"info symbol {read_address(address)}", to_string=True).startswith("vtable for "):
+            address = read_address(address + LOCK_OF_LOCKABLE)
+        print(describe(address))
 
 
+HeirlockCommand()
 printers = gdb.printing.RegexpCollectionPrettyPrinter("heirlock")
 printers.add_printer("ReentrantLock", rf"^{VERSIONED}ReentrantLock$", ReentrantLockPrinter)
 printers.add_printer("heirlock_lock", "^heirlock_lock$", ReentrantLockPrinter)

@@ -20,6 +20,16 @@ def parties(*arguments):
     return json.loads(result.stdout)
 
 
+def contended(*arguments):
+    """A run that had a processor: on a busy machine one may pass without an operation of each kind."""
+    for _ in range(20):
+        result = parties("contended", *arguments, "--seconds", 0.1)
+        is_whole = None not in result["values"].values() or "no_syscalls_because" in result
+        if result["operations"] > 100 and is_whole:
+            break
+    return result
+
+
 # Spec: bench.json
 class Contended(unittest.TestCase):
     def check(self, result):
@@ -37,15 +47,14 @@ class Contended(unittest.TestCase):
     def test_every_lock_between_processes_is_measured(self):
         for lock in BETWEEN_PROCESSES:
             with self.subTest(lock=lock):
-                result = parties("contended", "--lock", lock, "--processes", 4, "--seconds", 0.1)
+                result = contended("--lock", lock, "--processes", 4)
                 self.assertEqual((result["lock"], result["kind"], result["parties"]), (lock, "processes", 4))
                 self.check(result)
 
     def test_every_lock_between_threads_is_measured(self):
         for lock in [*BETWEEN_PROCESSES, "std-recursive"]:
             with self.subTest(lock=lock):
-                result = parties("contended", "--lock", lock, "--threads", 4, "--seconds", 0.1, "--pinned",
-                                 "--section", 1000, "--outside", 1000)
+                result = contended("--lock", lock, "--threads", 4, "--pinned", "--section", 1000, "--outside", 1000)
                 self.assertEqual((result["kind"], result["section"], result["outside"], result["pinned"]),
                                  ("threads", 1000, 1000, True))
                 self.check(result)

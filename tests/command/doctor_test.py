@@ -74,12 +74,15 @@ class Doctor(unittest.TestCase):
     # Spec: command.doctor
     def test_it_names_a_call_that_a_sandbox_refuses(self):
         eperm = 1
-        for call, verdict in ("get_robust_list", "unusable"), ("tgkill", "degraded"):
+        for call, verdict, consequence in (("get_robust_list", "unusable", "no lock can be acquired"),
+                                           ("tgkill", "degraded", "what another thread holds may be unmapped")):
             with self.subTest(call):
                 checks, worst = examine(preexec_fn=sandbox(call, ERRNO + eperm))
                 self.assertEqual(checks[call]["verdict"], verdict)
+                self.assertEqual(checks[call]["consequence"], consequence)
                 self.assertIn("not permitted", checks[call]["found"])
                 self.assertEqual(VERDICTS[worst], verdict)
+                self.assertEqual("a killed owner's lock" in checks, verdict == "degraded")  # else it means nothing
         checks, _ = examine(preexec_fn=sandbox("ptrace", ERRNO + eperm))
         self.assertEqual(checks["attaching a debugger"]["verdict"], "degraded")
 
@@ -96,8 +99,8 @@ class Doctor(unittest.TestCase):
     def test_it_sees_that_nobody_walks_over_a_killed_owners_locks(self):
         checks, _ = examine(preexec_fn=sandbox("set_robust_list", PRETENDS_TO_WORK))
         self.assertEqual(checks["a killed owner's lock"]["verdict"], "unusable")
-        self.assertEqual(checks["its waiter"]["verdict"], "degraded")
-        self.assertEqual(checks["the waiter of one killed in a release"]["verdict"], "degraded")
+        self.assertEqual(checks["waking a killed owner's waiter"]["verdict"], "degraded")
+        self.assertEqual(checks["waking after a kill in a release"]["verdict"], "degraded")
 
 
 @unittest.skipUnless(can_have_containers(), "this system lets a process have no mounts of its own")

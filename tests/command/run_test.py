@@ -50,11 +50,14 @@ class Holder:
         self.process.communicate()
 
 
-def await_waiter():
-    """Until somebody sleeps on the lock: its word has the bit WAITERS."""
+def await_waiter(waiter):
+    """Until it sleeps on the lock, whose word then has the bit WAITERS. Returns false if it ends instead."""
     with open(f"/dev/shm/heirlock.{NAME}", "rb") as segment:
         while not int.from_bytes(os.pread(segment.fileno(), 4, 64), sys.byteorder) >> 31:
+            if waiter.poll() is not None:
+                return False
             time.sleep(0.001)
+    return True
 
 
 class Run(unittest.TestCase):
@@ -73,7 +76,7 @@ class Run(unittest.TestCase):
         self.assertEqual(run("sh", "-c", "exit 7", preexec_fn=ignoring).returncode, 7)
 
     # Spec: command.run.status
-    def test_what_keeps_the_command_from_running_has_a_status_of_its_own(self):
+    def test_each_reason_not_to_run_the_command_has_its_status(self):
         self.assertEqual(run("--", "/dev/null").returncode, CANNOT_EXECUTE)
         self.assertEqual(run().returncode, USAGE)
         for timeout in "soon", "-1", "nan":
@@ -95,11 +98,23 @@ class Run(unittest.TestCase):
         self.assertEqual(run("--no-wait", "true").returncode, 0)
 
     # Spec: command.run.holds
-    def test_who_waits_has_the_lock_next(self):
+    def test_a_waiter_gets_the_lock_next(self):
         with Holder() as holder:
             with subprocess.Popen([HEIRLOCK, "run", NAME, "--timeout", "60", "--", "sh", "-c", "exit 5"]) as waiter:
-                await_waiter()
+                self.assertTrue(await_waiter(waiter))
                 self.assertEqual(holder.end(), 0)
+                self.assertEqual(waiter.wait(60), 5)
+
+    # Spec: command.run.holds
+    def test_a_waiter_moves_to_the_new_lock_of_a_removed_name(self):
+        with Holder() as holder:
+            waiter = subprocess.Popen([HEIRLOCK, "run", NAME, "--", "sh", "-c", "exit 5"])
+            self.assertTrue(await_waiter(waiter))
+            os.remove(f"/dev/shm/heirlock.{NAME}")
+            with Holder() as another:
+                self.assertEqual(holder.end(), 0)
+                self.assertTrue(await_waiter(waiter))
+                self.assertEqual(another.end(), 0)
                 self.assertEqual(waiter.wait(60), 5)
 
     # Spec: command.run.status
@@ -153,7 +168,7 @@ class Run(unittest.TestCase):
     def test_a_signal_ends_the_wait_and_leaves_the_lock_alone(self):
         with Holder() as holder:
             waiter = subprocess.Popen([HEIRLOCK, "run", NAME, "--", "true"])
-            await_waiter()
+            self.assertTrue(await_waiter(waiter))
             waiter.send_signal(signal.SIGTERM)
             self.assertEqual(waiter.wait(60), -signal.SIGTERM)
             self.assertEqual(holder.end(), 0)

@@ -14,11 +14,27 @@
 using heirlock::AcquireResult;
 using heirlock::ReentrantLock;
 
-// gdb stops here.
+// What gdb without -g can find.
+extern "C" {
+const void* shown = nullptr;
+const char* expected_of_it = nullptr;
+__attribute__((noinline)) void stop() {
+  asm volatile("" : : : "memory");
+}
+}
+
+// gdb with -g stops here.
 template <class Lock>
 __attribute__((noinline)) void show(const Lock& lock, const char* expected) {
   asm volatile("" : : "r"(&lock), "r"(expected) : "memory");
+  shown = &lock;
+  expected_of_it = expected;
+  stop();
 }
+
+struct Counter : heirlock::Lockable {
+  using Lockable::Lockable;
+} a_counter;
 
 namespace {
 
@@ -76,11 +92,8 @@ int main() {
   expect(heirlock_acquire(&in_c) == heirlock_acquired);
   show(in_c, ("held by thread " + std::to_string(gettid()) + ", depth 1").c_str());
 
-  struct Counter : heirlock::Lockable {
-    using Lockable::Lockable;
-  } counter;
-  counter.lock();
-  show(static_cast<const heirlock::Lockable&>(counter),
+  a_counter.lock();
+  show(static_cast<const heirlock::Lockable&>(a_counter),
        ("held by thread " + std::to_string(gettid()) + ", depth 1").c_str());
 
   ReentrantLock& another = *new (&lock + 1) ReentrantLock;
