@@ -17,9 +17,9 @@ int clean(int count, char** arguments) {
           "Removes every segment that no process has mapped. What cannot be judged stays, and is named with "
           "the reason.\n"
           "  --dry-run  says what it would remove\n"
-          "  --foreign  also what processes of other PID namespaces may use, which cannot be seen from here. "
-          "For a\n"
-          "             container that starts over an old /dev/shm: only if no other container uses it.\n",
+          "  --foreign  also removes segments that processes in other PID namespaces might use. Use it when "
+          "a\n"
+          "             container restarts over an old /dev/shm that no other container shares.\n",
           {{"--dry-run", nullptr, &is_dry}, {"--foreign", nullptr, &others_use_none}}, 0, 0, names))
     return *status;
   const Picture picture = look({});

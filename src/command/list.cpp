@@ -12,9 +12,9 @@ int list(int count, char** arguments) {
   std::vector<std::string> names;
   const std::string usage =
       "usage: heirlock list [--json] [--output COLUMNS]\n\n"
-      "Lists the named locks of this user, of all users as root, and each deadlock among them. Of a larger "
-      "object\n"
-      "it lists the locks that are held or waited for. COLUMNS is a list with commas, as NAME,OWNER:\n\n" +
+      "Lists your named locks and their deadlocks. Root sees the locks of all users. If an object contains\n"
+      "several locks, only those that are held or waited for are listed. COLUMNS is a list with commas, as\n"
+      "NAME,OWNER:\n\n" +
       names_of_columns();
   if (const auto status =
           read_arguments(count, arguments, usage,

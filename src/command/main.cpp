@@ -9,15 +9,15 @@ namespace {
 
 constexpr char usage[] = R"(usage: heirlock COMMAND [OPTION...]
 
-Shows the named locks in /dev/shm: who holds each, who waits for it, and what to do. It never takes or changes
-a lock. Locks without a name, shared by fork or by memory of the program's own, are not seen.
+Shows the named locks in /dev/shm: who holds each, who waits for it, and what to do. list, show and watch never
+take or change a lock. Locks without a name are not seen.
 
   list [--json] [--output COLUMNS]   every lock, its owner and its waiters; deadlocks
   show NAME [--offset N] [--json]    one lock in words, and what you can do next
   watch [NAME]                       the same, refreshed each second; q ends
   run NAME -- COMMAND [ARGUMENT...]  runs the command while holding the lock, in the manner of flock(1)
-  remove [--force] NAME              removes a lock that no process has mapped
-  clean [--dry-run]                  removes every lock that no process has mapped
+  remove [--force] NAME              removes a segment that no process has mapped
+  clean [--dry-run] [--foreign]      removes every segment that no process has mapped
   doctor [--json]                    whether this machine has what the lock needs
 
 heirlock COMMAND --help says more. heirlock --version gives the version.

@@ -390,8 +390,9 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
         return !process.is_seen && (geteuid() == 0 || process.leader.runs_as(geteuid()));
       });
   if (hidden != 0)
-    notes.push_back(std::to_string(hidden) +
-                    " processes could not be looked into, and may have locks mapped" + advice);
+    notes.push_back("could not look into " + std::to_string(hidden) +
+                    (hidden == 1 ? " process, which" : " processes, which") + " may have locks mapped" +
+                    advice);
   if (!std::all_of(locks.begin(), locks.end(), [](const Lock* lock) { return lock->all_waiters_seen; }))
     notes.push_back("waiters shown as ? could not be seen, which takes the right to trace their processes" +
                     advice);
@@ -504,9 +505,11 @@ std::string words(const Picture& picture, const Lock& lock) {
   std::string out;
   say_place(out, picture, lock);
   if (!segment.users.empty()) say(out, "  It is %s.\n", printable(users_of(picture, segment)).c_str());
-  for (const Waiter& waiter : lock.waiters)
-    say(out, "  %s waits for it, %s.\n", printable(who(waiter.task)).c_str(),
-        name_of_state(waiter.task.state));
+  for (const Waiter& waiter : lock.waiters) {
+    say(out, "  %s waits for it, %s", printable(who(waiter.task)).c_str(), name_of_state(waiter.task.state));
+    if (waiter.since != 0) say(out, ", for %s", duration(seconds_of(CLOCK_MONOTONIC) - waiter.since).c_str());
+    out += ".\n";
+  }
   if (!lock.all_waiters_seen)
     say(out, "  There may be waiters that could not be seen; %s.\n", who_sees_more());
   if (lock.state == State::to_be_inherited)
@@ -528,7 +531,7 @@ std::string words(const Picture& picture, const Lock& lock) {
         "Next: if that was a container that is gone, remove it: heirlock remove %s\n",
         static_cast<unsigned long>(lock.pid_namespace), static_cast<unsigned long>(picture.pid_namespace),
         name);
-  if (!lock.is_all_zero && outlives_a_boot(segment)) {
+  if (lock.state != State::unknown && !lock.is_all_zero && outlives_a_boot(segment)) {
     const std::int64_t boot = seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME);
     say(out,
         "  %s\n"

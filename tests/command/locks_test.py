@@ -409,7 +409,7 @@ class CommandTest(unittest.TestCase):
         worker.do("acquire", name)
         lock = self.seen(name, user=NOBODY)
         self.assertEqual((lock["state"], lock["owner"]["pid"], lock["mapped_by"]), ("held", worker.pid, []))
-        self.assertIn("could not be looked into", run("list", user=NOBODY).stderr)
+        self.assertIn("could not look into", run("list", user=NOBODY).stderr)
         refused = run("remove", name, user=NOBODY)
         self.assertEqual((refused.returncode, str(worker.pid) in refused.stderr), (1, True))
         of_root = self.name()

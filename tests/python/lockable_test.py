@@ -189,6 +189,9 @@ class Object(unittest.TestCase):
         class Last(Named, Lockable):
             pass
 
+        self.assertRaisesRegex(TypeError, "'title'", Lockable, f"python-{os.getpid()}-untitled", title=1)
+        self.assertRaises(FileNotFoundError, Lockable.open, f"python-{os.getpid()}-untitled")
+
         name = f"python-{os.getpid()}-base"
         self.addCleanup(Lockable.remove, name)
         for kind in First, Last:

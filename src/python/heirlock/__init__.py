@@ -31,7 +31,7 @@ from . import _heirlock
 
 __all__ = ["AcquireResult", "Lock", "Lockable", "NotOwnerError", "OwnerDiedError", "__version__"]
 
-AcquireResult.__doc__ = """What acquire_result() came to; false is what waited in vain.
+AcquireResult.__doc__ = """Result of acquire_result(). `not_acquired` is false, the others are true.
 
     not_acquired  busy, or the time was over
     acquired      was free, now the caller's
@@ -58,6 +58,8 @@ class Lock(_heirlock.Lock):
 
     def __init__(self, name=None, **others):
         """`others` go to the next class in line, in a class with several bases."""
+        if others and getattr(super().__init__, "__objclass__", None) is object:  # before the name is made
+            raise TypeError(f"heirlock: found the argument {next(iter(others))!r}, expected at most a name")
         if name is not None:
             self._use_segment("open_or_create", name)
         elif self._memory is None:  # create(), open() and at() have given it one
@@ -88,14 +90,15 @@ class Lock(_heirlock.Lock):
 
     @staticmethod
     def locked(method):
-        """A method that is run while its object's lock is held, and gives it back in the end, also by an exception.
+        """Decorator: acquires the object's lock before the method and releases it afterwards, also after an exception.
 
-        TypeError for a coroutine or a generator, whose body runs when the call has returned long since."""
+        TypeError for a coroutine or a generator: its body runs after the call has returned."""
         import inspect  # which takes longer to import than all here
         if (inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
                 or not callable(method)):
-            raise TypeError(f"heirlock: found {method!r}, expected a function that has done its work when it returns; lock "
-                            "inside of a coroutine or a generator, around what has no await and no yield")
+            raise TypeError(f"heirlock: locked cannot hold the lock for {method!r}, expected a function that has done its work "
+                            "when it returns; inside of a coroutine or a generator use `with self:` around code without await "
+                            "and yield")
         return functools.update_wrapper(Locked(method), method)
 
     def __repr__(self):  # as that of threading.RLock
@@ -126,9 +129,10 @@ class Lock(_heirlock.Lock):
                             "own; give the memory to the child, and use Lock.at() there")
         popen = context.get_spawning_popen()
         if popen is None:
-            raise RuntimeError(f"heirlock: found a {type(self).__name__} without a name to be pickled, expected that it is given "
-                               "to a process that is being started, by inheritance; give it a name, Lock(name), and it can be "
-                               "pickled at any time, or use Lock.open(name) there")
+            kind = type(self).__name__
+            raise RuntimeError(f"heirlock: cannot pickle a {kind} without a name, but for a process that is being started, by "
+                               f"inheritance: pass it as an argument of Process(); or give it a name, {kind}(name), and use "
+                               f"{kind}.open(name) there")
         # One descriptor for each arena, however many locks: multiprocessing cannot pass one on twice.
         given = _given.setdefault(popen, {})
         identity, descriptor = self._memory.identity, self._memory.descriptor()
