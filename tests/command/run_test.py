@@ -53,7 +53,8 @@ class Holder:
 def await_waiter(waiter):
     """Until it sleeps on the lock, whose word then has the bit WAITERS. Returns false if it ends instead."""
     with open(f"/dev/shm/heirlock.{NAME}", "rb") as segment:
-        while not int.from_bytes(os.pread(segment.fileno(), 4, 64), sys.byteorder) >> 31:
+        lock = int.from_bytes(os.pread(segment.fileno(), 4, 12), sys.byteorder)  # where the header says
+        while not int.from_bytes(os.pread(segment.fileno(), 4, lock), sys.byteorder) >> 31:
             if waiter.poll() is not None:
                 return False
             time.sleep(0.001)
