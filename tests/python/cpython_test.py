@@ -14,7 +14,6 @@ except ImportError as error:
 from heirlock import Lock, Lockable
 
 DIFFERENCES = {  # Each of these has to fail, for this reason.
-    **dict.fromkeys(("RLockTests.test_repr", "RLockTests.test_locked_repr"), "repr() says who owns the lock, not where the object is"),
     "RLockTests.test_timeout": "as in multiprocessing, a timeout may be below zero, and is ignored without blocking",
     "_TestLock.test_lock": "expects that the owner itself cannot acquire the lock again",
     **dict.fromkeys(("_TestSemaphore.test_semaphore", "_TestSemaphore.test_bounded_semaphore"), "a lock has one owner at a time"),
@@ -30,7 +29,7 @@ def add(kind, base, **members):
         unittest.expectedFailure(getattr(made, test))
 
 
-# Spec: python.acquire, python.release, python.depth, python.condition, python.signal-raises
+# Spec: python.acquire, python.release, python.depth, python.condition, python.signal-raises, python.repr
 for a_lock in Lock, Lockable:
     @staticmethod
     def semaphore(value, kind=a_lock):
