@@ -174,7 +174,7 @@ class Object(unittest.TestCase):
             yield
 
         for method in coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3:
-            self.assertRaisesRegex(TypeError, "found .* expected", Lockable.locked, method)
+            self.assertRaisesRegex(TypeError, "cannot hold the lock for .* expected", Lockable.locked, method)
 
     # Spec: python.base
     def test_it_may_be_a_base_among_others(self):
