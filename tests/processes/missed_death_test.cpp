@@ -127,8 +127,10 @@ TEST_F(MissedDeath, is_found_under_a_hail_of_signals) {
 #if !HEIRLOCK_THREAD_SANITIZER  // which intercepts pthread_cancel's own signal in its own way
 // Spec: lock.error.cancellation
 TEST_F(MissedDeath, is_found_by_a_thread_that_is_cancelled_only_after_it) {
+  std::atomic<bool> is_asked{false};
   Gate acquired;
   std::thread cancelled([&] {
+    while (!is_asked) std::this_thread::yield();  // no cancellation point, as a Gate would be
     EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
     lock->release();
     acquired.open();
@@ -136,6 +138,7 @@ TEST_F(MissedDeath, is_found_by_a_thread_that_is_cancelled_only_after_it) {
     ADD_FAILURE() << "it was not cancelled";
   });
   pthread_cancel(cancelled.native_handle());
+  is_asked = true;
   acquired.wait();
   cancelled.join();
 }

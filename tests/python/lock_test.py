@@ -190,7 +190,7 @@ class Pickles(unittest.TestCase):
 
     # Spec: python.pickle
     def test_a_lock_without_a_name_is_pickled_for_a_process_that_is_started_alone(self):
-        self.assertRaisesRegex(RuntimeError, r"inheritance; .* Lock.open\(name\)", pickle.dumps, Lock())
+        self.assertRaisesRegex(RuntimeError, r"inheritance: .* Lock.open\(name\)", pickle.dumps, Lock())
 
     # Spec: python.pickle
     def test_a_lock_in_the_callers_memory_is_not_pickled(self):
