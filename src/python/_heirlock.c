@@ -228,10 +228,11 @@ static int64_t now(void) {
 COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
   const int64_t start = now();
   const int64_t deadline = nanoseconds < for_ever - start ? start + nanoseconds : for_ever;
-  for (;;) {
-    // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
+  // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
+  // Most such signals come at the start, so it looks often there.
+  for (int64_t slice = 4000000;; slice = slice < one_second ? 2 * slice : 2 * one_second) {
     if (PyErr_CheckSignals() != 0) return heirlock_interrupted;
-    const int64_t look = now() + 2 * one_second;
+    const int64_t look = now() + slice;
     const int64_t until = look < deadline ? look : deadline;
     heirlock_outcome outcome;
     Py_BEGIN_ALLOW_THREADS outcome = heirlock_acquire_interruptible(lock, until);
