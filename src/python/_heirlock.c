@@ -259,11 +259,23 @@ static int take(PyObject* self, int64_t nanoseconds) {
 COLD static int mend(PyObject* self) {
   heirlock_lock* const lock = lock_of(self);
   PyObject* const result = PyObject_CallMethod(self, "recover", NULL);
-  if (result != NULL) {
-    const heirlock_outcome outcome = heirlock_repaired(lock);
-    Py_DECREF(result);
-    if (outcome >= 0) return 1;
-    raise_refusal(outcome);  // recover() has released the lock
+  const uint32_t depth = heirlock_depth(lock);
+  const int is_mended = result == Py_None && depth == 1;
+  if (result != NULL && result != Py_None)
+    PyErr_Format(PyExc_TypeError,
+                 "heirlock: found %R returned by recover() of %R, expected None; it must have done its work "
+                 "when it returns, so make it neither a coroutine nor a generator",
+                 result, (PyObject*)Py_TYPE(self));
+  else if (result != NULL && depth != 1)
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "heirlock: found the lock at depth %lu after recover() of %R, expected 1; release it there as "
+        "often as acquire it",
+        (unsigned long)depth, (PyObject*)Py_TYPE(self));
+  Py_XDECREF(result);
+  if (is_mended) {
+    heirlock_repaired(lock);
+    return 1;
   }
   while (heirlock_depth(lock) > 0) heirlock_release(lock);  // the mark stays
   return 0;
