@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Lockable is what multiprocessing.RLock makes of it elsewhere: between threads, and processes forked and spawned."""
+import abc
+import contextlib
 import copy
 import functools
 import inspect
@@ -173,8 +175,13 @@ class Object(unittest.TestCase):
         def generator(self):
             yield
 
-        for method in coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3:
-            self.assertRaisesRegex(TypeError, "found .* expected", Lockable.locked, method)
+        class Asynchronous:
+            async def __call__(self, lock):
+                pass
+
+        for method in (coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3, Asynchronous(),
+                       contextlib.contextmanager(generator), contextlib.asynccontextmanager(asynchronous_generator)):
+            self.assertRaisesRegex(TypeError, "locked cannot hold .* expected", Lockable.locked, method)
 
     # Spec: python.base
     def test_it_may_be_a_base_among_others(self):

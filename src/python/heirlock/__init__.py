@@ -94,8 +94,10 @@ class Lock(_heirlock.Lock):
 
         TypeError for a coroutine or a generator: its body runs after the call has returned."""
         import inspect  # which takes longer to import than all here
-        if (inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
-                or not callable(method)):
+        call = type(method).__call__ if callable(method) else None
+        body = inspect.unwrap(method)  # a context manager's is a generator
+        if (call is None or inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
+                or inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)):
             raise TypeError(f"heirlock: locked cannot hold the lock for {method!r}, expected a function that has done its work "
                             "when it returns; inside of a coroutine or a generator use `with self:` around code without await "
                             "and yield")
