@@ -82,20 +82,28 @@ static int is_still_ours(const Mapping* self) {
          status.st_ino == self->inode;
 }
 
-// Mapping(descriptor): which is the mapping's from then on.
+// Mapping(descriptor): which is the mapping's from then on. Mapping(-1, size) makes a file for it.
 static PyObject* mapping_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   int descriptor = -1;
+  unsigned long size = 0;
   struct stat status;
   (void)keywords;
-  if (!PyArg_ParseTuple(arguments, "i", &descriptor)) return NULL;
-  if (fstat(descriptor, &status) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  if (!PyArg_ParseTuple(arguments, "i|k", &descriptor, &size)) return NULL;
   Mapping* const self = (Mapping*)PyType_GenericAlloc(type, 0);
   if (self == NULL) return NULL;
   self->descriptor = -1;
-  self->size = (size_t)status.st_size;
-  self->address = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  if (self->address == MAP_FAILED) {
+  const int made = size == 0 ? -1 : memfd_create("heirlock", MFD_CLOEXEC);
+  if (size != 0) descriptor = made;
+  int is_good =
+      (size == 0 || (made >= 0 && ftruncate(made, (off_t)size) == 0)) && fstat(descriptor, &status) == 0;
+  if (is_good) {
+    self->size = (size_t)status.st_size;
+    self->address = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    is_good = self->address != MAP_FAILED;
+  }
+  if (!is_good) {
     PyErr_SetFromErrno(PyExc_OSError);
+    if (made >= 0) close(made);
     Py_DECREF(self);
     return NULL;
   }

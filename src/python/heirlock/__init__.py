@@ -162,6 +162,7 @@ class Lock(_heirlock.Lock):
         arena = _received.get(identity)
         if arena is None:
             descriptor = duplicate.detach()
+        self.process = os.getpid()
             status = os.fstat(descriptor)
             if (status.st_dev, status.st_ino) != identity:
                 raise RuntimeError(f"heirlock: found another file as descriptor {descriptor}, expected the memory of the lock "
@@ -193,7 +194,7 @@ class _Arena(Mapping):
 
 
 _newest = None  # a weak reference to the arena for the next lock, which this process alone makes locks in
-_received = {}  # from identity to arena: what this process was given at its start
+_received = weakref.WeakValueDictionary()  # from identity to arena: what this process was given at its start
 _given = weakref.WeakKeyDictionary()  # from a process that is being started to what it is given
 
 
@@ -203,18 +204,13 @@ def _new_place():
     arena = _newest and _newest()
     offset = None
     try:
-        if arena is not None and arena.descriptor() >= 0:
+        # A fork that Python did not make has not called _forked().
+        if arena is not None and arena.process == os.getpid() and arena.descriptor() >= 0:
             offset = next(arena.offsets, None)
     except OSError:  # somebody closed it: no child to be spawned could be given a lock in it
         pass
     if offset is None:
-        descriptor = os.memfd_create("heirlock")
-        try:
-            os.ftruncate(descriptor, _Arena.SIZE)
-            arena = _Arena(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        arena = _Arena(-1, _Arena.SIZE)
         offset = next(arena.offsets)
         _newest = weakref.ref(arena)
     return arena, offset
@@ -222,7 +218,7 @@ def _new_place():
 
 def _forked():
     global _newest
-    _newest = None  # the parent goes on making locks there
+    _newest = None  # the parent goes on making locks there, and in another PID namespace it has the child's id
 
 
 os.register_at_fork(after_in_child=_forked)
