@@ -1,25 +1,8 @@
 """A reentrant, process-shared lock for Linux whose next owner inherits when its owner is killed.
 
-    class Counter(heirlock.Lockable):
-        def __init__(self):
-            super().__init__()
-            self._value = multiprocessing.RawValue("i", 0)  # live state must be shared as well
-
-        @heirlock.Lockable.locked
-        def increment(self):
-            self._value.value += 1
-
-        @heirlock.Lockable.locked
-        def increment_twice(self):  # a locked method may call another
-            self.increment()
-            self.increment()
-
-        def recover(self):
-            pass  # a number is never half-written
-
-It is used like an object built on multiprocessing.RLock, by threads and by processes, forked or spawned. Beyond that, when its
-owner is killed the next one to acquire runs `recover()` and goes on; and `Lockable(name)` is one lock for all programs of a user,
-in C++ or C as well. `Lock` is the lock alone.
+See help(heirlock.Lockable) for an example. A Lockable is used like an object built on multiprocessing.RLock, by threads and by
+processes, forked or spawned. Beyond that, when its owner is killed the next one to acquire runs `recover()` and goes on; and
+`Lockable(name)` is one lock for all programs of a user, in C++ or C as well. `Lock` is the lock alone.
 """
 import enum
 import functools
@@ -151,6 +134,23 @@ class Lock(_heirlock.Lock):
 
     def _use_segment(self, how, name):
         segment = Segment(how, name)
+
+        class Counter(heirlock.Lockable):
+            def __init__(self):
+                super().__init__()
+                self._value = multiprocessing.RawValue("i", 0)  # live state must be shared as well
+
+            @heirlock.Lockable.locked
+            def increment(self):
+                self._value.value += 1
+
+            @heirlock.Lockable.locked
+            def increment_twice(self):  # a locked method may call another
+                self.increment()
+                self.increment()
+
+            def recover(self):
+                pass  # a number is never half-written
         self._use(segment.address, segment, name)
 
     def _use_buffer(self, memory, offset):
