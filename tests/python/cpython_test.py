@@ -14,7 +14,6 @@ except ImportError as error:
 from heirlock import Lock, Lockable
 
 DIFFERENCES = {  # Each of these has to fail, for this reason.
-    **dict.fromkeys(("RLockTests.test_repr", "RLockTests.test_locked_repr"), "repr() says who owns the lock, not where the object is"),
     "RLockTests.test_timeout": "as in multiprocessing, a timeout may be below zero, and is ignored without blocking",
     "_TestLock.test_lock": "expects that the owner itself cannot acquire the lock again",
     **dict.fromkeys(("_TestSemaphore.test_semaphore", "_TestSemaphore.test_bounded_semaphore"), "a lock has one owner at a time"),
