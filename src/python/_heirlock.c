@@ -525,27 +525,16 @@ static PyObject* lock_needs_repair(PyObject* self, PyObject* unused) {
   return PyBool_FromLong(heirlock_needs_repair(lock));
 }
 
-static PyObject* lock_semlock(PyObject* self, void* unused) {
-  (void)unused;
-  Py_INCREF(self);
-  return self;
-}
-
 // --- The object ---
 
-// The arguments are those of __init__().
-static PyObject* lock_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
-  (void)arguments;
-  (void)keywords;
-  return PyType_GenericAlloc(type, 0);
-}
-
-// _use(address, memory, place): the lock at this address, which is there as long as `memory`.
-static PyObject* lock_use(PyObject* object, PyObject* arguments) {
-  Lock* const self = (Lock*)object;
+// use(object, address, memory, place): the lock at this address, which is there as long as `memory`.
+static PyObject* use(PyObject* module, PyObject* arguments) {
+  PyObject* object = NULL;
   unsigned long address = 0;
   PyObject *memory = NULL, *place = NULL;
-  if (!PyArg_ParseTuple(arguments, "kOO", &address, &memory, &place)) return NULL;
+  (void)module;
+  if (!PyArg_ParseTuple(arguments, "O!kOO", lock_type, &object, &address, &memory, &place)) return NULL;
+  Lock* const self = (Lock*)object;
   if (self->lock != NULL) {
     PyErr_Format(PyExc_RuntimeError,
                  "heirlock: found a lock in this %R already, expected none; give it one name",
@@ -618,21 +607,18 @@ static PyMethodDef lock_methods[] = {
      "__enter__($self, /)\n--\n\nacquire(), and the lock itself for `as`."},
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
      "__exit__($self, /, *exception)\n--\n\nrelease()."},
-    {"_use", lock_use, METH_VARARGS, NULL},
     {"_release_save", lock_release_save, METH_NOARGS, NULL},
     {"_acquire_restore", lock_acquire_restore, METH_O, NULL},
     {"_is_owned", lock_is_owned, METH_NOARGS, NULL},
-    {"_is_mine", lock_is_owned, METH_NOARGS, NULL},
-    {"_count", lock_depth, METH_NOARGS, NULL},
     {"_recursion_count", lock_depth, METH_NOARGS, NULL},
     {0}};
-static PyMemberDef lock_members[] = {{"_memory", T_OBJECT, offsetof(Lock, memory), READONLY, NULL},
-                                     {"_place", T_OBJECT, offsetof(Lock, place), READONLY, NULL},
+static PyMemberDef lock_members[] = {{"_heirlock_memory", T_OBJECT, offsetof(Lock, memory), READONLY, NULL},
+                                     {"_heirlock_place", T_OBJECT, offsetof(Lock, place), READONLY, NULL},
                                      {0}};
-static PyGetSetDef lock_attributes[] = {{"_semlock", lock_semlock, NULL, NULL, NULL}, {0}};
-static PyType_Slot lock_slots[] = {{Py_tp_new, (void*)lock_new},    {Py_tp_dealloc, (void*)lock_dealloc},
-                                   {Py_tp_methods, lock_methods},   {Py_tp_members, lock_members},
-                                   {Py_tp_getset, lock_attributes}, {0, NULL}};
+static PyType_Slot lock_slots[] = {{Py_tp_dealloc, (void*)lock_dealloc},
+                                   {Py_tp_methods, lock_methods},
+                                   {Py_tp_members, lock_members},
+                                   {0, NULL}};
 static PyType_Spec lock_spec = {"heirlock._heirlock.Lock", sizeof(Lock), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lock_slots};
 
@@ -785,35 +771,37 @@ static PyObject* from_module(const char* module_name, const char* name) {
   return found;
 }
 
-static int add_results(PyObject* module) {
-  static const char* const names[] = {"not_acquired", "acquired", "reentered", "inherited"};
-  PyObject* const enumeration = from_module("enum", "IntEnum");
-  PyObject* const members = PyDict_New();
-  PyObject* const arguments = Py_BuildValue("(sO)", "AcquireResult", members);
-  PyObject* const keywords = Py_BuildValue("{ss}", "module", "heirlock");
-  PyObject* made = NULL;
-  int is_good = enumeration != NULL && members != NULL && arguments != NULL && keywords != NULL;
-  for (int i = 0; is_good && i <= heirlock_inherited; ++i) {
-    PyObject* const number = PyLong_FromLong(i);
-    is_good = number != NULL && PyDict_SetItemString(members, names[i], number) == 0;
-    Py_XDECREF(number);
-  }
-  if (is_good) made = PyObject_Call(enumeration, arguments, keywords);
-  is_good = made != NULL && add(module, "AcquireResult", made);
-  for (int i = 0; is_good && i <= heirlock_inherited; ++i)
-    is_good = (acquire_results[i] = PyObject_GetAttrString(made, names[i])) != NULL;
-  Py_XDECREF(enumeration);
-  Py_XDECREF(members);
-  Py_XDECREF(arguments);
-  Py_XDECREF(keywords);
-  return is_good;
+// set_results(results): the AcquireResult of each outcome.
+static PyObject* set_results(PyObject* module, PyObject* results) {
+  (void)module;
+  for (int i = 0; i <= heirlock_inherited; ++i)
+    if ((acquire_results[i] = PySequence_GetItem(results, i)) == NULL) return NULL;
+  Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {{"remove", remove_segment, METH_VARARGS, NULL}, {0}};
+// What is static here belongs to one interpreter. Versions up to 3.12 import into others without
+// PyInit__heirlock().
+static PyObject* require_main(PyObject* module, PyObject* unused) {
+  (void)module;
+  (void)unused;
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
+  PyErr_SetString(PyExc_ImportError,
+                  "heirlock: found a subinterpreter, expected the main interpreter; import it there");
+  return NULL;
+}
+
+static PyMethodDef functions[] = {{"remove", remove_segment, METH_VARARGS, NULL},
+                                  {"use", use, METH_VARARGS, NULL},
+                                  {"set_results", set_results, METH_O, NULL},
+                                  {"require_main", require_main, METH_NOARGS, NULL},
+                                  {0}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_heirlock", NULL, -1, functions, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__heirlock(void) {
+  PyObject* const is_main = require_main(NULL, NULL);
+  if (is_main == NULL) return NULL;
+  Py_DECREF(is_main);
   PyObject* const module = PyModule_Create(&definition);
   if (module == NULL) return NULL;
   lock_type = (PyTypeObject*)PyType_FromSpec(&lock_spec);
@@ -833,7 +821,7 @@ PyMODINIT_FUNC PyInit__heirlock(void) {
       !add(module, "Mapping", PyType_FromSpec(&mapping_spec)) ||
       !add(module, "Segment", PyType_FromSpec(&segment_spec)) || bound_method == NULL ||
       !add(module, "NotOwnerError", not_owner_error) || !add(module, "OwnerDiedError", owner_died_error) ||
-      !add_results(module) || PyModule_AddStringConstant(module, "__version__", heirlock_version()) != 0) {
+      PyModule_AddStringConstant(module, "__version__", heirlock_version()) != 0) {
     Py_DECREF(module);
     return NULL;
   }

@@ -205,6 +205,36 @@ class Object(unittest.TestCase):
             with kind(title="a", name=name) as made, kind.open(name, title="b") as opened:
                 self.assertEqual((made.title, opened.title, made.depth()), ("a", "b", 2))
 
+    # Spec: python.base
+    def test_a_subclass_may_have_short_private_names(self):
+        class Pool(Lockable):
+            _memory = _place = _count = _is_mine = 0
+
+            def __init__(self):
+                super().__init__()
+                self._memory = self._place = self._count = 1
+
+            def _use(self):
+                raise AssertionError
+
+            _made = _use_segment = _use_received = _use
+
+        name = f"python-{os.getpid()}-private"
+        self.addCleanup(Pool.remove, name)
+        with Pool() as pool, multiprocessing.Condition(pool) as condition:
+            self.assertTrue(condition or pool.depth() == 2)
+            self.assertFalse(multiprocessing.Condition(pool).wait(0.01))
+            self.assertIn("depth=2", repr(pool))
+
+    # Spec: python.base
+    def test_an_abstract_class_has_no_objects(self):
+        class Abstract(Lockable, abc.ABC):
+            @abc.abstractmethod
+            def work(self):
+                pass
+
+        self.assertRaisesRegex(TypeError, "abstract", Abstract)
+
     # Spec: python.repr
     def test_it_says_what_state_it_is_in(self):
         name = f"python-{os.getpid()}-repr"

@@ -85,7 +85,7 @@ class Descriptors(unittest.TestCase):
     def test_a_descriptor_that_was_closed_is_neither_used_nor_closed_again(self):
         def body():
             lock = Lock()
-            number = lock._memory.descriptor()
+            number = lock._heirlock_memory.descriptor()
             os.dup2(os.memfd_create("of a stranger"), number)  # as a daemon that closes all, and opens its own
             os.ftruncate(number, 4096)
             with self.assertRaisesRegex(OSError, "found the descriptor .* closed") as raised:

@@ -11,11 +11,12 @@ _Seconds = SupportsFloat | SupportsIndex
 __all__ = ["AcquireResult", "Lock", "Lockable", "NotOwnerError", "OwnerDiedError", "__version__"]
 __version__: str
 
-class AcquireResult(enum.IntEnum):
+class AcquireResult(enum.Enum):
     not_acquired = 0
     acquired = 1
     reentered = 2
     inherited = 3
+    def __bool__(self) -> bool: ...
 
 class NotOwnerError(AssertionError, RuntimeError): ...
 class OwnerDiedError(OSError): ...
