@@ -82,20 +82,28 @@ static int is_still_ours(const Mapping* self) {
          status.st_ino == self->inode;
 }
 
-// Mapping(descriptor): which is the mapping's from then on.
+// Mapping(descriptor): which is the mapping's from then on. Mapping(-1, size) makes a file for it.
 static PyObject* mapping_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   int descriptor = -1;
+  unsigned long size = 0;
   struct stat status;
   (void)keywords;
-  if (!PyArg_ParseTuple(arguments, "i", &descriptor)) return NULL;
-  if (fstat(descriptor, &status) != 0) return PyErr_SetFromErrno(PyExc_OSError);
+  if (!PyArg_ParseTuple(arguments, "i|k", &descriptor, &size)) return NULL;
   Mapping* const self = (Mapping*)PyType_GenericAlloc(type, 0);
   if (self == NULL) return NULL;
   self->descriptor = -1;
-  self->size = (size_t)status.st_size;
-  self->address = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  if (self->address == MAP_FAILED) {
+  const int made = size == 0 ? -1 : memfd_create("heirlock", MFD_CLOEXEC);
+  if (size != 0) descriptor = made;
+  int is_good =
+      (size == 0 || (made >= 0 && ftruncate(made, (off_t)size) == 0)) && fstat(descriptor, &status) == 0;
+  if (is_good) {
+    self->size = (size_t)status.st_size;
+    self->address = mmap(NULL, self->size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    is_good = self->address != MAP_FAILED;
+  }
+  if (!is_good) {
     PyErr_SetFromErrno(PyExc_OSError);
+    if (made >= 0) close(made);
     Py_DECREF(self);
     return NULL;
   }
@@ -228,10 +236,11 @@ static int64_t now(void) {
 COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
   const int64_t start = now();
   const int64_t deadline = nanoseconds < for_ever - start ? start + nanoseconds : for_ever;
-  for (;;) {
-    // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
+  // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
+  // Most such signals come at the start, so it looks often there.
+  for (int64_t slice = 4000000;; slice = slice < one_second ? 2 * slice : 2 * one_second) {
     if (PyErr_CheckSignals() != 0) return heirlock_interrupted;
-    const int64_t look = now() + 2 * one_second;
+    const int64_t look = now() + slice;
     const int64_t until = look < deadline ? look : deadline;
     heirlock_outcome outcome;
     Py_BEGIN_ALLOW_THREADS outcome = heirlock_acquire_interruptible(lock, until);
@@ -258,11 +267,23 @@ static int take(PyObject* self, int64_t nanoseconds) {
 COLD static int mend(PyObject* self) {
   heirlock_lock* const lock = lock_of(self);
   PyObject* const result = PyObject_CallMethod(self, "recover", NULL);
-  if (result != NULL) {
-    const heirlock_outcome outcome = heirlock_repaired(lock);
-    Py_DECREF(result);
-    if (outcome >= 0) return 1;
-    raise_refusal(outcome);  // recover() has released the lock
+  const uint32_t depth = heirlock_depth(lock);
+  const int is_mended = result == Py_None && depth == 1;
+  if (result != NULL && result != Py_None)
+    PyErr_Format(PyExc_TypeError,
+                 "heirlock: found %R returned by recover() of %R, expected None; it must have done its work "
+                 "when it returns, so make it neither a coroutine nor a generator",
+                 result, (PyObject*)Py_TYPE(self));
+  else if (result != NULL && depth != 1)
+    PyErr_Format(
+        PyExc_RuntimeError,
+        "heirlock: found the lock at depth %lu after recover() of %R, expected 1; release it there as "
+        "often as acquire it",
+        (unsigned long)depth, (PyObject*)Py_TYPE(self));
+  Py_XDECREF(result);
+  if (is_mended) {
+    heirlock_repaired(lock);
+    return 1;
   }
   while (heirlock_depth(lock) > 0) heirlock_release(lock);  // the mark stays
   return 0;
@@ -504,27 +525,16 @@ static PyObject* lock_needs_repair(PyObject* self, PyObject* unused) {
   return PyBool_FromLong(heirlock_needs_repair(lock));
 }
 
-static PyObject* lock_semlock(PyObject* self, void* unused) {
-  (void)unused;
-  Py_INCREF(self);
-  return self;
-}
-
 // --- The object ---
 
-// The arguments are those of __init__().
-static PyObject* lock_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
-  (void)arguments;
-  (void)keywords;
-  return PyType_GenericAlloc(type, 0);
-}
-
-// _use(address, memory, place): the lock at this address, which is there as long as `memory`.
-static PyObject* lock_use(PyObject* object, PyObject* arguments) {
-  Lock* const self = (Lock*)object;
+// use(object, address, memory, place): the lock at this address, which is there as long as `memory`.
+static PyObject* use(PyObject* module, PyObject* arguments) {
+  PyObject* object = NULL;
   unsigned long address = 0;
   PyObject *memory = NULL, *place = NULL;
-  if (!PyArg_ParseTuple(arguments, "kOO", &address, &memory, &place)) return NULL;
+  (void)module;
+  if (!PyArg_ParseTuple(arguments, "O!kOO", lock_type, &object, &address, &memory, &place)) return NULL;
+  Lock* const self = (Lock*)object;
   if (self->lock != NULL) {
     PyErr_Format(PyExc_RuntimeError,
                  "heirlock: found a lock in this %R already, expected none; give it one name",
@@ -597,21 +607,18 @@ static PyMethodDef lock_methods[] = {
      "__enter__($self, /)\n--\n\nacquire(), and the lock itself for `as`."},
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
      "__exit__($self, /, *exception)\n--\n\nrelease()."},
-    {"_use", lock_use, METH_VARARGS, NULL},
     {"_release_save", lock_release_save, METH_NOARGS, NULL},
     {"_acquire_restore", lock_acquire_restore, METH_O, NULL},
     {"_is_owned", lock_is_owned, METH_NOARGS, NULL},
-    {"_is_mine", lock_is_owned, METH_NOARGS, NULL},
-    {"_count", lock_depth, METH_NOARGS, NULL},
     {"_recursion_count", lock_depth, METH_NOARGS, NULL},
     {0}};
-static PyMemberDef lock_members[] = {{"_memory", T_OBJECT, offsetof(Lock, memory), READONLY, NULL},
-                                     {"_place", T_OBJECT, offsetof(Lock, place), READONLY, NULL},
+static PyMemberDef lock_members[] = {{"_heirlock_memory", T_OBJECT, offsetof(Lock, memory), READONLY, NULL},
+                                     {"_heirlock_place", T_OBJECT, offsetof(Lock, place), READONLY, NULL},
                                      {0}};
-static PyGetSetDef lock_attributes[] = {{"_semlock", lock_semlock, NULL, NULL, NULL}, {0}};
-static PyType_Slot lock_slots[] = {{Py_tp_new, (void*)lock_new},    {Py_tp_dealloc, (void*)lock_dealloc},
-                                   {Py_tp_methods, lock_methods},   {Py_tp_members, lock_members},
-                                   {Py_tp_getset, lock_attributes}, {0, NULL}};
+static PyType_Slot lock_slots[] = {{Py_tp_dealloc, (void*)lock_dealloc},
+                                   {Py_tp_methods, lock_methods},
+                                   {Py_tp_members, lock_members},
+                                   {0, NULL}};
 static PyType_Spec lock_spec = {"heirlock._heirlock.Lock", sizeof(Lock), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, lock_slots};
 
@@ -764,35 +771,37 @@ static PyObject* from_module(const char* module_name, const char* name) {
   return found;
 }
 
-static int add_results(PyObject* module) {
-  static const char* const names[] = {"not_acquired", "acquired", "reentered", "inherited"};
-  PyObject* const enumeration = from_module("enum", "IntEnum");
-  PyObject* const members = PyDict_New();
-  PyObject* const arguments = Py_BuildValue("(sO)", "AcquireResult", members);
-  PyObject* const keywords = Py_BuildValue("{ss}", "module", "heirlock");
-  PyObject* made = NULL;
-  int is_good = enumeration != NULL && members != NULL && arguments != NULL && keywords != NULL;
-  for (int i = 0; is_good && i <= heirlock_inherited; ++i) {
-    PyObject* const number = PyLong_FromLong(i);
-    is_good = number != NULL && PyDict_SetItemString(members, names[i], number) == 0;
-    Py_XDECREF(number);
-  }
-  if (is_good) made = PyObject_Call(enumeration, arguments, keywords);
-  is_good = made != NULL && add(module, "AcquireResult", made);
-  for (int i = 0; is_good && i <= heirlock_inherited; ++i)
-    is_good = (acquire_results[i] = PyObject_GetAttrString(made, names[i])) != NULL;
-  Py_XDECREF(enumeration);
-  Py_XDECREF(members);
-  Py_XDECREF(arguments);
-  Py_XDECREF(keywords);
-  return is_good;
+// set_results(results): the AcquireResult of each outcome.
+static PyObject* set_results(PyObject* module, PyObject* results) {
+  (void)module;
+  for (int i = 0; i <= heirlock_inherited; ++i)
+    if ((acquire_results[i] = PySequence_GetItem(results, i)) == NULL) return NULL;
+  Py_RETURN_NONE;
 }
 
-static PyMethodDef functions[] = {{"remove", remove_segment, METH_VARARGS, NULL}, {0}};
+// What is static here belongs to one interpreter. Versions up to 3.12 import into others without
+// PyInit__heirlock().
+static PyObject* require_main(PyObject* module, PyObject* unused) {
+  (void)module;
+  (void)unused;
+  if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
+  PyErr_SetString(PyExc_ImportError,
+                  "heirlock: found a subinterpreter, expected the main interpreter; import it there");
+  return NULL;
+}
+
+static PyMethodDef functions[] = {{"remove", remove_segment, METH_VARARGS, NULL},
+                                  {"use", use, METH_VARARGS, NULL},
+                                  {"set_results", set_results, METH_O, NULL},
+                                  {"require_main", require_main, METH_NOARGS, NULL},
+                                  {0}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, "_heirlock", NULL, -1, functions, NULL, NULL, NULL, NULL};
 
 PyMODINIT_FUNC PyInit__heirlock(void) {
+  PyObject* const is_main = require_main(NULL, NULL);
+  if (is_main == NULL) return NULL;
+  Py_DECREF(is_main);
   PyObject* const module = PyModule_Create(&definition);
   if (module == NULL) return NULL;
   lock_type = (PyTypeObject*)PyType_FromSpec(&lock_spec);
@@ -812,7 +821,7 @@ PyMODINIT_FUNC PyInit__heirlock(void) {
       !add(module, "Mapping", PyType_FromSpec(&mapping_spec)) ||
       !add(module, "Segment", PyType_FromSpec(&segment_spec)) || bound_method == NULL ||
       !add(module, "NotOwnerError", not_owner_error) || !add(module, "OwnerDiedError", owner_died_error) ||
-      !add_results(module) || PyModule_AddStringConstant(module, "__version__", heirlock_version()) != 0) {
+      PyModule_AddStringConstant(module, "__version__", heirlock_version()) != 0) {
     Py_DECREF(module);
     return NULL;
   }

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import unittest
+import warnings
 
 from heirlock import AcquireResult, Lock, Lockable, NotOwnerError, OwnerDiedError
 from party import LIMIT, PROCESSES, Party
@@ -102,6 +103,26 @@ class AfterADeath(unittest.TestCase):
             self.assertEqual((other.call("total"), account.recovered.value), (100, 3))
             self.assertEqual((account.total(), account.recovered.value), (100, 3))
 
+
+    # Spec: python.recover.raises
+    def test_a_recover_that_has_not_done_its_work_is_an_error(self):
+        async def coroutine(_):
+            pass
+
+        def generator(_):
+            yield
+
+        def greedy(lock):
+            lock.acquire()
+
+        for recover, error in (coroutine, TypeError), (generator, TypeError), (greedy, RuntimeError), (Lock.release, RuntimeError):
+            lock = type("Odd", (Lockable,), {"recover": recover})()
+            doomed = Party(self, "thread", lock)
+            doomed.call("acquire")
+            doomed.end()
+            with warnings.catch_warnings(record=True):  # of a coroutine that was not awaited
+                self.assertRaisesRegex(error, r"recover\(\)", lock.acquire)
+            self.assertEqual((lock.owner(), lock.needs_repair()), (0, True))
 
     # Spec: python.recover.default
     def test_without_a_recover_each_acquire_raises_until_another_repairs(self):

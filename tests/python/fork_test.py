@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """What fork makes of a lock: a child owns nothing of its parent's, whenever either used the library first."""
+import ctypes
+import os
 import threading
 import unittest
 
@@ -13,6 +15,19 @@ class Fork(unittest.TestCase):
         lock = Lock()
         self.assertEqual(in_a_child(lambda: (lock.acquire_result(), lock.depth(), lock.release())), repr((AcquireResult.acquired, 1, None)))
         self.assertIs(lock.acquire_result(), AcquireResult.acquired)
+
+    # Spec: python.fork
+    def test_new_locks_of_parent_and_child_are_not_the_same_after_a_fork_by_c(self):
+        kept = Lock()
+        reader, writer = os.pipe()
+        child = ctypes.PyDLL(None).fork()
+        lock = Lock()
+        if child == 0:
+            lock.acquire()
+            os.write(writer, b"acquired")
+            os._exit(0)
+        os.waitpid(child, 0)
+        self.assertEqual((os.read(reader, 8), lock.acquire_result(), kept.owner()), (b"acquired", AcquireResult.acquired, 0))
 
     # Spec: python.fork
     def test_a_child_does_not_own_what_its_parent_owns(self):

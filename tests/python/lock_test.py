@@ -8,11 +8,31 @@ import mmap
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
 import threading
 import unittest
 
 from heirlock import AcquireResult, Lock, Lockable, NotOwnerError, OwnerDiedError
 from party import LIMIT, PROCESSES, Party
+
+
+IMPORT_IN_A_SUBINTERPRETER = """
+try:
+    import _interpreters
+    made = _interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as _interpreters
+    made = _interpreters.create(isolated=False)
+_interpreters.run_string(made, '''if True:
+    try:
+        import heirlock
+    except ImportError as error:
+        print(error)
+''')
+import heirlock
+print(heirlock.Lock().acquire())
+"""
 
 
 class Results(unittest.TestCase):
@@ -113,6 +133,11 @@ class Errors(unittest.TestCase):
         os.truncate(f"/dev/shm/heirlock.{name}", 0)
         self.assertRaisesWith(OSError, errno.EPROTO, Lock.open, name)
 
+    # Spec: python.subinterpreter
+    def test_a_subinterpreter_is_refused(self):
+        done = subprocess.run([sys.executable, "-c", IMPORT_IN_A_SUBINTERPRETER], capture_output=True, text=True, check=False)
+        self.assertRegex(done.stdout, r"\Aheirlock: .*subinterpreter.*\nTrue\n\Z", done.stderr)
+
     # Spec: python.error
     def test_an_object_whose_init_was_forgotten_says_so(self):
         class Forgetful(Lockable):
@@ -166,6 +191,10 @@ class Places(unittest.TestCase):
         self.assertIs(Lock(name).acquire_result(), AcquireResult.acquired)
 
 
+class Slotted(Lockable):
+    __slots__ = ("slot",)
+
+
 class Pickles(unittest.TestCase):
     # Spec: python.pickle
     def test_a_lock_with_a_name_is_pickled_as_its_name(self):
@@ -183,10 +212,10 @@ class Pickles(unittest.TestCase):
     def test_what_an_object_keeps_is_pickled_with_it(self):
         name = f"python-{os.getpid()}-object"
         self.addCleanup(Lock.remove, name)
-        lock = Lockable(name)
-        lock.kept = 3
+        lock = Slotted(name)
+        lock.kept, lock.slot = 3, 4
         again = pickle.loads(pickle.dumps(lock))
-        self.assertEqual((again.kept, type(again), lock.acquire(), again.depth()), (3, Lockable, True, 1))
+        self.assertEqual((again.kept, again.slot, type(again), lock.acquire(), again.depth()), (3, 4, Slotted, True, 1))
 
     # Spec: python.pickle
     def test_a_lock_without_a_name_is_pickled_for_a_process_that_is_started_alone(self):

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """Lockable is what multiprocessing.RLock makes of it elsewhere: between threads, and processes forked and spawned."""
+import abc
+import contextlib
 import copy
 import functools
 import inspect
@@ -173,8 +175,13 @@ class Object(unittest.TestCase):
         def generator(self):
             yield
 
-        for method in coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3:
-            self.assertRaisesRegex(TypeError, "cannot hold the lock for .* expected", Lockable.locked, method)
+        class Asynchronous:
+            async def __call__(self, lock):
+                pass
+
+        for method in (coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3, Asynchronous(),
+                       contextlib.contextmanager(generator), contextlib.asynccontextmanager(asynchronous_generator)):
+            self.assertRaisesRegex(TypeError, "locked cannot hold .* expected", Lockable.locked, method)
 
     # Spec: python.base
     def test_it_may_be_a_base_among_others(self):
@@ -197,6 +204,36 @@ class Object(unittest.TestCase):
         for kind in First, Last:
             with kind(title="a", name=name) as made, kind.open(name, title="b") as opened:
                 self.assertEqual((made.title, opened.title, made.depth()), ("a", "b", 2))
+
+    # Spec: python.base
+    def test_a_subclass_may_have_short_private_names(self):
+        class Pool(Lockable):
+            _memory = _place = _count = _is_mine = 0
+
+            def __init__(self):
+                super().__init__()
+                self._memory = self._place = self._count = 1
+
+            def _use(self):
+                raise AssertionError
+
+            _made = _use_segment = _use_received = _use
+
+        name = f"python-{os.getpid()}-private"
+        self.addCleanup(Pool.remove, name)
+        with Pool() as pool, multiprocessing.Condition(pool) as condition:
+            self.assertTrue(condition or pool.depth() == 2)
+            self.assertFalse(multiprocessing.Condition(pool).wait(0.01))
+            self.assertIn("depth=2", repr(pool))
+
+    # Spec: python.base
+    def test_an_abstract_class_has_no_objects(self):
+        class Abstract(Lockable, abc.ABC):
+            @abc.abstractmethod
+            def work(self):
+                pass
+
+        self.assertRaisesRegex(TypeError, "abstract", Abstract)
 
     # Spec: python.repr
     def test_it_says_what_state_it_is_in(self):

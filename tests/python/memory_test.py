@@ -7,7 +7,9 @@ import os
 import pathlib
 import resource
 import unittest
+from unittest import mock
 
+import heirlock
 from heirlock import AcquireResult, Lock
 from party import LIMIT, in_a_child
 
@@ -25,7 +27,10 @@ def take_all(locks, connection):
     taken = [lock.acquire(False) for lock in locks]
     for lock in itertools.compress(locks, taken):
         lock.release()
-    connection.send((taken, mappings()))
+    during = mappings()
+    locks.clear()
+    del lock
+    connection.send((taken, during, mappings()))
 
 
 class Descriptors(unittest.TestCase):
@@ -42,6 +47,18 @@ class Descriptors(unittest.TestCase):
 
         self.assertEqual(in_a_child(body), repr((1, 2, True)))
 
+    # Spec: python.collected
+    def test_nor_does_one_that_a_child_was_given(self):
+        for kind in "spawn", "forkserver":
+            self.assertEqual(self.ask_child(kind, [Lock(), Lock()]), ([True, True], 1, 0))
+
+    # Spec: python.descriptors
+    def test_an_exception_while_a_lock_is_made_leaves_no_descriptor(self):
+        before = descriptors()
+        with mock.patch.object(heirlock, "_newest", None), mock.patch.object(heirlock._Arena, "__init__", side_effect=KeyboardInterrupt):
+            self.assertRaises(KeyboardInterrupt, Lock)  # and not the error of a second close
+        self.assertEqual(descriptors(), before)
+
     # Spec: python.many
     def test_ten_thousand_locks_take_one_descriptor_here_and_in_a_spawned_child(self):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -53,7 +70,7 @@ class Descriptors(unittest.TestCase):
         for lock in locks[::2]:
             lock.acquire()
         for kind in "fork", "spawn", "forkserver":
-            taken, count = self.ask_child(kind, locks)
+            taken, count, _ = self.ask_child(kind, locks)
             self.assertEqual(taken, [False, True] * 5000)
             self.assertEqual(count, 1)
 
@@ -68,21 +85,21 @@ class Descriptors(unittest.TestCase):
     def test_a_descriptor_that_was_closed_is_neither_used_nor_closed_again(self):
         def body():
             lock = Lock()
-            number = lock._memory.descriptor()
+            number = lock._heirlock_memory.descriptor()
             os.dup2(os.memfd_create("of a stranger"), number)  # as a daemon that closes all, and opens its own
             os.ftruncate(number, 4096)
             with self.assertRaisesRegex(OSError, "found the descriptor .* closed") as raised:
                 self.ask_child("spawn", [lock])
             lock.acquire()  # all else goes on
             lock.release()
-            answer, _ = self.ask_child("spawn", [Lock()])  # one that was made after it
+            answer, *_ = self.ask_child("spawn", [Lock()])  # one that was made after it
             del lock
             return raised.exception.errno == errno.EBADF, answer, os.fstat(number).st_size
 
         self.assertEqual(in_a_child(body), repr((True, [True], 4096)))
 
     def ask_child(self, kind, locks):
-        """Which of the locks it gets at once, and how many mappings they lie in."""
+        """Which of the locks it gets at once, how many mappings they lie in, and how many are left without them."""
         ours, theirs = multiprocessing.Pipe()
         child = multiprocessing.get_context(kind).Process(target=take_all, args=(locks, theirs))
         child.start()

@@ -19,7 +19,7 @@ class Counter(heirlock.Lockable):
 
 
 def use(counter: Counter) -> int:
-    if counter.acquire(timeout=fractions.Fraction(1, 3)) and not counter.acquire(block=False):
+    if counter.acquire(timeout=fractions.Fraction(1, 3)) and not counter.acquire(block=False, timeout=1) and counter.acquire(False, 1):
         counter.release()
     with heirlock.Lock("name") as lock, Counter.create("other", 3) as other:
         if lock.acquire_result(False) is heirlock.AcquireResult.inherited:

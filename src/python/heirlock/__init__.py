@@ -1,46 +1,43 @@
 """A reentrant, process-shared lock for Linux whose next owner inherits when its owner is killed.
 
-    class Counter(heirlock.Lockable):
-        def __init__(self):
-            super().__init__()
-            self._value = multiprocessing.RawValue("i", 0)  # live state must be shared as well
-
-        @heirlock.Lockable.locked
-        def increment(self):
-            self._value.value += 1
-
-        @heirlock.Lockable.locked
-        def increment_twice(self):  # a locked method may call another
-            self.increment()
-            self.increment()
-
-        def recover(self):
-            pass  # a number is never half-written
-
-It is used like an object built on multiprocessing.RLock, by threads and by processes, forked or spawned. Beyond that, when its
-owner is killed the next one to acquire runs `recover()` and goes on; and `Lockable(name)` is one lock for all programs of a user,
-in C++ or C as well. `Lock` is the lock alone.
+See help(heirlock.Lockable) for an example. A Lockable is used like an object built on multiprocessing.RLock, by threads and by
+processes, forked or spawned. Beyond that, when its owner is killed the next one to acquire runs `recover()` and goes on; and
+`Lockable(name)` is one lock for all programs of a user, in C++ or C as well. `Lock` is the lock alone.
 """
+import copyreg
 import enum
 import functools
 import os
+import types
 import weakref
 
-from ._heirlock import AcquireResult, Locked, Mapping, NotOwnerError, OwnerDiedError, Segment, __version__, remove as _remove
 from . import _heirlock
+
+_heirlock.require_main()
+
+from ._heirlock import Locked, Mapping, NotOwnerError, OwnerDiedError, Segment, __version__, remove as _remove, use as _use
 
 __all__ = ["AcquireResult", "Lock", "Lockable", "NotOwnerError", "OwnerDiedError", "__version__"]
 
-AcquireResult.__doc__ = """Result of acquire_result(). `not_acquired` is false, the others are true.
+
+class AcquireResult(enum.Enum):
+    """Result of acquire_result(). `not_acquired` is false, the others are true.
 
     not_acquired  busy, or the time was over
     acquired      was free, now the caller's
     reentered     was the caller's already, one deeper
     inherited     its last owner died, or released it unrepaired: what it guards may be half-written
-"""
+    """
+    not_acquired = 0
+    acquired = 1
+    reentered = 2
+    inherited = 3
+
+    def __bool__(self):
+        return self is not AcquireResult.not_acquired
 
 
-AcquireResult.__str__ = enum.Enum.__str__
+_heirlock.set_results(list(AcquireResult))
 
 
 class Lock(_heirlock.Lock):
@@ -61,27 +58,28 @@ class Lock(_heirlock.Lock):
         if others and getattr(super().__init__, "__objclass__", None) is object:  # before the name is made
             raise TypeError(f"heirlock: found the argument {next(iter(others))!r}, expected at most a name")
         if name is not None:
-            self._use_segment("open_or_create", name)
-        elif self._memory is None:  # create(), open() and at() have given it one
+            _use_segment(self, "open_or_create", name)
+        elif self._heirlock_memory is None:  # create(), open() and at() have given it one
             arena, offset = _new_place()
-            self._use(arena.address + offset, arena, offset)
+            _use(self, arena.address + offset, arena, offset)
         super().__init__(**others)
 
     @classmethod
     def create(cls, name, *arguments, **keywords):
         """A new lock with this name; FileExistsError if it is taken. The other arguments are for the class's __init__()."""
-        return cls._made(cls._use_segment, ("create", name), arguments, keywords)
+        return _made(cls, _use_segment, ("create", name), arguments, keywords)
 
     @classmethod
     def open(cls, name, *arguments, **keywords):
         """The lock with this name; FileNotFoundError if there is none. The other arguments are for the class's __init__()."""
-        return cls._made(cls._use_segment, ("open", name), arguments, keywords)
+        return _made(cls, _use_segment, ("open", name), arguments, keywords)
 
     @classmethod
     def at(cls, memory, offset=0, *arguments, **keywords):
         """The lock in `memory`, a writable buffer that is shared, such as an mmap: 40 bytes, aligned to 8. Zeros are a free
-        lock. The buffer cannot be closed meanwhile. The other arguments are for the class's __init__()."""
-        return cls._made(cls._use_buffer, (memory, offset), arguments, keywords)
+        lock. The buffer cannot be closed meanwhile, and is never freed if it refers to the lock: the collector does not see that
+        cycle. The other arguments are for the class's __init__()."""
+        return _made(cls, _use_buffer, (memory, offset), arguments, keywords)
 
     @staticmethod
     def remove(name):
@@ -94,8 +92,10 @@ class Lock(_heirlock.Lock):
 
         TypeError for a coroutine or a generator: its body runs after the call has returned."""
         import inspect  # which takes longer to import than all here
-        if (inspect.iscoroutinefunction(method) or inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)
-                or not callable(method)):
+        call = type(method).__call__ if callable(method) else None
+        body = inspect.unwrap(method)  # a context manager's is a generator
+        if (call is None or inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
+                or inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)):
             raise TypeError(f"heirlock: locked cannot hold the lock for {method!r}, expected a function that has done its work "
                             "when it returns; inside of a coroutine or a generator use `with self:` around code without await "
                             "and yield")
@@ -103,12 +103,16 @@ class Lock(_heirlock.Lock):
 
     def __repr__(self):  # as that of threading.RLock
         kind, place = f"{type(self).__module__}.{type(self).__qualname__} object", f"at {id(self):#x}"
-        if self._memory is None:
+        if self._heirlock_memory is None:
             return f"<{kind} without a lock {place}>"
-        name = f"{self._place!r} " if isinstance(self._place, str) else ""
+        name = f"{self._heirlock_place!r} " if isinstance(self._heirlock_place, str) else ""
         owner = Lock.owner(self)
         return (f"<{'locked' if owner else 'unlocked'} {kind} {name}owner={owner} depth={Lock.depth(self)} "
                 + ("to be repaired " if Lock.needs_repair(self) else "") + f"{place}>")
+
+    @property
+    def _semlock(self):  # what multiprocessing.Condition asks
+        return types.SimpleNamespace(_count=functools.partial(Lock.depth, self), _is_mine=functools.partial(Lock._is_owned, self))
 
     def __copy__(self, *memo):
         raise TypeError(f"heirlock: found a copy of a {type(self).__name__}, expected one lock; share this one")
@@ -116,57 +120,11 @@ class Lock(_heirlock.Lock):
     __deepcopy__ = __copy__
 
     def __reduce__(self):
-        state = self.__getstate__() if hasattr(self, "__getstate__") else self.__dict__
-        return _unpickled, (type(self), *self._pickled_place()), state or None
-
-    def _pickled_place(self):
-        """What gives an object the lock in another process, and its arguments."""
-        from multiprocessing import context, reduction
-        if isinstance(self._place, str):
-            return "_use_segment", "open", self._place
-        if not isinstance(self._memory, _Arena):
-            raise TypeError("heirlock: found a lock in memory of the program's own, expected one with a name or a memory of its "
-                            "own; give the memory to the child, and use Lock.at() there")
-        popen = context.get_spawning_popen()
-        if popen is None:
-            kind = type(self).__name__
-            raise RuntimeError(f"heirlock: cannot pickle a {kind} without a name, but for a process that is being started, by "
-                               f"inheritance: pass it as an argument of Process(); or give it a name, {kind}(name), and use "
-                               f"{kind}.open(name) there")
-        # One descriptor for each arena, however many locks: multiprocessing cannot pass one on twice.
-        given = _given.setdefault(popen, {})
-        identity, descriptor = self._memory.identity, self._memory.descriptor()
-        if identity not in given:
-            given[identity] = reduction.DupFd(descriptor)
-        return "_use_received", given[identity], identity, self._place
-
-    @classmethod
-    def _made(cls, use, place, arguments, keywords):
-        lock = cls.__new__(cls, *arguments, **keywords)
-        use(lock, *place)
-        lock.__init__(*arguments, **keywords)
-        return lock
-
-    def _use_segment(self, how, name):
-        segment = Segment(how, name)
-        self._use(segment.address, segment, name)
-
-    def _use_buffer(self, memory, offset):
-        import ctypes
-        view = (ctypes.c_char * 40).from_buffer(memory, offset)  # keeps the memory from being closed
-        self._use(ctypes.addressof(view), view, None)
-
-    def _use_received(self, duplicate, identity, offset):
-        arena = _received.get(identity)
-        if arena is None:
-            descriptor = duplicate.detach()
-            status = os.fstat(descriptor)
-            if (status.st_dev, status.st_ino) != identity:
-                raise RuntimeError(f"heirlock: found another file as descriptor {descriptor}, expected the memory of the lock "
-                                   "that this process was given; do not close descriptors before it is unpickled")
-            os.set_inheritable(descriptor, False)
-            arena = _received[identity] = _Arena(descriptor)
-        self._use(arena.address + offset, arena, offset)
+        if hasattr(self, "__getstate__"):
+            state = self.__getstate__()
+        else:  # Python 3.10
+            state = self.__dict__, {name: getattr(self, name) for name in copyreg._slotnames(type(self)) if hasattr(self, name)}
+        return _unpickled, (type(self), *_pickled_place(self)), state or None
 
 
 class Lockable(Lock):
@@ -176,6 +134,23 @@ class Lockable(Lock):
 
     Lockable() has a lock of its own, for the children of this process, forked or spawned. Lockable(name) has that of all programs
     which give this name; it lives until Lockable.remove(name).
+
+        class Counter(heirlock.Lockable):
+            def __init__(self):
+                super().__init__()
+                self._value = multiprocessing.RawValue("i", 0)  # live state must be shared as well
+
+            @heirlock.Lockable.locked
+            def increment(self):
+                self._value.value += 1
+
+            @heirlock.Lockable.locked
+            def increment_twice(self):  # a locked method may call another
+                self.increment()
+                self.increment()
+
+            def recover(self):
+                pass  # a number is never half-written
     """
 
 
@@ -187,11 +162,12 @@ class _Arena(Mapping):
     SIZE, SPACING = 1 << 20, 64  # a cache line each; what is not used takes no memory
 
     def __init__(self, *_):
+        self.process = os.getpid()
         self.offsets = iter(range(0, self.SIZE, self.SPACING))
 
 
 _newest = None  # a weak reference to the arena for the next lock, which this process alone makes locks in
-_received = {}  # from identity to arena: what this process was given at its start
+_received = weakref.WeakValueDictionary()  # from identity to arena: what this process was given at its start
 _given = weakref.WeakKeyDictionary()  # from a process that is being started to what it is given
 
 
@@ -201,18 +177,13 @@ def _new_place():
     arena = _newest and _newest()
     offset = None
     try:
-        if arena is not None and arena.descriptor() >= 0:
+        # A fork that Python did not make has not called _forked().
+        if arena is not None and arena.process == os.getpid() and arena.descriptor() >= 0:
             offset = next(arena.offsets, None)
     except OSError:  # somebody closed it: no child to be spawned could be given a lock in it
         pass
     if offset is None:
-        descriptor = os.memfd_create("heirlock")
-        try:
-            os.ftruncate(descriptor, _Arena.SIZE)
-            arena = _Arena(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        arena = _Arena(-1, _Arena.SIZE)
         offset = next(arena.offsets)
         _newest = weakref.ref(arena)
     return arena, offset
@@ -220,7 +191,7 @@ def _new_place():
 
 def _forked():
     global _newest
-    _newest = None  # the parent goes on making locks there
+    _newest = None  # the parent goes on making locks there, and in another PID namespace it has the child's id
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -228,5 +199,60 @@ os.register_at_fork(after_in_child=_forked)
 
 def _unpickled(kind, use, *place):
     lock = Lock.__new__(kind)
-    getattr(Lock, use)(lock, *place)
+    use(lock, *place)
     return lock
+
+
+# --- Where a lock lies ---
+
+def _pickled_place(lock):
+    """What gives an object the lock in another process, and its arguments."""
+    from multiprocessing import context, reduction
+    if isinstance(lock._heirlock_place, str):
+        return _use_segment, "open", lock._heirlock_place
+    if not isinstance(lock._heirlock_memory, _Arena):
+        raise TypeError("heirlock: found a lock in memory of the program's own, expected one with a name or a memory of its "
+                        "own; give the memory to the child, and use Lock.at() there")
+    popen = context.get_spawning_popen()
+    if popen is None:
+        kind = type(lock).__name__
+        raise RuntimeError(f"heirlock: cannot pickle a {kind} without a name, but for a process that is being started, by "
+                           f"inheritance: pass it as an argument of Process(); or give it a name, {kind}(name), and use "
+                           f"{kind}.open(name) there")
+    # One descriptor for each arena, however many locks: multiprocessing cannot pass one on twice.
+    given = _given.setdefault(popen, {})
+    identity, descriptor = lock._heirlock_memory.identity, lock._heirlock_memory.descriptor()
+    if identity not in given:
+        given[identity] = reduction.DupFd(descriptor)
+    return _use_received, given[identity], identity, lock._heirlock_place
+
+
+def _made(cls, use, place, arguments, keywords):
+    lock = cls.__new__(cls, *arguments, **keywords)
+    use(lock, *place)
+    lock.__init__(*arguments, **keywords)
+    return lock
+
+
+def _use_segment(lock, how, name):
+    segment = Segment(how, name)
+    _use(lock, segment.address, segment, name)
+
+
+def _use_buffer(lock, memory, offset):
+    import ctypes
+    view = (ctypes.c_char * 40).from_buffer(memory, offset)  # keeps the memory from being closed
+    _use(lock, ctypes.addressof(view), view, None)
+
+
+def _use_received(lock, duplicate, identity, offset):
+    arena = _received.get(identity)
+    if arena is None:
+        descriptor = duplicate.detach()
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) != identity:
+            raise RuntimeError(f"heirlock: found another file as descriptor {descriptor}, expected the memory of the lock "
+                               "that this process was given; do not close descriptors before it is unpickled")
+        os.set_inheritable(descriptor, False)
+        arena = _received[identity] = _Arena(descriptor)
+    _use(lock, arena.address + offset, arena, offset)
