@@ -366,7 +366,7 @@ bool shows_processes(Answer& answer) {
   char self[32] = "";
   if (readlink("/proc/self", self, sizeof self - 1) < 0 || std::atoi(self) != getpid())
     return say(answer, false, "of another PID namespace");
-  if (access("/proc/1/stat", R_OK) != 0) return say(answer, false, "hides other users' processes (hidepid)");
+  if (command::hides_processes()) return say(answer, false, "hides other users' processes (hidepid)");
   return say(answer, true, "mounted, and shows all processes");
 }
 

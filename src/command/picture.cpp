@@ -68,7 +68,7 @@ class Look {
     picture_.pid_namespace = own_pid_namespace();
     picture_.is_whole_machine = picture_.pid_namespace == first_pid_namespace;
     find_segments();
-    find_users();
+    if (picture_.pid_namespace != 0) find_users();
     for (Process& process : picture_.processes) find_waits(process);
     for (std::size_t i = 0; i < picture_.segments.size(); ++i) add_locks(i);
     for (Lock& lock : picture_.locks) find_waiters(lock);
@@ -452,9 +452,9 @@ std::string reason_to_keep(const Picture& picture, const Segment& segment, bool 
   if (picture.pid_namespace == 0) return "without /proc nobody can tell who has it mapped";
   const std::string advice = std::string("; ") + who_sees_more();
   if (hides_processes()) return "this /proc hides processes (hidepid), which may have it mapped" + advice;
-  // Only a process that runs as the segment's user can have opened it.
+  // Who opens a segment runs as its user. Root may have become any user since.
   for (const Process& process : picture.processes)
-    if (!process.is_seen && process.leader.runs_as(segment.user))
+    if (!process.is_seen && (segment.user == 0 || process.leader.runs_as(segment.user)))
       return who(process.leader) + " may have it mapped, and could not be looked into" + advice;
   if (others_use_none || picture.is_whole_machine) return "";
   for (const Lock& lock : picture.locks)  // no other PID namespace than its own can use a lock

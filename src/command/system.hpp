@@ -59,7 +59,7 @@ struct Process {
 
 std::optional<Task> task(pid_t id);
 std::vector<pid_t> task_ids(pid_t process);
-/// 0 if there is no /proc.
+/// 0 if there is no /proc, or one of another PID namespace.
 ino_t own_pid_namespace();
 /// Whether this /proc hides other users' processes (hidepid of proc(5)).
 bool hides_processes();
