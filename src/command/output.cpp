@@ -506,6 +506,8 @@ std::string words(const Picture& picture, const Lock& lock) {
   const std::string name = printable(segment.name);
   std::string out;
   say_place(out, picture, lock);
+  if (const std::string refusal = segment.refusal(); !refusal.empty())
+    say(out, "  Programs refuse it: %s.\n", refusal.c_str());
   if (!segment.users.empty()) say(out, "  It is %s.\n", printable(users_of(picture, segment)).c_str());
   for (const Waiter& waiter : lock.waiters) {
     say(out, "  %s waits for it, %s", printable(who(waiter.task)).c_str(), name_of_state(waiter.task.state));

@@ -42,6 +42,7 @@ Segment segment_at(const std::string& name, const std::string& path) {
   segment.file = {makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino};
   segment.user = status.stx_uid;
   segment.mode = status.stx_mode;
+  segment.links = status.stx_nlink;
   segment.size = status.stx_size;
   segment.made = (status.stx_mask & STATX_BTIME) != 0 ? status.stx_btime.tv_sec : status.stx_ctime.tv_sec;
   segment.written = status.stx_mtime.tv_sec;
@@ -401,6 +402,19 @@ std::string Segment::type() const {
   char text[sizeof header->type_name];
   detail::show_type(*header, text, sizeof text);
   return text;
+}
+
+std::string Segment::refusal() const {
+  if (is_removed || is_own_file || !header) return "";
+  if ((mode & (S_IWGRP | S_IWOTH)) != 0) return "others than its owner may write it";
+  if (links > 1) return "it has a second name";
+  if (header->version != detail::SegmentHeader::current_version) return "";
+  if (header->file_size != size || header->object_offset + header->object_size != size)
+    return "its header tells of another size";
+  if (is_lock() &&
+      (header->object_size != sizeof(LinuxLock) || header->object_alignment != alignof(LinuxLock)))
+    return "its header is not that of a lock";
+  return "";
 }
 
 const char* name_of(State state) {

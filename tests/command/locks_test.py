@@ -168,12 +168,12 @@ def until(is_so):
         time.sleep(0.01)
 
 
-def run(*arguments, user=None):
+def run(*arguments, user=None, **options):
     def become():
         os.setgroups([])
         os.setuid(user)
-    return subprocess.run([HEIRLOCK, *arguments], capture_output=True, text=True, timeout=LIMIT,
-                          preexec_fn=become if user is not None else None)
+    return subprocess.run([HEIRLOCK, *arguments], text=True, timeout=LIMIT, preexec_fn=become if user is not None else None,
+                          **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
 
 
 class CommandTest(unittest.TestCase):
@@ -537,7 +537,14 @@ subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
     def test_wrong_usage_is_told(self):
         for arguments in (["list", "--no"], ["list", "--output", "size"], ["show"], ["show", "--offset", "3", "a"], ["no"], []):
             self.assertEqual((arguments, run(*arguments).returncode), (arguments, 2))
-        self.assertEqual(run("show", "no.such.lock").returncode, 1)
+        for missing in "no.such.lock", "./no.such.file":
+            self.assertEqual(run("show", missing).returncode, 1)
+
+    # Spec: command.usage
+    def test_output_that_is_lost_is_told(self):
+        with open("/dev/full", "w") as full:
+            for arguments in ["list"], ["list", "--json"], ["clean", "--help"], ["--version"]:
+                self.assertEqual((arguments, run(*arguments, stdout=full).returncode), (arguments, 1))
 
 
 def sees_all_namespaces():
