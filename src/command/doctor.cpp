@@ -409,7 +409,9 @@ bool has_room(Answer& answer) {
 }
 
 bool makes_a_named_lock(Answer& answer) {
-  const std::string name = "doctor." + std::to_string(getpid());
+  std::uint64_t random = 0;  // or another user could make the name first
+  if (getrandom(&random, sizeof random, 0) < 0) return say(answer, false, "%s", std::strerror(errno));
+  const std::string name = "doctor." + std::to_string(random);
   heirlock_segment made;
   heirlock_segment opened;
   constexpr auto size = sizeof(heirlock_lock), alignment = alignof(heirlock_lock);

@@ -156,7 +156,8 @@ bool outlives_a_boot(const Segment& segment) {
 void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
   const Task& owner = lock.owner;
   const std::string name = printable(who(owner));
-  const std::string name_of_segment = printable(picture.segments[lock.segment].name);
+  const Segment& segment = picture.segments[lock.segment];
+  const std::string name_of_segment = printable(segment.name);
   const int pid = owner.process;
   if (is_foreign(picture, lock))
     say(out, "  It is a lock of PID namespace %lu, and this is %lu: heirlock refuses it here.\n",
@@ -194,7 +195,21 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
   say(out, "  Its owner is %s, %s, at depth %u.\n", name.c_str(), name_of_state(owner.state), lock.depth);
   if (is_foreign(picture, lock))
     say(out, "  There the owner is thread %d of process %d.\n", lock.owner_there, lock.process_there);
-  if (owner.state == 't' || owner.tracer != 0) {
+  const bool is_no_user =
+      std::any_of(picture.processes.begin(), picture.processes.end(), [&](const Process& process) {
+        const auto& users = segment.users;
+        const auto index = static_cast<std::size_t>(&process - picture.processes.data());
+        return process.leader.id == pid && process.is_seen &&
+               std::find(users.begin(), users.end(), index) == users.end();
+      });
+  if (is_no_user && !segment.is_own_file) {  // whose device numbers may differ
+    say(out,
+        "  But process %d has not mapped it: the thread's number was given anew, or the lock is forged.\n"
+        "Next: ask again. If it stays so, do not kill the process: check what the lock guards, and remove "
+        "it\n"
+        "      (heirlock remove %s).\n",
+        pid, name_of_segment.c_str());
+  } else if (owner.state == 't' || owner.tracer != 0) {
     const std::optional<Task> tracer = task(owner.tracer);
     say(out, "Next: %s debugs it: continue or detach there.\n",
         tracer ? printable(who(*tracer)).c_str() : "a debugger");
