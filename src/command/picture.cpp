@@ -166,8 +166,9 @@ class Look {
   void find_waits(Process& process) {
     if (process.ranges.empty()) return;
     const detail::FileDescriptor memory = memory_of(process.living);
+    int reads_left = most_reads;
     for (const pid_t id : task_ids(process.leader.id)) {
-      const std::optional<Robust> locks = robust_list(id, memory);
+      const std::optional<Robust> locks = robust_list(id, memory, reads_left);
       if (!locks) {
         process.is_seen_inside = false;
         return;
@@ -361,7 +362,8 @@ class Look {
       for (const Link& link : links) {
         const Lock& held = picture_.locks[link.holds];
         LinuxLock copy;
-        const std::optional<Robust> locks = robust_list(link.task.id, memory_of(link.task.id));
+        int reads_left = most_reads;
+        const std::optional<Robust> locks = robust_list(link.task.id, memory_of(link.task.id), reads_left);
         const std::optional<Task> now = task(link.task.id);
         if (!locks || !now || locks->pending != address_awaited(link) ||
             !read_lock(picture_.segments[held.segment], place_in_file(held), copy) ||

@@ -160,7 +160,7 @@ detail::FileDescriptor memory_of(pid_t process) {
   return open_to_read("/proc/" + std::to_string(process) + "/mem");
 }
 
-std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory) {
+std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory, int& reads_left) {
   robust_list_head* at = nullptr;
   std::size_t size = 0;
   Robust found;
@@ -178,9 +178,9 @@ std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& me
            static_cast<std::uint64_t>(detail::word_from_node);
   };
   if (head.list_op_pending != nullptr) found.pending = lock_of(head.list_op_pending);
-  constexpr std::size_t most = 100'000;  // it changes meanwhile, and may lead in a circle
   const void* node = head.list.next;
-  while (lock_of(node) != lock_of(at) && found.held.size() < most) {
+  while (lock_of(node) != lock_of(at)) {
+    if (--reads_left < 0) return std::nullopt;
     found.held.push_back(lock_of(node));
     if (!read_at(memory, lock_of(node) - static_cast<std::uint64_t>(detail::word_from_node), &node,
                  sizeof node))

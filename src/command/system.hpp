@@ -79,8 +79,9 @@ struct Robust {
   std::vector<std::uint64_t> held;
   std::uint64_t pending = 0;
 };
-/// None if this user may not look into the process.
-std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory);
+/// None if this user may not look into the process, or if it takes more than `reads_left`.
+std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory, int& reads_left);
+constexpr int most_reads = 10'000;  // a process: a hostile one's list may lead in a circle
 
 }  // namespace command
 #endif
