@@ -402,6 +402,9 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
   }
   const std::string advice = std::string("; ") + who_sees_more();
   if (hides_processes()) notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
+  if (picture.has_other_mounts)
+    notes.push_back(
+        "processes use other mounts of /dev/shm, as containers do, and may have locks there; ask inside");
   const auto hidden =
       std::count_if(picture.processes.begin(), picture.processes.end(), [](const Process& process) {
         return !process.is_seen && (geteuid() == 0 || process.leader.runs_as(geteuid()));

@@ -115,6 +115,8 @@ class Look {
   void find_users() {
     constexpr std::string_view deleted = " (deleted)";
     std::unordered_map<FileId, std::string, HashOfFile> removed;
+    struct stat directory_status = {};
+    stat(detail::segment_directory, &directory_status);
     picture_.processes = processes([&](FileId file, std::string_view path) {
       if (by_file_.count(file) != 0) return true;
       const std::string_view directory = detail::segment_directory;
@@ -125,6 +127,10 @@ class Look {
       const std::string_view prefix = detail::segment_prefix;
       const bool has_name = path.substr(0, prefix.size()) == prefix;
       if (!has_name && path.substr(0, 1) != "#") return false;
+      if (file.device != directory_status.st_dev) {
+        picture_.has_other_mounts = true;
+        return false;
+      }
       std::string& name = removed[file];
       if (has_name)
         name = path.substr(prefix.size());
