@@ -267,12 +267,28 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 
 }  // namespace
 
+#if defined(__GXX_RTTI)
+namespace {
+// A mangled name refers back to its parts (S_, T0_) and repeats them (Dp). A stranger's could grow to
+// gigabytes.
+bool stays_short(const char* name) noexcept {
+  constexpr int most = 8;
+  int references = 0;
+  for (const char* at = name; *at != '\0'; ++at)
+    if ((*at == 'S' || *at == 'T') &&
+        at[1 + std::strspn(at + 1, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '_')
+      ++references;
+  return references <= most && std::strstr(name, "Dp") == nullptr;
+}
+}  // namespace
+#endif
+
 void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept {
   char name[sizeof header.type_name + 1] = "";  // whoever wrote the header may have left out the 0
   std::memcpy(name, header.type_name, sizeof header.type_name);
   char* demangled = nullptr;
 #if defined(__GXX_RTTI)
-  demangled = abi::__cxa_demangle(name, nullptr, nullptr, nullptr);
+  if (stays_short(name)) demangled = abi::__cxa_demangle(name, nullptr, nullptr, nullptr);
 #endif
   std::size_t length = 0;
   for (const char* at = demangled == nullptr ? name : demangled; *at != '\0' && length + 1 < room; ++at)

@@ -25,8 +25,10 @@ std::optional<int> read_arguments(int count, char** arguments, const std::string
       all_are_names = true;
       continue;
     }
-    if (argument == "--help" || argument == "-h")
-      return std::fputs(usage.c_str(), stdout) < 0 ? failed : done;
+    if (argument == "--help" || argument == "-h") {
+      std::fputs(usage.c_str(), stdout);
+      return done;
+    }
     const std::size_t equals = argument.find('=');
     const Option* found = nullptr;
     for (const Option& option : options)

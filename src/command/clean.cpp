@@ -4,7 +4,7 @@
 #include "arguments.hpp"
 #include "command.hpp"
 #include "last_error.hpp"
-#include "picture.hpp"
+#include "output.hpp"
 
 namespace command {
 
@@ -30,15 +30,16 @@ int clean(int count, char** arguments) {
   }
   for (const Segment& segment : picture.segments) {
     if (segment.is_removed) continue;
-    const std::string reason = reason_to_keep(picture, segment, others_use_none);
+    const std::string name = printable(segment.name);
+    const std::string reason = printable(reason_to_keep(picture, segment, others_use_none));
     if (!reason.empty()) {
-      std::printf("%s stays: %s\n", segment.name.c_str(), reason.c_str());
+      std::printf("%s stays: %s\n", name.c_str(), reason.c_str());
     } else if (is_dry) {
-      std::printf("%s would be removed\n", segment.name.c_str());
+      std::printf("%s would be removed\n", name.c_str());
     } else if (!detail::is_refused(detail::remove_segment(segment.name))) {
-      std::printf("%s is removed\n", segment.name.c_str());
+      std::printf("%s is removed\n", name.c_str());
     } else if (detail::last_error.system != ENOENT) {
-      std::printf("%s stays: %s\n", segment.name.c_str(), std::strerror(detail::last_error.system));
+      std::printf("%s stays: %s\n", name.c_str(), std::strerror(detail::last_error.system));
     }
   }
   return result;

@@ -366,7 +366,7 @@ bool shows_processes(Answer& answer) {
   char self[32] = "";
   if (readlink("/proc/self", self, sizeof self - 1) < 0 || std::atoi(self) != getpid())
     return say(answer, false, "of another PID namespace");
-  if (access("/proc/1/stat", R_OK) != 0) return say(answer, false, "hides other users' processes (hidepid)");
+  if (command::hides_processes()) return say(answer, false, "hides other users' processes (hidepid)");
   return say(answer, true, "mounted, and shows all processes");
 }
 
@@ -409,7 +409,9 @@ bool has_room(Answer& answer) {
 }
 
 bool makes_a_named_lock(Answer& answer) {
-  const std::string name = "doctor." + std::to_string(getpid());
+  std::uint64_t random = 0;  // or another user could make the name first
+  if (getrandom(&random, sizeof random, 0) < 0) return say(answer, false, "%s", std::strerror(errno));
+  const std::string name = "doctor." + std::to_string(random);
   heirlock_segment made;
   heirlock_segment opened;
   constexpr auto size = sizeof(heirlock_lock), alignment = alignof(heirlock_lock);

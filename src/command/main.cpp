@@ -1,5 +1,7 @@
 #include <heirlock/heirlock.h>
+#include <sysexits.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -26,20 +28,32 @@ heirlock COMMAND --help says more. heirlock --version gives the version.
 constexpr struct {
   const char* name;
   int (*run)(int count, char** arguments);
+  int if_output_is_lost;  // the status then
 } subcommands[] = {
-    {"list", command::list},     {"show", command::show},     {"watch", command::watch},
-    {"run", command::run},       {"remove", command::remove}, {"clean", command::clean},
-    {"doctor", command::doctor},
+    {"list", command::list, command::failed},     {"show", command::show, command::failed},
+    {"watch", command::watch, command::failed},   {"run", command::run, EX_OSERR},
+    {"remove", command::remove, command::failed}, {"clean", command::clean, command::failed},
+    {"doctor", command::doctor, EX_OSERR},
 };
+
+int status_of_output(int status, int if_it_is_lost) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "heirlock: the output could not be written: %s\n", std::strerror(errno));
+  return if_it_is_lost;
+}
 
 }  // namespace
 
 int main(int count, char** arguments) {
   const char* const name = count > 1 ? arguments[1] : "";
   for (const auto& subcommand : subcommands)
-    if (std::strcmp(name, subcommand.name) == 0) return subcommand.run(count - 1, arguments + 1);
-  if (std::strcmp(name, "--help") == 0 || std::strcmp(name, "-h") == 0) return std::fputs(usage, stdout) < 0;
-  if (std::strcmp(name, "--version") == 0) return std::puts("heirlock " HEIRLOCK_VERSION) < 0;
+    if (std::strcmp(name, subcommand.name) == 0)
+      return status_of_output(subcommand.run(count - 1, arguments + 1), subcommand.if_output_is_lost);
+  const bool is_help = std::strcmp(name, "--help") == 0 || std::strcmp(name, "-h") == 0;
+  if (is_help || std::strcmp(name, "--version") == 0) {
+    std::fputs(is_help ? usage : "heirlock " HEIRLOCK_VERSION "\n", stdout);
+    return status_of_output(command::done, command::failed);
+  }
   std::fprintf(stderr, "heirlock: %s%s%s\n%s", count > 1 ? "there is no command '" : "a command is missing",
                name, count > 1 ? "'" : "", usage);
   return command::wrong_usage;

@@ -28,6 +28,12 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
+std::string printable(const std::string& text) {
+  std::string out;
+  for (const char c : text) out += c >= ' ' && c <= '~' ? c : '?';
+  return out;
+}
+
 namespace {
 
 const char* name_of_state(char state) {
@@ -73,7 +79,7 @@ std::string name_of_user(uid_t user) {
 }
 
 bool is_foreign(const Picture& picture, const Lock& lock) {
-  return lock.pid_namespace != 0 && lock.pid_namespace != picture.pid_namespace;
+  return lock.pid_namespace != 0 && picture.pid_namespace != 0 && lock.pid_namespace != picture.pid_namespace;
 }
 
 std::string owner_of(const Picture& picture, const Lock& lock) {
@@ -107,13 +113,6 @@ std::string waiters_of(const Lock& lock) {
   if (lock.waiters.size() > most) text += " and " + std::to_string(lock.waiters.size() - most) + " more";
   if (!lock.all_waiters_seen) text += text.empty() ? "?" : ",?";
   return text;
-}
-
-// On a terminal no byte of a file's or a command's name may be more than a character.
-std::string printable(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += c >= ' ' && c <= '~' ? c : '?';
-  return out;
 }
 
 const char* word_of(Owner owner) {
@@ -157,6 +156,8 @@ bool outlives_a_boot(const Segment& segment) {
 void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
   const Task& owner = lock.owner;
   const std::string name = printable(who(owner));
+  const Segment& segment = picture.segments[lock.segment];
+  const std::string name_of_segment = printable(segment.name);
   const int pid = owner.process;
   if (is_foreign(picture, lock))
     say(out, "  It is a lock of PID namespace %lu, and this is %lu: heirlock refuses it here.\n",
@@ -175,7 +176,7 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
           "  Its owner was thread %d of that namespace, in which no process is left.\n"
           "Next: remove it (heirlock remove %s): the next user makes it anew, and what it guards is to be "
           "checked.\n",
-          lock.owner_there, picture.segments[lock.segment].name.c_str());
+          lock.owner_there, name_of_segment.c_str());
       return;
     case Owner::elsewhere:
       say(out,
@@ -183,7 +184,7 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
           "Next: ask on the host, as root: heirlock show %s. If it is a container's that is gone, and no "
           "other\n"
           "      container uses this /dev/shm: heirlock clean --foreign\n",
-          lock.owner_there, picture.segments[lock.segment].name.c_str());
+          lock.owner_there, name_of_segment.c_str());
       return;
     case Owner::hidden:
       say(out, "  Its owner is thread %d, which this /proc hides.\nNext: ask as root.\n", lock.owner_there);
@@ -194,7 +195,21 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
   say(out, "  Its owner is %s, %s, at depth %u.\n", name.c_str(), name_of_state(owner.state), lock.depth);
   if (is_foreign(picture, lock))
     say(out, "  There the owner is thread %d of process %d.\n", lock.owner_there, lock.process_there);
-  if (owner.state == 't' || owner.tracer != 0) {
+  const bool is_no_user =
+      std::any_of(picture.processes.begin(), picture.processes.end(), [&](const Process& process) {
+        const auto& users = segment.users;
+        const auto index = static_cast<std::size_t>(&process - picture.processes.data());
+        return process.leader.id == pid && process.is_seen &&
+               std::find(users.begin(), users.end(), index) == users.end();
+      });
+  if (is_no_user && !segment.is_own_file) {  // whose device numbers may differ
+    say(out,
+        "  But process %d has not mapped it: the thread's number was given anew, or the lock is forged.\n"
+        "Next: ask again. If it stays so, do not kill the process: check what the lock guards, and remove "
+        "it\n"
+        "      (heirlock remove %s).\n",
+        pid, name_of_segment.c_str());
+  } else if (owner.state == 't' || owner.tracer != 0) {
     const std::optional<Task> tracer = task(owner.tracer);
     say(out, "Next: %s debugs it: continue or detach there.\n",
         tracer ? printable(who(*tracer)).c_str() : "a debugger");
@@ -202,7 +217,8 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
     say(out, "Next: kill -CONT %d lets it go on; kill -KILL %d makes it leave the lock to an heir.\n", pid,
         pid);
   } else if (const Lock* const awaited = awaited_by(picture, owner.id)) {
-    say(out, "  It waits for %s, which %s holds.\n", picture.name(*awaited).c_str(),
+    const std::string other = printable(picture.name(*awaited));
+    say(out, "  It waits for %s, which %s holds.\n", other.c_str(),
         awaited->owner_is == Owner::seen ? printable(who(awaited->owner)).c_str()
                                          : owner_of(picture, *awaited).c_str());
     for (const auto& links : picture.deadlocks)
@@ -215,7 +231,7 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
               pid);
           return;
         }
-    say(out, "Next: heirlock show %s\n", picture.name(*awaited).c_str());
+    say(out, "Next: heirlock show %s\n", other.c_str());
   } else {
     say(out,
         "Next: see where it is: gdb -p %d -batch -ex 'thread apply all backtrace' (its thread is LWP %d).\n"
@@ -380,11 +396,15 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
   std::vector<std::string> notes;
   if (!picture.trouble.empty()) notes.push_back(picture.trouble);
   if (picture.pid_namespace == 0) {
-    notes.push_back("there is no /proc, so that neither owners nor waiters can be seen; mount it");
+    notes.push_back(
+        "there is no /proc of this PID namespace, so that neither owners nor waiters can be seen; mount it");
     return notes;
   }
   const std::string advice = std::string("; ") + who_sees_more();
   if (hides_processes()) notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
+  if (picture.has_other_mounts)
+    notes.push_back(
+        "processes use other mounts of /dev/shm, as containers do, and may have locks there; ask inside");
   const auto hidden =
       std::count_if(picture.processes.begin(), picture.processes.end(), [](const Process& process) {
         return !process.is_seen && (geteuid() == 0 || process.leader.runs_as(geteuid()));
@@ -465,17 +485,17 @@ namespace {
 // Which segment or file it is, and why it says no more, if it does not.
 void say_place(std::string& out, const Picture& picture, const Lock& lock) {
   const Segment& segment = picture.segments[lock.segment];
-  const char* const name = segment.name.c_str();
+  const std::string name = printable(segment.name);
+  const std::string name_of_lock = printable(picture.name(lock));
   const std::string type =
       segment.header ? (segment.is_lock() ? "a lock" : "an object of type " + segment.type()) : "a file";
   if (segment.is_removed)
-    say(out, "%s: %s whose name was removed, %" PRIu64 " bytes", picture.name(lock).c_str(), type.c_str(),
+    say(out, "%s: %s whose name was removed, %" PRIu64 " bytes", name_of_lock.c_str(), type.c_str(),
         segment.size);
   else
-    say(out, "%s: %s in %s, %" PRIu64 " bytes, of user %s, mode %03o, made %s ago",
-        picture.name(lock).c_str(), type.c_str(), segment.path.c_str(), segment.size,
-        name_of_user(segment.user).c_str(), segment.mode & 07777,
-        duration(seconds_of(CLOCK_REALTIME) - segment.made).c_str());
+    say(out, "%s: %s in %s, %" PRIu64 " bytes, of user %s, mode %03o, made %s ago", name_of_lock.c_str(),
+        type.c_str(), printable(segment.path).c_str(), segment.size, name_of_user(segment.user).c_str(),
+        segment.mode & 07777, duration(seconds_of(CLOCK_REALTIME) - segment.made).c_str());
   if (segment.header) say(out, ", layout version %u", segment.header->version);
   out += "\n";
   if (lock.state != State::unknown)
@@ -494,16 +514,18 @@ void say_place(std::string& out, const Picture& picture, const Lock& lock) {
     say(out,
         "  None of its locks is seen held.\n"
         "Next: give a lock's place in it, offsetof(TYPE, MEMBER): heirlock show %s --offset N\n",
-        name);
+        name.c_str());
 }
 
 }  // namespace
 
 std::string words(const Picture& picture, const Lock& lock) {
   const Segment& segment = picture.segments[lock.segment];
-  const char* const name = segment.name.c_str();
+  const std::string name = printable(segment.name);
   std::string out;
   say_place(out, picture, lock);
+  if (const std::string refusal = segment.refusal(); !refusal.empty())
+    say(out, "  Programs refuse it: %s.\n", refusal.c_str());
   if (!segment.users.empty()) say(out, "  It is %s.\n", printable(users_of(picture, segment)).c_str());
   for (const Waiter& waiter : lock.waiters) {
     say(out, "  %s waits for it, %s", printable(who(waiter.task)).c_str(), name_of_state(waiter.task.state));
@@ -519,18 +541,14 @@ std::string words(const Picture& picture, const Lock& lock) {
         "then\n"
         "      lock() and try_lock() refuse it with owner_dead. If the state is whole as it is:\n"
         "      heirlock run %s --repaired -- true\n",
-        name);
+        name.c_str());
   if (lock.state == State::poisoned)
     say(out,
         "  The owner has inherited it: it is the owner's to mend the state and to call repaired(). If it\n"
         "  releases without, whoever comes next inherits.\n");
   say_owner(out, picture, lock);
   if (is_foreign(picture, lock) && lock.owner_is == Owner::none)
-    say(out,
-        "  It is a lock of PID namespace %lu, and this is %lu: heirlock refuses it here.\n"
-        "Next: if that was a container that is gone, remove it: heirlock remove %s\n",
-        static_cast<unsigned long>(lock.pid_namespace), static_cast<unsigned long>(picture.pid_namespace),
-        name);
+    say(out, "Next: if that was a container that is gone, remove it: heirlock remove %s\n", name.c_str());
   if (lock.state != State::unknown && !lock.is_all_zero && outlives_a_boot(segment)) {
     const std::int64_t boot = seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME);
     say(out,

@@ -15,6 +15,9 @@ void say(std::string& text, const char* format, ...) __attribute__((format(print
 /// As a string of JSON, byte by byte.
 std::string quoted(const std::string& text);
 
+/// On a terminal no byte of a file's or a command's name may be more than a character.
+std::string printable(const std::string& text);
+
 struct Column;
 /// The columns that a list such as "NAME,OWNER" names; empty, with a message on standard error, if one is
 /// unknown.

@@ -42,6 +42,7 @@ Segment segment_at(const std::string& name, const std::string& path) {
   segment.file = {makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino};
   segment.user = status.stx_uid;
   segment.mode = status.stx_mode;
+  segment.links = status.stx_nlink;
   segment.size = status.stx_size;
   segment.made = (status.stx_mask & STATX_BTIME) != 0 ? status.stx_btime.tv_sec : status.stx_ctime.tv_sec;
   segment.written = status.stx_mtime.tv_sec;
@@ -68,7 +69,7 @@ class Look {
     picture_.pid_namespace = own_pid_namespace();
     picture_.is_whole_machine = picture_.pid_namespace == first_pid_namespace;
     find_segments();
-    find_users();
+    if (picture_.pid_namespace != 0) find_users();
     for (Process& process : picture_.processes) find_waits(process);
     for (std::size_t i = 0; i < picture_.segments.size(); ++i) add_locks(i);
     for (Lock& lock : picture_.locks) find_waiters(lock);
@@ -114,6 +115,8 @@ class Look {
   void find_users() {
     constexpr std::string_view deleted = " (deleted)";
     std::unordered_map<FileId, std::string, HashOfFile> removed;
+    struct stat directory_status = {};
+    stat(detail::segment_directory, &directory_status);
     picture_.processes = processes([&](FileId file, std::string_view path) {
       if (by_file_.count(file) != 0) return true;
       const std::string_view directory = detail::segment_directory;
@@ -124,6 +127,10 @@ class Look {
       const std::string_view prefix = detail::segment_prefix;
       const bool has_name = path.substr(0, prefix.size()) == prefix;
       if (!has_name && path.substr(0, 1) != "#") return false;
+      if (file.device != directory_status.st_dev) {
+        picture_.has_other_mounts = true;
+        return false;
+      }
       std::string& name = removed[file];
       if (has_name)
         name = path.substr(prefix.size());
@@ -165,8 +172,9 @@ class Look {
   void find_waits(Process& process) {
     if (process.ranges.empty()) return;
     const detail::FileDescriptor memory = memory_of(process.living);
+    int reads_left = most_reads;
     for (const pid_t id : task_ids(process.leader.id)) {
-      const std::optional<Robust> locks = robust_list(id, memory);
+      const std::optional<Robust> locks = robust_list(id, memory, reads_left);
       if (!locks) {
         process.is_seen_inside = false;
         return;
@@ -360,7 +368,8 @@ class Look {
       for (const Link& link : links) {
         const Lock& held = picture_.locks[link.holds];
         LinuxLock copy;
-        const std::optional<Robust> locks = robust_list(link.task.id, memory_of(link.task.id));
+        int reads_left = most_reads;
+        const std::optional<Robust> locks = robust_list(link.task.id, memory_of(link.task.id), reads_left);
         const std::optional<Task> now = task(link.task.id);
         if (!locks || !now || locks->pending != address_awaited(link) ||
             !read_lock(picture_.segments[held.segment], place_in_file(held), copy) ||
@@ -401,6 +410,19 @@ std::string Segment::type() const {
   char text[sizeof header->type_name];
   detail::show_type(*header, text, sizeof text);
   return text;
+}
+
+std::string Segment::refusal() const {
+  if (is_removed || is_own_file || !header) return "";
+  if ((mode & (S_IWGRP | S_IWOTH)) != 0) return "others than its owner may write it";
+  if (links > 1) return "it has a second name";
+  if (header->version != detail::SegmentHeader::current_version) return "";
+  if (header->file_size != size || header->object_offset + header->object_size != size)
+    return "its header tells of another size";
+  if (is_lock() &&
+      (header->object_size != sizeof(LinuxLock) || header->object_alignment != alignof(LinuxLock)))
+    return "its header is not that of a lock";
+  return "";
 }
 
 const char* name_of(State state) {
@@ -452,9 +474,9 @@ std::string reason_to_keep(const Picture& picture, const Segment& segment, bool 
   if (picture.pid_namespace == 0) return "without /proc nobody can tell who has it mapped";
   const std::string advice = std::string("; ") + who_sees_more();
   if (hides_processes()) return "this /proc hides processes (hidepid), which may have it mapped" + advice;
-  // Only a process that runs as the segment's user can have opened it.
+  // Who opens a segment runs as its user. Root may have become any user since.
   for (const Process& process : picture.processes)
-    if (!process.is_seen && process.leader.runs_as(segment.user))
+    if (!process.is_seen && (segment.user == 0 || process.leader.runs_as(segment.user)))
       return who(process.leader) + " may have it mapped, and could not be looked into" + advice;
   if (others_use_none || picture.is_whole_machine) return "";
   for (const Lock& lock : picture.locks)  // no other PID namespace than its own can use a lock

@@ -19,6 +19,7 @@ struct Segment {
   FileId file;
   uid_t user = 0;
   mode_t mode = 0;
+  unsigned links = 1;
   std::uint64_t size = 0;
   std::int64_t made = 0;  // seconds since 1970
   std::int64_t written = 0;
@@ -28,6 +29,8 @@ struct Segment {
 
   bool is_lock() const;
   std::string type() const;
+  /// Why programs refuse it whatever they expect in it; empty if they do not.
+  std::string refusal() const;
 };
 
 struct Waiter {
@@ -81,6 +84,7 @@ struct Picture {
   ino_t pid_namespace = 0;        // the caller's
   bool is_whole_machine = false;  // it is the machine's first, from which all others are seen
   std::string trouble;            // why /dev/shm could not be read
+  bool has_other_mounts = false;  // a process uses files of another /dev/shm
 
   std::string name(const Lock& lock) const;
 };

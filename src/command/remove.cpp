@@ -1,10 +1,12 @@
+#include <sys/stat.h>
+
 #include <cstdio>
 #include <cstring>
 
 #include "arguments.hpp"
 #include "command.hpp"
 #include "last_error.hpp"
-#include "picture.hpp"
+#include "output.hpp"
 
 namespace command {
 
@@ -22,12 +24,22 @@ int remove(int count, char** arguments) {
     return *status;
   if (!is_forced) {
     const Picture picture = look({});
+    bool is_found = false;
     for (const Segment& segment : picture.segments) {
       if (segment.name != names[0] || segment.is_removed) continue;
-      const std::string reason = reason_to_keep(picture, segment, false);
+      is_found = true;
+      const std::string reason = printable(reason_to_keep(picture, segment, false));
       if (reason.empty()) continue;
-      std::fprintf(stderr, "heirlock remove: %s is kept: %s; end them first, or use --force\n",
-                   names[0].c_str(), reason.c_str());
+      std::fprintf(stderr, "heirlock remove: %s is kept: %s; %suse --force\n", names[0].c_str(),
+                   reason.c_str(), segment.users.empty() ? "" : "end them first, or ");
+      return failed;
+    }
+    const std::string path = std::string(detail::segment_directory) + detail::segment_prefix + names[0];
+    struct stat status = {};
+    if (!is_found && lstat(path.c_str(), &status) == 0) {
+      std::fprintf(stderr,
+                   "heirlock remove: %s is kept: nobody can tell who has it mapped%s%s; use --force\n",
+                   names[0].c_str(), picture.trouble.empty() ? "" : ", ", picture.trouble.c_str());
       return failed;
     }
   }

@@ -171,8 +171,11 @@ class Supervisor {
       if (sigwaitinfo(&awaited_, &signal) < 0) continue;
       int status = 0;
       if (signal.si_signo != SIGCHLD) {
-        // A terminal sends its signals to the command as well.
-        if (signal.si_code != SI_KERNEL) kill(command_, signal.si_signo);
+        // A terminal sends its signals to the command as well, but those of its end to the session's leader
+        // alone. What a process sends to the whole group comes to the command twice: nobody can tell it from
+        // what it sends to this process, which must not get lost.
+        const bool is_end = signal.si_signo == SIGHUP || signal.si_signo == SIGCONT;
+        if (signal.si_code != SI_KERNEL || (is_end && getsid(0) == getpid())) kill(command_, signal.si_signo);
       } else if (waitpid(command_, &status, WNOHANG | WUNTRACED) == command_) {
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "arguments.hpp"
 #include "command.hpp"
@@ -11,9 +12,11 @@ namespace command {
 
 Wanted wanted(const std::string& name, const std::optional<std::uint64_t>& offset) {
   const std::string path = std::string(detail::segment_directory) + detail::segment_prefix;
-  if (name.compare(0, path.size(), path) == 0) return {name.substr(path.size()), offset};
-  const bool is_path = name.find('/') != name.npos;
-  return {name, is_path ? offset.value_or(0) : offset};
+  if (name.find('/') == name.npos) return {name, offset};
+  std::error_code error;
+  const std::string found = std::filesystem::weakly_canonical(name, error);
+  if (found.compare(0, path.size(), path) == 0) return {found.substr(path.size()), offset};
+  return {name, offset.value_or(0)};
 }
 
 std::vector<const Lock*> locks_of(const Picture& picture, const Wanted& wanted) {
@@ -58,11 +61,18 @@ int show(int count, char** arguments) {
                  names[0].c_str());
     return failed;
   }
-  if (as_json) return std::fputs(json(picture, locks).c_str(), stdout) < 0 ? failed : done;
+  if (const Segment& segment = picture.segments[locks[0]->segment]; segment.file.number == 0) {
+    std::fprintf(stderr, "heirlock show: %s: %s\n", names[0].c_str(), segment.trouble.c_str());
+    return failed;
+  }
+  if (as_json) {
+    std::fputs(json(picture, locks).c_str(), stdout);
+    return done;
+  }
   for (const Lock* const lock : locks) std::fputs(words(picture, *lock).c_str(), stdout);
   std::fputs(deadlocks(picture, locks).c_str(), stdout);
   for (const std::string& note : unseen(picture, locks)) std::fprintf(stderr, "heirlock: %s\n", note.c_str());
-  return std::ferror(stdout) != 0 ? failed : done;
+  return done;
 }
 
 }  // namespace command

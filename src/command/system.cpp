@@ -10,18 +10,20 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 namespace command {
 namespace {
 
-std::string read_all(const std::string& path) {
+std::string read_all(const detail::FileDescriptor& file) {
   std::string text;
-  const detail::FileDescriptor file = open_to_read(path);
-  if (file.number < 0) return text;
   char block[1 << 16];
   for (ssize_t got; (got = read(file.number, block, sizeof block)) > 0;)
     text.append(block, static_cast<std::size_t>(got));
   return text;
+}
+std::string read_all(const std::string& path) {
+  return read_all(open_to_read(path));
 }
 
 // What stands after "Name:" and blanks in a file of such lines.
@@ -104,11 +106,27 @@ std::vector<pid_t> task_ids(pid_t process) {
 }
 
 ino_t own_pid_namespace() {
-  return pid_namespace_of("/proc/self");
+  char self[16] = "";
+  const bool is_own = readlink("/proc/self", self, sizeof self - 1) > 0 && std::atoi(self) == getpid();
+  return is_own ? pid_namespace_of("/proc/self") : 0;
 }
 
 bool hides_processes() {
-  return access("/proc/1/status", R_OK) != 0;
+  if (access("/proc/1/status", R_OK) != 0) return true;
+  struct stat first = {};
+  if (stat("/proc/1", &first) == 0 && first.st_uid != geteuid()) return false;
+  // One's own is shown in any case.
+  constexpr unsigned long long trace = 1ULL << 19;  // CAP_SYS_PTRACE, which sees all
+  if (std::strtoull(field(read_all("/proc/self/status"), "CapEff").c_str(), nullptr, 16) & trace)
+    return false;
+  bool hides = false;
+  std::istringstream mounts(read_all("/proc/self/mountinfo"));
+  for (std::string line; std::getline(mounts, line);) {
+    char at[8] = "";
+    if (std::sscanf(line.c_str(), "%*s %*s %*s %*s %7s", at) == 1 && std::strcmp(at, "/proc") == 0)
+      hides = line.find("hidepid=", line.find(" - ")) != line.npos;  // the last mount is on top
+  }
+  return hides;
 }
 
 std::vector<Process> processes(const std::function<bool(FileId, std::string_view)>& is_wanted) {
@@ -124,7 +142,7 @@ std::vector<Process> processes(const std::function<bool(FileId, std::string_view
     process.pid_namespace = pid_namespace_of(folder);
     const detail::FileDescriptor file = open_to_read(folder + "/maps");
     process.is_seen = file.number >= 0;
-    if (process.is_seen) read_maps(read_all(folder + "/maps"), is_wanted, process.ranges);
+    if (process.is_seen) read_maps(read_all(file), is_wanted, process.ranges);
     all.push_back(std::move(process));
   }
   return all;
@@ -142,7 +160,7 @@ detail::FileDescriptor memory_of(pid_t process) {
   return open_to_read("/proc/" + std::to_string(process) + "/mem");
 }
 
-std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory) {
+std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory, int& reads_left) {
   robust_list_head* at = nullptr;
   std::size_t size = 0;
   Robust found;
@@ -160,9 +178,9 @@ std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& me
            static_cast<std::uint64_t>(detail::word_from_node);
   };
   if (head.list_op_pending != nullptr) found.pending = lock_of(head.list_op_pending);
-  constexpr std::size_t most = 100'000;  // it changes meanwhile, and may lead in a circle
   const void* node = head.list.next;
-  while (lock_of(node) != lock_of(at) && found.held.size() < most) {
+  while (lock_of(node) != lock_of(at)) {
+    if (--reads_left < 0) return std::nullopt;
     found.held.push_back(lock_of(node));
     if (!read_at(memory, lock_of(node) - static_cast<std::uint64_t>(detail::word_from_node), &node,
                  sizeof node))

@@ -59,7 +59,7 @@ struct Process {
 
 std::optional<Task> task(pid_t id);
 std::vector<pid_t> task_ids(pid_t process);
-/// 0 if there is no /proc.
+/// 0 if there is no /proc, or one of another PID namespace.
 ino_t own_pid_namespace();
 /// Whether this /proc hides other users' processes (hidepid of proc(5)).
 bool hides_processes();
@@ -79,8 +79,9 @@ struct Robust {
   std::vector<std::uint64_t> held;
   std::uint64_t pending = 0;
 };
-/// None if this user may not look into the process.
-std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory);
+/// None if this user may not look into the process, or if it takes more than `reads_left`.
+std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory, int& reads_left);
+constexpr int most_reads = 10'000;  // a process: a hostile one's list may lead in a circle
 
 }  // namespace command
 #endif

@@ -24,8 +24,9 @@ class Keys {
   Keys() {
     struct sigaction action = {};
     action.sa_handler = [](int) { is_ended = 1; };
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
-    if (tcgetattr(STDIN_FILENO, &before_) != 0) return;
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaction(signal, &action, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    if (isatty(STDOUT_FILENO) == 0 || tcgetattr(STDIN_FILENO, &before_) != 0) return;
     termios raw = before_;
     raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
     is_set_ = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;

@@ -12,6 +12,7 @@ import signal
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 import termios
 import threading
@@ -167,12 +168,12 @@ def until(is_so):
         time.sleep(0.01)
 
 
-def run(*arguments, user=None):
+def run(*arguments, user=None, **options):
     def become():
         os.setgroups([])
         os.setuid(user)
-    return subprocess.run([HEIRLOCK, *arguments], capture_output=True, text=True, timeout=LIMIT,
-                          preexec_fn=become if user is not None else None)
+    return subprocess.run([HEIRLOCK, *arguments], text=True, timeout=LIMIT, preexec_fn=become if user is not None else None,
+                          **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options})
 
 
 class CommandTest(unittest.TestCase):
@@ -430,6 +431,43 @@ class CommandTest(unittest.TestCase):
         self.assertFalse(os.path.exists(SHM + name))
         self.assertEqual(run("remove", name).returncode, 1)
 
+    # Spec: command.remove
+    @unittest.skipUnless(OWN_MOUNTS, "this system permits no /dev/shm of the test's own")
+    def test_remove_refuses_what_it_cannot_see(self):
+        name = self.name()
+        Worker(self, name, user=NOBODY)
+        os.chmod("/dev/shm", 0o1733)
+        self.addCleanup(os.chmod, "/dev/shm", 0o1777)
+        refused = run("remove", name, user=NOBODY)
+        self.assertEqual((refused.returncode, "Permission denied" in refused.stderr), (1, True))
+        self.assertTrue(os.path.exists(SHM + name))
+
+    # A process that opened the lock as root and became another user, in a container with hidepid or without
+    # CAP_SYS_PTRACE (or CAP_SYS_ADMIN or CAP_PERFMON, 38, which let a newer kernel read /proc/PID/maps).
+    # Spec: command.remove
+    @unittest.skipUnless(OWN_MOUNTS, "this system permits no mounts of the test's own")
+    def test_remove_refuses_what_a_container_hides(self):
+        for option, reason in ("rw", "could not be looked into"), ("hidepid=2", "hidepid"):
+            name = self.name()
+            script = f"""
+import mmap, os, signal, subprocess
+subprocess.run([{HEIRLOCK!r}, "run", {name!r}, "--", "true"], check=True)
+to_read, to_write = os.pipe()
+if not os.fork():
+    memory = mmap.mmap(os.open({SHM + name!r}, os.O_RDWR), 0)
+    os.setuid({NOBODY})
+    os.write(to_write, b".")
+    signal.pause()
+os.read(to_read, 1)
+subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
+"""
+            text = subprocess.run(
+                ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", f'mount -o remount,{option} /proc; exec "$@"', "sh",
+                 "setpriv", "--bounding-set=-sys_ptrace,-sys_admin,-cap_38", sys.executable, "-c", script],
+                capture_output=True, text=True, timeout=LIMIT).stderr
+            self.assertIn(reason, text)
+            self.assertTrue(os.path.exists(SHM + name))
+
     # Spec: command.clean
     @unittest.skipUnless(OWN_MOUNTS, "this system permits no /dev/shm of the test's own")
     def test_clean(self):
@@ -437,10 +475,11 @@ class CommandTest(unittest.TestCase):
         worker = Worker(self, used, unused, user=NOBODY)
         worker.do("acquire", used)
         worker.do("acquire", unused)
-        with open(SHM + "garbage", "w") as garbage:
-            garbage.write("no segment")
-        os.chown(SHM + "garbage", NOBODY, NOBODY)
-        self.addCleanup(os.unlink, SHM + "garbage")
+        garbage = SHM + "garbage\x1b[2J"  # which would clear a terminal
+        with open(garbage, "w") as file:
+            file.write("no segment")
+        os.chown(garbage, NOBODY, NOBODY)
+        self.addCleanup(os.unlink, garbage)
         worker.kill()
         # In the child, since processes that have been root are hidden from NOBODY.
         holder = subprocess.Popen(["sleep", str(LIMIT)], preexec_fn=lambda: os.setuid(NOBODY))
@@ -453,8 +492,9 @@ class CommandTest(unittest.TestCase):
         self.assertIn(f"{used} stays: worker {again.pid} may have it mapped", run("clean", "--dry-run", user=NOBODY).stdout)
         self.assertIn(f"{used} stays: mapped by worker {again.pid}", run("clean").stdout)
         again.kill()
-        self.assertIn("garbage stays", run("clean", user=NOBODY).stdout)
-        self.assertEqual([os.path.exists(SHM + name) for name in (used, unused, "garbage")], [False, False, True])
+        self.assertIn("garbage?[2J stays", run("clean", user=NOBODY).stdout)
+        self.assertEqual([os.path.exists(SHM + name) for name in (used, unused)], [False, False])
+        self.assertTrue(os.path.exists(garbage))
 
     # --- All of it ---
 
@@ -497,7 +537,14 @@ class CommandTest(unittest.TestCase):
     def test_wrong_usage_is_told(self):
         for arguments in (["list", "--no"], ["list", "--output", "size"], ["show"], ["show", "--offset", "3", "a"], ["no"], []):
             self.assertEqual((arguments, run(*arguments).returncode), (arguments, 2))
-        self.assertEqual(run("show", "no.such.lock").returncode, 1)
+        for missing in "no.such.lock", "./no.such.file":
+            self.assertEqual(run("show", missing).returncode, 1)
+
+    # Spec: command.usage
+    def test_output_that_is_lost_is_told(self):
+        with open("/dev/full", "w") as full:
+            for arguments in ["list"], ["list", "--json"], ["clean", "--help"], ["--version"]:
+                self.assertEqual((arguments, run(*arguments, stdout=full).returncode), (arguments, 1))
 
 
 def sees_all_namespaces():

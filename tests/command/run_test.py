@@ -147,10 +147,11 @@ class Run(unittest.TestCase):
         with Holder("signals", stdin=theirs, preexec_fn=lead_the_terminal) as holder:
             os.write(ours, b"\x03")
             self.assertEqual(int(holder.process.stdout.readline()), signal.SIGINT)
+            os.close(ours)  # the terminal's end, which the kernel tells the session's leader alone
+            self.assertEqual(int(holder.process.stdout.readline()), signal.SIGHUP)
             holder.process.send_signal(signal.SIGUSR1)
             self.assertEqual(holder.process.stdout.read(), "")
             self.assertEqual(holder.process.wait(60), signal.SIGUSR1)
-        os.close(ours)
         os.close(theirs)
 
     # Spec: command.run.signals
