@@ -29,6 +29,7 @@ class Keys {
     if (isatty(STDOUT_FILENO) == 0 || tcgetattr(STDIN_FILENO, &before_) != 0) return;
     termios raw = before_;
     raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+    raw.c_cc[VSUSP] = _POSIX_VDISABLE;  // Ctrl-Z would leave the shell without an echo
     is_set_ = tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
   }
   Keys(const Keys&) = delete;
