@@ -142,7 +142,7 @@ TEST(Message, memory_that_never_was_a_lock_is_said_to_be_none) {
   std::memcpy(static_cast<void*>(&held), &mutex, sizeof held);
   for (const auto& [none, found] :
        {std::pair(&ones, 4294967295U), std::pair(&held, std::uint32_t{my_tid()})}) {
-    const std::string message = message_of([&] { static_cast<void>(none->acquire()); });
+    const std::string message = message_of([lock = none] { static_cast<void>(lock->acquire()); });
     expect_a_helpful(message, std::to_string(found) + " for a lock's PID namespace",
                      "0 or the caller's, " + my_pid_namespace());
     EXPECT_TRUE(contains(message, "this memory never was a lock")) << message;
