@@ -139,10 +139,6 @@ bool is_static(void* address) noexcept {
 
 // --- What is accepted ---
 
-char printable(char c) noexcept {
-  return c >= ' ' && c <= '~' ? c : '?';
-}
-
 Outcome set_path(Path& path, std::string_view name) noexcept {
   char shown_name[longest_name + 1];
   const std::size_t shown = name.size() < longest_name ? name.size() : longest_name;

@@ -1,9 +1,10 @@
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
 #include "arguments.hpp"
 #include "command.hpp"
-#include "last_error.hpp"
+#include "heirlock/heirlock.h"
 #include "output.hpp"
 
 namespace command {
@@ -36,10 +37,10 @@ int clean(int count, char** arguments) {
       std::printf("%s stays: %s\n", name.c_str(), reason.c_str());
     } else if (is_dry) {
       std::printf("%s would be removed\n", name.c_str());
-    } else if (!detail::is_refused(detail::remove_segment(segment.name))) {
+    } else if (heirlock_segment_remove(segment.name.c_str()) == heirlock_done) {
       std::printf("%s is removed\n", name.c_str());
-    } else if (detail::last_error.system != ENOENT) {
-      std::printf("%s stays: %s\n", name.c_str(), std::strerror(detail::last_error.system));
+    } else if (heirlock_last_errno() != ENOENT) {
+      std::printf("%s stays: %s\n", name.c_str(), std::strerror(heirlock_last_errno()));
     }
   }
   return result;

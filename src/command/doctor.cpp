@@ -276,12 +276,11 @@ bool acquires_and_releases(Answer& answer) {
 bool knows_its_pid_namespace(Answer& answer) {
   auto& lock = in_shared_memory<heirlock_lock>();
   if (heirlock_acquire(&lock) < 0) return say(answer, false, "%s", heirlock_last_message());
-  constexpr std::uint32_t of_the_machine = 0xEFFFFFFC;  // PROC_PID_INIT_INO
   const std::uint32_t number = heirlock::detail::this_process.load()->pid_namespace.load();
-  return say(
-      answer, true,
-      number == of_the_machine ? "%u, the machine's own" : "%u, a container's: its locks are refused outside",
-      number);
+  return say(answer, true,
+             number == command::first_pid_namespace ? "%u, the machine's own"
+                                                    : "%u, a container's: its locks are refused outside",
+             number);
 }
 
 // What is left of a lock with a sleeper when a process that has done `act` with it is killed.
@@ -363,9 +362,7 @@ bool shows_processes(Answer& answer) {
   struct statfs system = {};
   constexpr auto proc = 0x9fa0;  // PROC_SUPER_MAGIC
   if (statfs("/proc", &system) != 0 || system.f_type != proc) return say(answer, false, "not mounted");
-  char self[32] = "";
-  if (readlink("/proc/self", self, sizeof self - 1) < 0 || std::atoi(self) != getpid())
-    return say(answer, false, "of another PID namespace");
+  if (!command::has_own_proc()) return say(answer, false, "of another PID namespace");
   if (command::hides_processes()) return say(answer, false, "hides other users' processes (hidepid)");
   return say(answer, true, "mounted, and shows all processes");
 }
@@ -382,12 +379,11 @@ bool lets_a_debugger_attach(Answer& answer) {
              WIFEXITED(status) ? std::strerror(WEXITSTATUS(status)) : strsignal(WTERMSIG(status)), yama);
 }
 
-bool is_in_memory(Answer& answer) {
-  struct statfs system = {};
-  if (statfs("/dev/shm", &system) != 0) return say(answer, false, "%s", std::strerror(errno));
-  const bool is_memory = system.f_type == 0x01021994 || system.f_type == static_cast<int>(0x858458f6);
-  return say(answer, is_memory, is_memory ? "a tmpfs" : "no tmpfs, but a file system of type 0x%lx",
-             static_cast<unsigned long>(system.f_type));
+bool names_end_with_a_boot(Answer& answer) {
+  unsigned long type = 0;
+  const auto is_memory = command::is_in_memory(heirlock::detail::segment_directory, type);
+  if (!is_memory) return say(answer, false, "%s", std::strerror(errno));
+  return say(answer, *is_memory, *is_memory ? "a tmpfs" : "no tmpfs, but a file system of type 0x%lx", type);
 }
 
 bool keeps_names(Answer& answer) {
@@ -507,7 +503,7 @@ int command::doctor(int count, char** arguments) {
                  lets_a_debugger_attach);
   findings.check({"/dev/shm", degraded, "named locks outlive a boot, as if they were held",
                   "mount -t tmpfs -o mode=1777 tmpfs /dev/shm"},
-                 is_in_memory);
+                 names_end_with_a_boot);
   findings.check({"/dev/shm's mode", degraded, "other users may remove or replace named locks",
                   "chown root /dev/shm; chmod 1777 /dev/shm"},
                  keeps_names);

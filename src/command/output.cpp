@@ -2,7 +2,6 @@
 
 #include <pwd.h>
 #include <strings.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,9 +27,15 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
+std::int64_t seconds_of(clockid_t clock) {
+  timespec time{};
+  clock_gettime(clock, &time);
+  return time.tv_sec;
+}
+
 std::string printable(const std::string& text) {
   std::string out;
-  for (const char c : text) out += c >= ' ' && c <= '~' ? c : '?';
+  for (const char c : text) out += detail::printable(c);
   return out;
 }
 
@@ -55,12 +60,6 @@ const char* name_of_state(char state) {
     default:
       return "?";
   }
-}
-
-std::int64_t seconds_of(clockid_t clock) {
-  timespec time{};
-  clock_gettime(clock, &time);
-  return time.tv_sec;
 }
 
 std::string duration(std::int64_t seconds) {
@@ -146,10 +145,8 @@ const Lock* awaited_by(const Picture& picture, pid_t thread) {
 }
 
 bool outlives_a_boot(const Segment& segment) {
-  struct statfs status = {};
-  if (segment.is_removed || statfs(segment.path.c_str(), &status) != 0) return false;
-  constexpr decltype(status.f_type) tmpfs = 0x01021994, ramfs = 0x858458f6, hugetlbfs = 0x958458f6;
-  return status.f_type != tmpfs && status.f_type != ramfs && status.f_type != hugetlbfs;
+  unsigned long type = 0;
+  return !segment.is_removed && !is_in_memory(segment.path, type).value_or(true);
 }
 
 // The owner's state, and what follows from it.
@@ -401,7 +398,8 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
     return notes;
   }
   const std::string advice = std::string("; ") + who_sees_more();
-  if (hides_processes()) notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
+  if (picture.hides_processes)
+    notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
   if (picture.has_other_mounts)
     notes.push_back(
         "processes use other mounts of /dev/shm, as containers do, and may have locks there; ask inside");

@@ -2,6 +2,9 @@
 #ifndef HEIRLOCK_COMMAND_OUTPUT_HPP
 #define HEIRLOCK_COMMAND_OUTPUT_HPP
 
+#include <time.h>
+
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -17,6 +20,8 @@ std::string quoted(const std::string& text);
 
 /// On a terminal no byte of a file's or a command's name may be more than a character.
 std::string printable(const std::string& text);
+
+std::int64_t seconds_of(clockid_t clock);
 
 struct Column;
 /// The columns that a list such as "NAME,OWNER" names; empty, with a message on standard error, if one is

@@ -24,8 +24,6 @@ namespace {
 using detail::LinuxLock;
 using detail::Order;
 
-constexpr ino_t first_pid_namespace = 0xEFFFFFFC;  // the machine's: PROC_PID_INIT_INO of the kernel
-
 struct HashOfFile {
   std::size_t operator()(FileId file) const { return file.number * 31 + file.device; }
 };
@@ -68,6 +66,7 @@ class Look {
   Picture operator()() {
     picture_.pid_namespace = own_pid_namespace();
     picture_.is_whole_machine = picture_.pid_namespace == first_pid_namespace;
+    picture_.hides_processes = hides_processes();
     find_segments();
     if (picture_.pid_namespace != 0) find_users();
     for (Process& process : picture_.processes) find_waits(process);
@@ -252,8 +251,8 @@ class Look {
   // here.
   bool describe(Lock& lock, const Segment& segment, std::uint64_t offset) {
     LinuxLock copy;
-    constexpr int tries =
-        5;  // in each the owner may have changed between the look at the lock and at the owner
+    // In each the owner may have changed between the look at the lock and at the owner.
+    constexpr int tries = 5;
     for (int i = 0; i < tries; ++i) {
       if (!read_lock(segment, offset, copy)) return false;
       const std::uint32_t word = copy.word.load(Order::relaxed);
@@ -473,7 +472,8 @@ std::string reason_to_keep(const Picture& picture, const Segment& segment, bool 
   if (!segment.header) return segment.trouble;
   if (picture.pid_namespace == 0) return "without /proc nobody can tell who has it mapped";
   const std::string advice = std::string("; ") + who_sees_more();
-  if (hides_processes()) return "this /proc hides processes (hidepid), which may have it mapped" + advice;
+  if (picture.hides_processes)
+    return "this /proc hides processes (hidepid), which may have it mapped" + advice;
   // Who opens a segment runs as its user. Root may have become any user since.
   for (const Process& process : picture.processes)
     if (!process.is_seen && (segment.user == 0 || process.leader.runs_as(segment.user)))

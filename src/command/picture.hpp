@@ -83,6 +83,7 @@ struct Picture {
   std::vector<std::vector<Link>> deadlocks;
   ino_t pid_namespace = 0;        // the caller's
   bool is_whole_machine = false;  // it is the machine's first, from which all others are seen
+  bool hides_processes = false;   // this /proc does
   std::string trouble;            // why /dev/shm could not be read
   bool has_other_mounts = false;  // a process uses files of another /dev/shm
 

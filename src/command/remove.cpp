@@ -1,11 +1,10 @@
 #include <sys/stat.h>
 
 #include <cstdio>
-#include <cstring>
 
 #include "arguments.hpp"
 #include "command.hpp"
-#include "last_error.hpp"
+#include "heirlock/heirlock.h"
 #include "output.hpp"
 
 namespace command {
@@ -34,19 +33,16 @@ int remove(int count, char** arguments) {
                    reason.c_str(), segment.users.empty() ? "" : "end them first, or ");
       return failed;
     }
-    const std::string path = std::string(detail::segment_directory) + detail::segment_prefix + names[0];
     struct stat status = {};
-    if (!is_found && lstat(path.c_str(), &status) == 0) {
+    if (!is_found && lstat(segment_path(names[0]).c_str(), &status) == 0) {
       std::fprintf(stderr,
                    "heirlock remove: %s is kept: nobody can tell who has it mapped%s%s; use --force\n",
                    names[0].c_str(), picture.trouble.empty() ? "" : ", ", picture.trouble.c_str());
       return failed;
     }
   }
-  if (!detail::is_refused(detail::remove_segment(names[0]))) return done;
-  const auto& error = detail::last_error;
-  std::fprintf(stderr, "%s%s%s\n", error.message, error.system != 0 ? ": " : "",
-               error.system != 0 ? std::strerror(error.system) : "");
+  if (heirlock_segment_remove(names[0].c_str()) == heirlock_done) return done;
+  std::fprintf(stderr, "%s\n", heirlock_last_message());
   return failed;
 }
 

@@ -11,7 +11,7 @@
 namespace command {
 
 Wanted wanted(const std::string& name, const std::optional<std::uint64_t>& offset) {
-  const std::string path = std::string(detail::segment_directory) + detail::segment_prefix;
+  const std::string path = segment_path("");
   if (name.find('/') == name.npos) return {name, offset};
   std::error_code error;
   const std::string found = std::filesystem::weakly_canonical(name, error);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -105,10 +106,21 @@ std::vector<pid_t> task_ids(pid_t process) {
   return numbers_in("/proc/" + std::to_string(process) + "/task");
 }
 
-ino_t own_pid_namespace() {
+bool has_own_proc() {
   char self[16] = "";
-  const bool is_own = readlink("/proc/self", self, sizeof self - 1) > 0 && std::atoi(self) == getpid();
-  return is_own ? pid_namespace_of("/proc/self") : 0;
+  return readlink("/proc/self", self, sizeof self - 1) > 0 && std::atoi(self) == getpid();
+}
+
+ino_t own_pid_namespace() {
+  return has_own_proc() ? pid_namespace_of("/proc/self") : 0;
+}
+
+std::optional<bool> is_in_memory(const std::string& path, unsigned long& type) {
+  struct statfs status = {};
+  if (statfs(path.c_str(), &status) != 0) return std::nullopt;
+  type = static_cast<unsigned long>(status.f_type);
+  constexpr unsigned long tmpfs = 0x01021994, ramfs = 0x858458f6, hugetlbfs = 0x958458f6;
+  return type == tmpfs || type == ramfs || type == hugetlbfs;
 }
 
 bool hides_processes() {

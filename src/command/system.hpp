@@ -57,12 +57,25 @@ struct Process {
   std::vector<Range> ranges;   // of the files asked for, by address
 };
 
+/// Of the segment that programs call by this name.
+inline std::string segment_path(const std::string& name) {
+  return std::string(detail::segment_directory) + detail::segment_prefix + name;
+}
+
+constexpr ino_t first_pid_namespace = 0xEFFFFFFC;  // the machine's: PROC_PID_INIT_INO of the kernel
+
 std::optional<Task> task(pid_t id);
 std::vector<pid_t> task_ids(pid_t process);
+/// Whether /proc is of the caller's PID namespace.
+bool has_own_proc();
 /// 0 if there is no /proc, or one of another PID namespace.
 ino_t own_pid_namespace();
 /// Whether this /proc hides other users' processes (hidepid of proc(5)).
 bool hides_processes();
+
+/// Whether the file system that the path leads to is emptied by a boot; `type` is its magic number. None if
+/// that cannot be told: errno says why.
+std::optional<bool> is_in_memory(const std::string& path, unsigned long& type);
 
 /// All processes, with those of their mappings that `is_wanted` by file and path.
 std::vector<Process> processes(const std::function<bool(FileId, std::string_view path)>& is_wanted);

@@ -1,7 +1,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -69,14 +68,13 @@ int watch(int count, char** arguments) {
   std::map<Wait, std::int64_t> since;
   do {
     Picture picture = look(asked);
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    const std::int64_t now = seconds_of(CLOCK_MONOTONIC);
     std::map<Wait, std::int64_t> still;
     for (Lock& lock : picture.locks)
       for (Waiter& waiter : lock.waiters) {
         const Wait wait{waiter.task.id, picture.name(lock)};
         const auto known = since.find(wait);
-        waiter.since = still[wait] = known != since.end() ? known->second : now.tv_sec;
+        waiter.since = still[wait] = known != since.end() ? known->second : now;
       }
     since = std::move(still);
     std::string text = is_terminal ? "\033[H\033[2J" : "";

@@ -88,6 +88,11 @@ struct SegmentHeader {
 };
 static_assert(sizeof(SegmentHeader) == 256);
 
+/// What stands for a character of a stranger's text on a terminal.
+constexpr char printable(char c) noexcept {
+  return c >= ' ' && c <= '~' ? c : '?';
+}
+
 /// The name of the type in `header`, to be printed: demangled where there is a C++ runtime, and cut to
 /// `room`.
 void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept;
