@@ -77,7 +77,7 @@ class TraceOf(unittest.TestCase):
         return [(self.root / "out" / "of" / "it" / name).read_text() for name in ("trace.md", "trace.html")]
 
 
-# Spec: build.trace-check
+# Spec: build.trace
 class Check(TraceOf):
     def test_evidence_or_a_reason_for_each_rule_is_all_well(self):
         result = self.trace("--check")
