@@ -1,6 +1,6 @@
 // Spec: lock.acquire.free, lock.acquire.blocking, lock.acquire.progress, lock.try.busy, lock.try.free
 // Spec: lock.reentry.result, lock.reentry.depth, lock.reentry.limit, lock.release.owner-only
-// Spec: lock.release.free, lock.owner.copies
+// Spec: lock.release.owner-only, lock.owner.copies
 // Spec: lock.timeout.ends, lock.inherit.death, lock.inherit.depth, lock.inherit.flag, lock.inherit.repaired
 // Any sequence of operations by several threads of several processes, deaths and passing time among them, has
 // the outcomes that tests/model/lock_model.hpp says, and leaves word, depth, flag and robust lists as it

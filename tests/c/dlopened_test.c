@@ -121,7 +121,7 @@ static void each_thread_has_a_last_message_of_its_own(void) {
   in_thread(find_no_message, NULL);
 }
 
-// Spec: c.unload
+// Spec: c.dlopen
 static void a_lock_that_is_held_over_dlclose_is_known_after(void) {
   heirlock_lock* const lock = shared_memory(sizeof *lock);
   CHECK(lib.acquire(lock) == heirlock_acquired);

@@ -39,7 +39,7 @@ static void zeroed_memory_is_a_free_lock(void) {
   CHECK(heirlock_release(&lock) == heirlock_done);
 }
 
-// Spec: c.init
+// Spec: c.layout
 static void init_makes_a_free_lock_of_any_memory(void) {
   heirlock_lock lock;
   memset(&lock, 0xa5, sizeof lock);
@@ -354,7 +354,7 @@ static void a_pointer_that_is_null_or_not_aligned_is_refused(void) {
   for (int i = 0; i < 6; ++i) CHECK(memory[i] == 0);
 }
 
-// Spec: c.errno-value
+// Spec: c.text
 static void each_outcome_has_its_errno_value(void) {
   static const struct {
     heirlock_outcome outcome;
@@ -396,7 +396,7 @@ static void ask_for_errno_after_vain_acquires(void* lock) {
   CHECK(heirlock_errno(heirlock_not_acquired) == ETIMEDOUT);
 }
 
-// Spec: c.errno-value
+// Spec: c.text
 static void only_a_timed_acquire_in_vain_has_timed_out(void) {
   heirlock_lock* const lock = shared_lock();
   acquire(lock);

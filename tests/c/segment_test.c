@@ -162,7 +162,7 @@ static int is_mapped(const heirlock_segment* segment) {
   return msync(segment->mapping, segment->mapping_size, MS_ASYNC) == 0;
 }
 
-// Spec: c.segment-close
+// Spec: c.segment
 static void the_last_of_several_handles_unmaps_the_segment(void) {
   heirlock_segment made, opened;
   CHECK(heirlock_segment_remove(name) == heirlock_file_missing); /* whatever the first call maps */
@@ -271,7 +271,7 @@ static void create_without_files(void* unused) {
   CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
-// Spec: c.outcome, c.message, c.errno-value
+// Spec: c.outcome, c.message, c.text
 static void another_error_of_the_system_comes_with_its_errno(void) {
   in_child(create_without_files, NULL);
 }
@@ -371,7 +371,7 @@ static void* be_not_cancelled(void* unused) {
   return unused;
 }
 
-// Spec: c.cancellation
+// Spec: lock.error.cancellation
 static void who_may_not_be_cancelled_may_not_be_after_a_call(void) {
   pthread_t thread;
   CHECK(pthread_create(&thread, NULL, be_not_cancelled, NULL) == 0);
@@ -384,7 +384,7 @@ static void* be_cancelled_after_that(void* unused) {
   return unused;
 }
 
-// Spec: c.cancellation
+// Spec: lock.error.cancellation
 static void no_call_is_a_cancellation_point(void) {
   pthread_t thread;
   void* result = NULL;

@@ -297,7 +297,7 @@ class CommandTest(unittest.TestCase):
         self.write_lock(name, "=I", 0, 1)  # as if the kernel had missed its death
         self.assertEqual(self.seen(name)["owner"]["is"], "namespace gone" if sees_all_namespaces() else "elsewhere")
 
-    # Spec: command.removed, command.show
+    # Spec: command.list, command.show
     def test_removed_name(self):
         name = self.name()
         make(name)  # its maker's mapping has no name
@@ -326,7 +326,7 @@ class CommandTest(unittest.TestCase):
         waiter.do("release", name, 16)
         self.assertIn("It is free", self.shown(name, "--offset", "16"))
 
-    # Spec: command.boot
+    # Spec: command.show
     def test_file_that_outlives_a_boot(self):
         with tempfile.NamedTemporaryFile(dir=".") as file:
             if subprocess.run(["stat", "-fc%T", file.name], capture_output=True, text=True).stdout.strip() == "tmpfs":
@@ -510,7 +510,7 @@ subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
             with open(SHM + name, "rb") as file:
                 self.assertEqual(file.read(), before, command)
 
-    # Spec: command.time
+    # Spec: command.list
     @unittest.skipUnless(OWN_MOUNTS, "this system permits no /dev/shm of the test's own")
     def test_a_second_for_1000_segments_and_200_processes(self):
         names = [self.name() for _ in range(1000)]

@@ -187,7 +187,7 @@ TEST_P(ExecBy, has_a_sleeper_woken_whose_lock_is_pending_and_free) {
   EXPECT_EQ(sleepers.woken(), 1);
 }
 
-// Spec: kernel.exec-others, kernel.exit-walk
+// Spec: kernel.exec, kernel.exit-walk
 TEST_P(ExecBy, treats_the_locks_of_the_other_thread_as_its_end_does) {
   Execing process(GetParam(), hold_a_listed_lock);
   const Caller other = GetParam() == Caller::the_leader ? Caller::another_thread : Caller::the_leader;

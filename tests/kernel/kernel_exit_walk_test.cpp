@@ -144,13 +144,13 @@ TEST_P(APendingFreeLock, keeps_its_word) {
   EXPECT_EQ(word, word_before());
 }
 
-// Spec: kernel.listed-free
+// Spec: kernel.pending-foreign
 TEST_P(AListedFreeLock, has_nobody_woken) {
   let_its_thread_die(Owner::nobody);
   EXPECT_EQ(woken, 0);
 }
 
-// Spec: kernel.listed-free
+// Spec: kernel.pending-foreign
 TEST_P(AListedFreeLock, keeps_its_word) {
   let_its_thread_die(Owner::nobody);
   EXPECT_EQ(word, word_before());

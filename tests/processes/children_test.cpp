@@ -61,7 +61,7 @@ TEST_P(AChildMadeBy, sees_that_it_does_not_own_what_its_parent_holds) {
   EXPECT_TRUE(lock->is_owned());
 }
 
-// Spec: lock.owner.child, lock.owner.depth
+// Spec: lock.owner.child, lock.owner.query
 TEST_P(AChildMadeBy, has_no_depth_of_its_parents) {
   ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
   ASSERT_EQ(lock->acquire(), AcquireResult::reentered);
@@ -345,7 +345,7 @@ TEST_P(AChildOfManyThreadsMadeBy, does_not_own_what_another_thread_of_its_parent
 
 // Its record of itself is an empty one, beside a page that another thread has filled and the child's kernel
 // wiped: an empty record must not look valid there.
-// Spec: lock.owner.child, lock.release.free
+// Spec: lock.owner.child, lock.release.owner-only
 TEST_P(AChildOfManyThreadsMadeBy, owns_nothing_when_the_thread_that_made_it_never_used_a_lock) {
   SharedLock free;
   in_a_parent([&] {

@@ -90,7 +90,7 @@ TEST_P(ManyLocks, are_passed_on_by_the_kernel_up_to_its_limit) {
   EXPECT_EQ(passed_on, treated_by_the_kernel);
 }
 
-// Spec: lock.inherit.many, lock.inherit.zombie
+// Spec: lock.inherit.many, lock.inherit.death
 TEST_P(ManyLocks, are_all_inherited) {
   let_the_owner_die();
   std::atomic<std::size_t> inherited{0};
@@ -111,7 +111,7 @@ TEST_P(ManyLocks, are_all_inherited) {
   EXPECT_EQ(inherited, held);
 }
 
-// Spec: lock.inherit.many, lock.inherit.sleeper, lock.inherit.zombie
+// Spec: lock.inherit.many, lock.inherit.sleeper, lock.inherit.death
 TEST_P(ManyLocks, are_inherited_by_those_who_slept_for_one_that_the_kernel_left_out) {
   Waiter first(locks[0], Backstop::on);
   Waiter second(locks[0], Backstop::on);

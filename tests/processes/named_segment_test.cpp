@@ -486,7 +486,7 @@ TEST_F(NamedSegment, fingerprints_leave_out_no_namespace_but_heirlocks_own) {
 }
 
 // A thread that is being cancelled goes on to its next cancellation point: none of these is one.
-// Spec: shared.cancellation
+// Spec: lock.error.cancellation
 TEST_F(NamedSegment, no_operation_is_a_cancellation_point) {
   std::thread([&] {
     pthread_cancel(pthread_self());

@@ -335,7 +335,7 @@ TEST_F(InheritedLock, is_inherited_after_a_second_death) {
   EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
 }
 
-// Spec: lock.inherit.flag, lock.inherit.needs-repair
+// Spec: lock.inherit.flag, lock.owner.query
 TEST_F(InheritedLock, needs_repair_also_when_its_heir_reenters_and_leaves) {
   ASSERT_EQ(lock->acquire(), AcquireResult::inherited);
   ASSERT_EQ(lock->acquire(), AcquireResult::reentered);
@@ -516,7 +516,7 @@ TEST(AnExecThatFails, leaves_the_owner_the_owner) {
   EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
 }
 
-// Spec: lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST(AnOwnerThatIsNotReaped, is_taken_for_dead) {
   SharedLock lock;
   const pid_t owner = fork();

@@ -198,7 +198,7 @@ TEST_F(WithoutProc, no_file_descriptor_stays_open) {
   });
 }
 
-// Spec: lock.owner.pid-namespace-unknown, lock.error.unchanged
+// Spec: lock.error.unsupported, lock.error.unchanged
 TEST_F(WithoutProc, and_without_pidfds_no_acquire_is_possible) {
   in_a_new_process([&] {
     hide_proc();
@@ -207,7 +207,7 @@ TEST_F(WithoutProc, and_without_pidfds_no_acquire_is_possible) {
   });
 }
 
-// Spec: lock.owner.pid-namespace-unknown, lock.error.unchanged
+// Spec: lock.error.unsupported, lock.error.unchanged
 TEST_F(WithoutProc, and_with_pidfds_that_do_not_tell_no_acquire_is_possible) {
   in_a_new_process([&] {
     hide_proc();
@@ -274,7 +274,7 @@ class Overtaken : public RefusingSystem {
 };
 
 // Both have made a page; one page stays, and both threads know themselves by it.
-// Spec: lock.acquire.exclusion, lock.owner.query, lock.owner.tid
+// Spec: lock.acquire.exclusion, lock.owner.query
 TEST_F(Overtaken, by_another_thread_in_its_first_acquire_is_the_owner_as_if_alone) {
   Gate may_overtake, has_overtaken, may_release;
   InSharedMemory<std::atomic<bool>> is_about_to{false};

@@ -93,7 +93,7 @@ class OwnMounts : public testing::Test {
   }
 };
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_is_refused) {
   with_dev_shm("size=32k", [] {
     const auto refusal = refusal_of([] { Shared<Untouched>::create("large"); });
@@ -102,7 +102,7 @@ TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_is_refused) {
   });
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_leaves_nothing) {
   with_dev_shm("size=32k", [] {
     const fsblkcnt_t before = free_blocks();
@@ -114,7 +114,7 @@ TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_leaves_nothing) {
   });
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_full_is_refused_until_there_is_room) {
   with_dev_shm("size=32k", [] {
     fill();
@@ -124,7 +124,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_full_is_refused_until_there_is_r
   });
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_where_no_more_files_can_be_made_is_refused) {
   with_dev_shm("nr_inodes=1", [] {
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
@@ -134,7 +134,7 @@ TEST_F(OwnMounts, creating_where_no_more_files_can_be_made_is_refused) {
 }
 
 // What was created must not fail later: nothing can report a page that is missing but SIGBUS.
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, all_of_an_object_that_was_created_has_its_room) {
   with_dev_shm("size=128k", [] {
     const auto made = Shared<Untouched>::create("large");
@@ -144,7 +144,7 @@ TEST_F(OwnMounts, all_of_an_object_that_was_created_has_its_room) {
   });
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_without_dev_shm_is_refused) {
   Party(As::process, [] {
     ASSERT_TRUE(enter_own_mounts());
@@ -155,7 +155,7 @@ TEST_F(OwnMounts, creating_without_dev_shm_is_refused) {
   }).join();
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_read_only_is_refused) {
   with_dev_shm(
       "size=64k",
@@ -168,7 +168,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_read_only_is_refused) {
       MS_RDONLY);
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
   with_dev_shm("size=64k,mode=0755", [] {
@@ -180,7 +180,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused
   });
 }
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
   Party(As::process, [] {
     ASSERT_TRUE(enter_own_mounts());

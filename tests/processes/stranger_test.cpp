@@ -137,7 +137,7 @@ TEST_F(AStranger, is_refused_when_it_releases_anothers_lock_while_it_holds_one_o
   EXPECT_EQ(support::bytes_of(*lock), before);
 }
 
-// Spec: lock.release.free
+// Spec: lock.release.owner-only
 TEST_F(AStranger, is_refused_when_it_releases_a_free_lock_as_its_first_use_of_any) {
   EXPECT_EQ(Stranger(lock, {"release"}).all_lines(), Lines{"release: AssertionError"});
 }
@@ -179,7 +179,7 @@ TEST_F(AStranger, inherits_from_an_owner_that_returned_from_main) {
   EXPECT_EQ(Stranger(lock, {"acquire"}).all_lines(), Lines{"acquire: acquired"});
 }
 
-// Spec: lock.inherit.death, lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST_F(AStranger, is_inherited_from_when_its_first_thread_ends_by_pthread_exit_and_the_process_lives_on) {
   Stranger stranger(lock, {"acquire", "acquire", "end-of-leader"});
   ASSERT_EQ(stranger.next_line(), "acquire: acquired");
@@ -233,7 +233,7 @@ TEST_P(AStrangersChildMadeBy, is_refused_when_it_releases) {
   EXPECT_EQ(Stranger(lock, {birth(), "release"}).all_lines(), Lines{"release: AssertionError"});
 }
 
-// Spec: lock.owner.child, lock.release.free
+// Spec: lock.owner.child, lock.release.owner-only
 TEST_P(AStrangersChildMadeBy, is_refused_when_it_releases_a_free_lock) {
   EXPECT_EQ(Stranger(lock, {birth(), "release"}).all_lines(), Lines{"release: AssertionError"});
 }

@@ -204,7 +204,7 @@ TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_reaped) {
   EXPECT_EQ(lock->depth(), 1u);
 }
 
-// Spec: lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped) {
   const pid_t owner = dead_process();
   leave_as_if_held_by(owner, *lock);
@@ -212,7 +212,7 @@ TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped)
   waitpid(owner, nullptr, 0);
 }
 
-// Spec: lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_led_a_process_that_lives_on) {
   DyingOwner process(Death::by_end_of_leader, [] {});
   process.die();

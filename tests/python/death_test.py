@@ -91,7 +91,7 @@ class AfterADeath(unittest.TestCase):
             account.release()
             self.assertTrue(other.call("acquire", False))
 
-    # Spec: python.recover.raises, python.recover.exception
+    # Spec: python.recover.raises
     def test_what_recover_raises_reaches_the_caller_and_the_next_recovers_again(self):
         for account, doomed, other in self.accounts():
             self.die(doomed)

@@ -159,7 +159,7 @@ class Places(unittest.TestCase):
         lock.release()
         self.assertTrue(other.call("acquire", False))
 
-    # Spec: python.place-kept
+    # Spec: python.place
     def test_the_callers_memory_cannot_be_unmapped_under_a_lock(self):
         memory = mmap.mmap(-1, 4096)
         lock = Lock.at(memory)
@@ -227,7 +227,7 @@ class Pickles(unittest.TestCase):
             with self.subTest(kind=kind), self.assertRaisesRegex(TypeError, "found .* expected"):
                 multiprocessing.get_context(kind).Process(target=print, args=(Lock.at(mmap.mmap(-1, 64)),)).start()
 
-    # Spec: python.copy
+    # Spec: python.pickle
     def test_a_lock_cannot_be_copied(self):
         for copied in (copy.copy, copy.deepcopy):
             self.assertRaisesRegex(TypeError, "found a copy of a Lock", copied, Lock())

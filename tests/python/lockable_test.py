@@ -73,7 +73,7 @@ class OfEachKind(unittest.TestCase):
                 counter.during(lambda: 1 / 0)
             self.assertIsFreeFor(other)
 
-    # Spec: python.locked.nested
+    # Spec: python.locked
     def test_a_locked_method_may_call_another(self):
         for counter, other in self.parties():
             self.assertEqual((counter.increment_twice(), other.call("increment_twice")), (2, 4))
@@ -129,7 +129,7 @@ class OfEachKind(unittest.TestCase):
             self.assertFalse(other.call("acquire", False, 3600))
             self.assertFalse(other.call("acquire", False, float("nan")))
 
-    # Spec: python.depth
+    # Spec: lock.reentry.depth
     def test_as_many_releases_are_needed_as_acquires(self):
         for counter, other in self.parties():
             for _ in range(3):
@@ -279,7 +279,7 @@ class Object(unittest.TestCase):
         self.assertRaisesRegex(ValueError, "found a timeout", counter.acquire, True, float("nan"))
         self.assertRaises(AssertionError, counter.release)
 
-    # Spec: python.copy
+    # Spec: python.pickle
     def test_it_cannot_be_copied(self):
         for copied in (copy.copy, copy.deepcopy):
             self.assertRaisesRegex(TypeError, "Counter", copied, Counter())

@@ -59,7 +59,7 @@ class Descriptors(unittest.TestCase):
             self.assertRaises(KeyboardInterrupt, Lock)  # and not the error of a second close
         self.assertEqual(descriptors(), before)
 
-    # Spec: python.many
+    # Spec: python.descriptors
     def test_ten_thousand_locks_take_one_descriptor_here_and_in_a_spawned_child(self):
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, hard)

@@ -112,7 +112,7 @@ TEST_P(EachWayToAcquire, recovers_nothing_without_a_death) {
   EXPECT_EQ(object.recoveries(), 0);
 }
 
-// Spec: lockable.recover.exception
+// Spec: lockable.recover.throws
 TEST_P(EachWayToAcquire, passes_on_what_recover_throws) {
   die_holding(object);
   object.on_recover = [] { throw std::domain_error("beyond repair"); };
@@ -303,7 +303,7 @@ TEST(Recover, that_throws_in_a_locked_method_of_its_own_frees_the_lock) {
 }
 
 // The exception that it threw matters more than that there is nothing left to give back.
-// Spec: lockable.recover.exception, lockable.recover.throws
+// Spec: lockable.recover.throws
 TEST(Recover, that_gives_up_the_lock_and_throws_passes_its_own_exception_on) {
   Guarded object;
   die_holding(object);

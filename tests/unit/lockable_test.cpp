@@ -363,7 +363,7 @@ TEST(Lockable, locked_can_be_called_in_const_methods) {
   EXPECT_EQ(object.mutex().owner(), 0);
 }
 
-// Spec: lockable.locked.nested
+// Spec: lockable.locked
 TEST(Lockable, a_locked_method_calls_another_one) {
   Guarded object;
   object.locked([&] {
@@ -382,7 +382,7 @@ class Recursive : public Lockable {
   }
 };
 
-// Spec: lockable.locked.nested
+// Spec: lockable.locked
 TEST(Lockable, a_locked_method_calls_itself_a_thousand_deep) {
   Recursive object;
   EXPECT_EQ(object.sum_to(1000), 500500);
@@ -397,7 +397,7 @@ class Player : public Lockable {
   Player* opponent = nullptr;
 };
 
-// Spec: lockable.locked.nested
+// Spec: lockable.locked
 TEST(Lockable, locked_methods_of_two_objects_call_each_other) {
   Player one;
   Player two;
@@ -587,7 +587,7 @@ TEST(LockedMethod, may_be_inherited) {
   EXPECT_EQ(heirlock::locked<&Decorated::depth_in_base_method>(&object), 1U);
 }
 
-// Spec: lockable.locked.nested
+// Spec: lockable.locked
 TEST(LockedMethod, may_call_another) {
   Decorated object;
   EXPECT_EQ(heirlock::locked<&Decorated::depth_in_nested_call>(object), 2U);
@@ -794,7 +794,7 @@ TEST(LockableConstruction, a_placed_lock_is_the_users) {
   object.release();
 }
 
-// Spec: lock.owner.depth, lock.owner.tid, lock.inherit.needs-repair
+// Spec: lock.owner.query
 TEST(LockableConstruction, mutex_shows_the_owner_the_depth_and_the_need_of_repair) {
   Guarded object;
   object.acquire();

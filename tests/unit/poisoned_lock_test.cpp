@@ -50,7 +50,7 @@ TYPED_TEST(PoisonedLock, makes_each_guard_throw_again_and_again) {
   }
 }
 
-// Spec: lock.poison.ends
+// Spec: lock.poison.throws
 TYPED_TEST(PoisonedLock, is_whole_again_after_repaired) {
   EXPECT_EQ(this->mutex.acquire(), AcquireResult::inherited);
   this->mutex.repaired();
@@ -61,7 +61,7 @@ TYPED_TEST(PoisonedLock, is_whole_again_after_repaired) {
   }
 }
 
-// Spec: lock.poison.ends
+// Spec: lock.poison.throws
 TYPED_TEST(PoisonedLock, throws_again_after_an_owner_that_repaired_nothing) {
   EXPECT_EQ(this->mutex.acquire(), AcquireResult::inherited);
   this->mutex.release();

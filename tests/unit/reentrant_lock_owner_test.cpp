@@ -36,7 +36,7 @@ INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, suppor
 
 // --- Queries ---
 
-// Spec: lock.owner.query, lock.owner.depth, lock.owner.tid
+// Spec: lock.owner.query
 TEST_P(BetweenParties, nobody_owns_a_free_lock) {
   other([&] {
     EXPECT_FALSE(lock->is_owned());
@@ -54,7 +54,7 @@ TEST_P(BetweenParties, the_owner_knows_that_it_owns_the_lock) {
   }).join();
 }
 
-// Spec: lock.owner.depth
+// Spec: lock.owner.query
 TEST_P(BetweenParties, the_owner_knows_what_it_owes) {
   other([&] {
     for (std::uint32_t n = 1; n <= 4; ++n) {
@@ -68,7 +68,7 @@ TEST_P(BetweenParties, the_owner_knows_what_it_owes) {
   }).join();
 }
 
-// Spec: lock.owner.query, lock.owner.depth
+// Spec: lock.owner.query
 TEST_P(BetweenParties, to_others_the_owners_lock_is_not_theirs_and_of_depth_0) {
   static_cast<void>(lock->acquire());
   static_cast<void>(lock->acquire());
@@ -80,7 +80,7 @@ TEST_P(BetweenParties, to_others_the_owners_lock_is_not_theirs_and_of_depth_0) {
   lock->release();
 }
 
-// Spec: lock.owner.tid
+// Spec: lock.owner.query
 TEST_P(BetweenParties, everybody_sees_the_owners_tid) {
   Gate taken, seen;
   Party owner = other([&] {
@@ -258,7 +258,7 @@ TEST(Child, many_children_in_turn_are_each_their_own) {
 
 // --- Threads ---
 
-// Spec: lock.owner.query, lock.owner.tid, lock.acquire.free
+// Spec: lock.owner.query, lock.acquire.free
 TEST(Threads, many_in_turn_are_each_an_owner_with_its_own_tid) {
   ReentrantLock lock;
   for (int i = 0; i < 500; ++i)
@@ -289,7 +289,7 @@ TEST(Threads, many_at_once_each_own_their_lock_and_no_other) {
   for (std::thread& thread : threads) thread.join();
 }
 
-// Spec: lock.owner.tid
+// Spec: lock.owner.query
 TEST(Threads, the_tid_is_right_at_every_acquire) {
   ReentrantLock lock;
   for (int i = 0; i < 1000; ++i) {

@@ -359,12 +359,12 @@ TEST_P(BetweenParties, a_release_by_a_stranger_leaves_the_sleepers_asleep_and_re
   lock->release();
 }
 
-// Spec: lock.release.free
+// Spec: lock.release.owner-only
 TEST_P(BetweenParties, a_release_of_a_free_lock_throws) {
   other([&] { EXPECT_THROW(lock->release(), AssertionError); }).join();
 }
 
-// Spec: lock.release.free, lock.error.unchanged
+// Spec: lock.release.owner-only, lock.error.unchanged
 TEST_P(BetweenParties, a_release_of_a_free_lock_changes_not_a_byte) {
   using heirlock::detail::owner_died_bit;
   using heirlock::detail::waiters_bit;
@@ -376,7 +376,7 @@ TEST_P(BetweenParties, a_release_of_a_free_lock_changes_not_a_byte) {
   }
 }
 
-// Spec: lock.release.free
+// Spec: lock.release.owner-only
 TEST_P(BetweenParties, a_release_too_many_throws) {
   other([&] {
     for (int i = 0; i < 3; ++i) static_cast<void>(lock->acquire());
@@ -385,7 +385,7 @@ TEST_P(BetweenParties, a_release_too_many_throws) {
   }).join();
 }
 
-// Spec: lock.release.free, lock.error.unchanged
+// Spec: lock.release.owner-only, lock.error.unchanged
 TEST_P(BetweenParties, a_release_too_many_changes_not_a_byte) {
   other([&] {
     static_cast<void>(lock->acquire());
@@ -396,7 +396,7 @@ TEST_P(BetweenParties, a_release_too_many_changes_not_a_byte) {
   }).join();
 }
 
-// Spec: lock.release.free
+// Spec: lock.release.owner-only
 TEST_P(BetweenParties, after_a_release_too_many_the_lock_works_on) {
   other([&] {
     EXPECT_THROW(lock->release(), AssertionError);

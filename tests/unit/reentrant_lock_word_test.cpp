@@ -253,7 +253,7 @@ TEST_P(BetweenParties, that_one_lock_is_quiet_says_nothing_of_another) {
   }).join();
 }
 
-// Spec: lock.owner.query, lock.owner.tid
+// Spec: lock.owner.query
 TEST_P(BetweenParties, the_mark_is_no_part_of_the_owner) {
   static_cast<void>(lock->acquire());
   leave_a_mark(*lock, GetParam());
@@ -367,7 +367,7 @@ TEST_P(ToBeInherited, the_heir_starts_at_depth_1) {
   }).join();
 }
 
-// Spec: lock.inherit.flag, lock.inherit.needs-repair
+// Spec: lock.inherit.flag, lock.owner.query
 TEST_P(ToBeInherited, needs_repair_is_true_for_everybody_until_the_repair) {
   EXPECT_TRUE(lock->needs_repair());
   static_cast<void>(lock->acquire());

@@ -1,4 +1,4 @@
-// Spec:    lock.release.owner-only, lock.release.free, lock.inherit.repaired-owner-only
+// Spec:    lock.release.owner-only, lock.inherit.repaired-owner-only
 // Spec:    lock.owner.query
 // Claim:   a release, or repaired(), by a thread that does not own the lock is refused and changes
 //          nothing, whatever the owner is doing meanwhile, and whether or not the thread has owned the

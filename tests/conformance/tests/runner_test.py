@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """heirlock-conformance, driven by a stand-in for a port (stand_in.py) that can be told to go wrong."""
-# Spec: conformance.verdict, conformance.goes-on, conformance.driver, conformance.capabilities, conformance.mixed
-# Spec: conformance.mixed-layout, conformance.vectors, conformance.differences, conformance.differences-true
-# Spec: conformance.cleanup, conformance.junit, conformance.require
+# Spec: conformance.verdict, conformance.driver, conformance.capabilities, conformance.mixed
+# Spec: conformance.mixed, conformance.vectors, conformance.differences
+# Spec: conformance.cleanup, conformance.junit, conformance.capabilities
 import os
 import pathlib
 import re

@@ -1,5 +1,5 @@
 # ci/vendor writes into a new or an empty folder, and nowhere else.
-# Spec: build.vendor-refused
+# Spec: build.vendor
 include(${CMAKE_CURRENT_LIST_DIR}/../ways/support.cmake)
 set(vendor ${HEIRLOCK}/ci/vendor)
 

@@ -134,7 +134,7 @@ TEST_P(Alternative, passes_where_nobody_dies) {
   EXPECT_EQ(outcome.status, 0) << outcome.text;
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Load, a_robust_mutex_is_seen_to_strand_those_who_wait_behind_an_owner_that_called_exec) {
   const Outcome outcome = outcome_of({"--lock", "pthread-robust", "--seconds", "86400", "--faults",
                                       "exec-thread", "--faults-per-second", "5", "--seed", "3"});
@@ -153,22 +153,22 @@ void expect_to_be_stranded_by_kills(const char* lock, const char* locks) {
       << outcome.text;
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Load, a_mutex_that_is_not_robust_is_seen_to_strand_those_who_wait_behind_a_killed_owner) {
   expect_to_be_stranded_by_kills("pthread", "1");
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Load, a_semaphore_is_seen_to_strand_those_who_wait_behind_a_killed_owner) {
   expect_to_be_stranded_by_kills("sem", "1");
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Load, a_run_on_several_locks_ends_when_one_strands) {
   expect_to_be_stranded_by_kills("pthread", "4");
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Load, a_semaphore_is_seen_to_let_two_owners_in_when_a_forked_child_releases_it) {
   const Outcome outcome =
       outcome_of({"--lock", "sem", "--seconds", "86400", "--faults", "fork", "--seed", "3"});

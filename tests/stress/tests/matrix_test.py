@@ -176,7 +176,7 @@ class Matrix(unittest.TestCase):
                          [False, False, 15, 2])
         self.assertEqual([run["state"] for run in result["runs"][:4]], ["done", "done", "interrupted", "not run"])
 
-    # Spec: stress.matrix-interrupt
+    # Spec: stress.matrix
     def test_a_signal_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
         for number in (signal.SIGTERM, signal.SIGINT):
             with self.subTest(number):
@@ -188,7 +188,7 @@ class Matrix(unittest.TestCase):
                 self.expect_two_runs_of_fifteen()
                 (self.folder / "pipe").unlink()
 
-    # Spec: stress.matrix-interrupt
+    # Spec: stress.matrix
     def test_even_sigkill_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
         process, pipe = self.start_and_hang_in_third_run()
         process.kill()
