@@ -126,7 +126,7 @@ HEIRLOCK_API int32_t heirlock_needs_repair(const heirlock_lock* lock);
 // A segment is one object in memory that any process of the same user can open by name: a lock, or a struct
 // with a lock in it and what it guards. It is the file /dev/shm/heirlock.<name>, of mode 0600, and lives
 // until heirlock_segment_remove() and until its last user is gone. systemd may remove its name, as it does
-// all of an ordinary user's when the last session ends (RemoveIPC; README.md has remedies).
+// all of an ordinary user's when the last session ends (RemoveIPC). The user's guide has remedies.
 //
 // `size`, `alignment` (a power of two up to 4096) and `type` are recorded, and must be the same for all who
 // open it. `type` is any text that names the object's type: for C++ programs that open it as

@@ -33,8 +33,8 @@ struct is_shareable
 /// /dev/shm/heirlock.<name>, readable and writable by its creator's user only. It lives until remove() and
 /// until the last process that uses it is gone; the T is never destroyed. Lockable draws on the same names.
 /// systemd's logind removes an ordinary user's names when the user's last session ends, in use or not
-/// (RemoveIPC=yes, its default): then is_named() is false, and who opens the name shares a new T. Remedies:
-/// run as a system user, `loginctl enable-linger USER`, or RemoveIPC=no in /etc/systemd/logind.conf.
+/// (RemoveIPC=yes, its default): then is_named() is false, and who opens the name shares a new T. The user's
+/// guide, include/README.md, has remedies.
 ///
 /// Errors: std::invalid_argument on a bad name; std::system_error with errc::layout_mismatch when the segment
 /// holds something else, errc::not_trusted when another user owns or may write it, or the system's own code.

@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -5,11 +6,11 @@
 #include <iostream>
 
 struct Counter : heirlock::Lockable {
-  int add(int amount) {
-    return locked([&] { return *value += amount; });
+  void add(int amount) {
+    locked([&] { *value += amount; });
   }
-  int increment() {
-    return locked([&] { return add(1); });
+  void increment() {
+    locked([&] { add(1); });  // a locked method may call another
   }
   void recover() override {}  // an int is never half-written
   heirlock::Shared<int> value{0};
@@ -17,9 +18,12 @@ struct Counter : heirlock::Lockable {
 
 int main() {
   Counter counter;
-  const bool is_worker = fork() == 0 || fork() == 0 || fork() == 0 || fork() == 0;
-  for (int i = 0; is_worker && i < 250'000; ++i) counter.increment();
-  if (is_worker) return 0;
+  for (int worker = 0; worker < 4; ++worker) {
+    if (fork() != 0) continue;
+    for (int i = 0; i < 250'000; ++i) counter.increment();
+    if (worker == 0) counter.locked([] { raise(SIGKILL); });
+    return 0;
+  }
   while (wait(nullptr) > 0) continue;
   std::cout << "counted to " << *counter.value << '\n';
   return *counter.value == 1'000'000 ? 0 : 1;

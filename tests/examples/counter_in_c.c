@@ -24,9 +24,11 @@ int main(void) {
   struct counter* const counter =
       mmap(NULL, sizeof *counter, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (counter == MAP_FAILED) return 1;
-  const int is_worker = fork() == 0 || fork() == 0 || fork() == 0 || fork() == 0;
-  for (int i = 0; is_worker && i < 250000; ++i) increment(counter);
-  if (is_worker) return 0;
+  for (int worker = 0; worker < 4; ++worker) {
+    if (fork() != 0) continue;
+    for (int i = 0; i < 250000; ++i) increment(counter);
+    return 0;
+  }
   while (wait(NULL) > 0) continue;
   printf("counted to %ld\n", counter->value);
   return counter->value == 1000000 ? 0 : 1;

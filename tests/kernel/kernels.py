@@ -328,7 +328,7 @@ def as_junit(results, wanted):
 
 
 def as_markdown(results):
-    """Rows of the table in README.md."""
+    """Rows of the table in ci/README.md."""
     for one in results:
         counts = ", ".join(f"{suite} {cell(one, suite)}" for suite in SUITES)
         yield (f"| {one['upstream']} ({one['guest']['kernel']}) | {one['guest']['machine']}, QEMU | {one['guest']['libc']} | {one['compiler']} |"
@@ -348,7 +348,7 @@ def read_options():
     parser.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JUnit XML, after each kernel")
     parser.add_argument("--list", action="store_true", help="names the kernels there are, and boots none")
     parser.add_argument("--shell", metavar="NAME", help="boots this one with a shell on the terminal; the tests are there")
-    parser.add_argument("--table", nargs="+", type=pathlib.Path, metavar="FILE", help="prints the rows of README.md from files of --json")
+    parser.add_argument("--table", nargs="+", type=pathlib.Path, metavar="FILE", help="prints the rows of ci/README.md from files of --json")
     return parser.parse_args()
 
 
