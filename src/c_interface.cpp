@@ -21,7 +21,8 @@ namespace {
 
 using Algorithm = LockAlgorithm<LinuxPlatform>;
 
-static_assert(sizeof(heirlock_lock) == sizeof(LinuxLock) && alignof(heirlock_lock) == alignof(LinuxLock));
+static_assert(sizeof(heirlock_lock) == sizeof(LinuxLock));
+static_assert(alignof(heirlock_lock) == alignof(LinuxLock));
 static_assert(std::is_standard_layout_v<heirlock_lock> && std::is_trivial_v<heirlock_lock>);
 static_assert(HEIRLOCK_LAYOUT_VERSION == SegmentHeader::current_version);
 

@@ -262,8 +262,7 @@ def report(outcomes, options, seconds):
 def build(targets, jobs):
     """Configures and builds, with ninja's own progress on a terminal."""
     quiet = None if sys.stdout.isatty() else subprocess.PIPE
-    configure = ["cmake", "-S", ROOT, "-B", BUILD, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DHEIRLOCK_BUILD_TESTS=OFF",
-                 "-DHEIRLOCK_BUILD_STRESS=OFF", "-DHEIRLOCK_BUILD_VERIFY=ON"]
+    configure = ["cmake", "-S", ROOT, "-B", BUILD, "--preset", "verify"]
     compile_ = ["cmake", "--build", BUILD, "--parallel", str(jobs)] + (["--target", *targets] if targets else [])
     for command, output in ((configure, subprocess.PIPE), (compile_, quiet)):
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, text=True)
