@@ -24,7 +24,7 @@ class Scheduler : public rl::scheduler<Scheduler<thread_count>, rl::scheduler_th
     choices().begin_execution();
     Step steps[thread_count];
     for (int i = 0; i < thread_count; ++i)
-      steps[i] = {this->running_threads[i], rl::unpark_reason_normal, {}};
+      steps[i] = {this->running_threads[static_cast<std::size_t>(i)], rl::unpark_reason_normal, {}};
     return steps[choices().choose_step(steps, thread_count, false)].thread;
   }
   bool iteration_end_impl() { return !choices().next_execution(); }
