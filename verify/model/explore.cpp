@@ -153,6 +153,7 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
   const unsigned long long executions = number(choices().executions() + (holds ? 0 : 1));
   const unsigned long long redundant = number(choices().redundant_executions());
   const double seconds = choices().seconds();
+  const std::string missing = exhausted ? row.missing() : "";
   const Choices::Row failing = holds ? Choices::Row{} : shorten(row, choices().row(), result);
   std::printf(
       "result {\"row\": %d, \"label\": \"%s\", \"threads\": %d, \"deaths\": %d, \"search\": \"%s\", "
@@ -160,10 +161,11 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
       "\"executions\": %llu, \"redundant\": %llu, \"exhausted\": %s, \"seconds\": %.3f, \"verdict\": \"%s\", "
       "\"replay\": \"%s\"}\n",
       index, row.label, row.threads, row.deaths, search_in_words(search).c_str(), number(options.seed),
-      executions, redundant, exhausted ? "true" : "false", seconds, verdict_of(result),
-      to_word(failing).c_str());
+      executions, redundant, exhausted ? "true" : "false", seconds,
+      missing.empty() ? verdict_of(result) : "missing outcome", to_word(failing).c_str());
   if (!holds) tell(program, index, row, failing);
-  return holds;
+  if (!missing.empty()) std::printf("  *** %s\n", missing.c_str());
+  return holds && missing.empty();
 }
 
 void list_row(int index, const Row& row, const Options& options) {
