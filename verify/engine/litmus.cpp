@@ -89,8 +89,7 @@ Outcomes outcomes_of(const char* words) {
 const Program* program;
 Outcomes expected, found;
 
-template <int threads>
-struct Litmus : Scenario<Litmus<threads>, threads> {
+struct Litmus : Scenario<Litmus, 4> {  // of which those without a part in the text have no steps
   ModelAtomic<std::uint32_t> variables[2];
   char notes[64] = "";  // each where its step stands in the text
 
@@ -99,7 +98,7 @@ struct Litmus : Scenario<Litmus<threads>, threads> {
   void thread(unsigned) { play(); }
 
   void at_the_end() {
-    make_steps_of(threads);
+    make_steps_of(thread_count);
     if (choices().is_redundant()) return;  // another execution must show the same
     char outcome[8] = "";
     std::remove_copy(std::begin(notes), std::end(notes), outcome, '\0');
@@ -109,21 +108,25 @@ struct Litmus : Scenario<Litmus<threads>, threads> {
     expect((found & ~expected).none(), words);
   }
 
+  static constexpr Role roles[] = {{"thread", &Litmus::play}};
+
  private:
-  void make_steps_of(int part) {
-    const char* at = program->text;
-    while (*at != '\0' && part >= 0) {
+  void make_steps_of(int thread) {
+    int part = 0;
+    for (const char* at = program->text; *at != '\0'; at += std::strspn(at, " ")) {
       const std::size_t length = std::strcspn(at, " ");
-      if (*at == '|' || *at == ';')
-        --part;
-      else if (part == 0)
+      if (*at == '|')
+        ++part;
+      else if (*at == ';')
+        part = thread_count;
+      else if (part == thread)
         make_step(std::string(at, length), notes[at - program->text]);
-      at += length + (at[length] == ' ' ? 1 : 0);
+      at += length;
     }
   }
 
   void make_step(const std::string& step, char& note) {  // short: not allocated
-    this->kernel.tell("%s", step.c_str());
+    kernel.tell("%s", step.c_str());
     auto& variable = variables[step[0] == 'y' ? 1 : 0];
     const Order order = step.find(".acq") != step.npos   ? Order::acquire
                         : step.find(".rel") != step.npos ? Order::release
@@ -141,34 +144,31 @@ struct Litmus : Scenario<Litmus<threads>, threads> {
       case '!':
         return noted(static_cast<std::uint32_t>(ModelPlatform::wake_one(variable)));
       case '?':
-        ModelThread& me = this->kernel.me();
+        ModelThread& me = kernel.me();
         ModelPlatform::Patience patience(me);
         ModelPlatform::wait(variable, 0, Deadline::passes_at_some_time, patience);
         return noted(me.has_ever_been_woken);
     }
   }
-
- public:
-  static constexpr typename Litmus::Role roles[] = {{"thread", &Litmus::play}};
 };
 
-// Runs a program, and says what is missing then of the outcomes that the table has.
-template <int threads>
+// Runs a program, and says which outcome of the table is missing then.
 Row litmus(const Program& of, Search search) {
-  Row row = heirlock::verify::row<Litmus<threads>>(of.name, search);
-  row.run = [&of, run = row.run](rl::test_params& params) {
+  Row litmus = row<Litmus>(of.name, search);
+  litmus.threads = 1 + static_cast<int>(std::count(of.text, of.text + std::strlen(of.text), '|'));
+  litmus.run = [&of, run = litmus.run](rl::test_params& params) {
     program = &of;
     expected = outcomes_of(of.allowed) ^ outcomes_of(of.gaps);
     found.reset();
     return run(params);
   };
-  row.missing = [&of] {
+  litmus.missing = [&of] {
     std::istringstream words(std::string(of.allowed) + " " + of.gaps);
     for (std::string word; words >> word;)
       if (const std::size_t outcome = std::stoul(word); expected[outcome] && !found[outcome]) return word;
     return std::string();
   };
-  return row;
+  return litmus;
 }
 
 }  // namespace
@@ -176,10 +176,8 @@ Row litmus(const Program& of, Search search) {
 int main(int argc, char** argv) {
   std::vector<Row> rows;
   for (const Program& each : programs) {
-    const auto bars = std::count(each.text, each.text + std::strlen(each.text), '|');
-    const auto litmus_of = bars == 1 ? litmus<2> : bars == 2 ? litmus<3> : litmus<4>;
-    rows.push_back(litmus_of(each, every_execution()));
-    rows.push_back(litmus_of(each, every_execution_with(1'000)));  // that is, all, unreduced
+    rows.push_back(litmus(each, every_execution()));
+    rows.push_back(litmus(each, every_execution_with(1'000)));  // which are all, unreduced
   }
   return explore(argc, argv, rows);
 }
