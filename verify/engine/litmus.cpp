@@ -1,7 +1,7 @@
-// Claim:   the search finds every outcome that C++11 allows a small program, and no other, but for the gaps
-//          noted below; with sleep sets and without.
+// Claim:   of each program below the search finds the outcomes that C++11 allows, and no others; with sleep
+//          sets and without. The exceptions are listed as gaps.
 // Threads: 2 to 4.
-// Search:  every execution, and all of them again unreduced.
+// Search:  every execution, with sleep sets and then without.
 #include <bitset>
 
 #include "model/scenario.hpp"
@@ -9,20 +9,20 @@
 namespace {
 using namespace heirlock::verify;
 
-// `|` separates the threads. Their steps:
+// Litmus tests. `|` separates the threads. Their steps:
 //   x=1    stores 1
 //   x      loads x, and notes it
 //   x:01   a compare-exchange from 0 to 1; notes 1 if it was made, else 0
 //   fence  a release fence
 //   x?     sleeps while x is 0, until woken or until its time is over; notes 1 if it was woken
 //   x!     wakes one sleeper; notes how many were woken
-// A step is relaxed unless it ends in .acq or .rel; the lock uses no other orders. After `;` the last value
-// of x or y is noted. An outcome is what was noted, from left to right.
+// A step is relaxed unless it ends in .acq or .rel: the lock uses no other orders. After `;` stand the
+// variables whose last value is noted. An outcome is all that was noted, from left to right.
 struct Program {
   const char* name;
   const char* text;
   const char* allowed;
-  // Where the search and C++11 part: allowed outcomes that it misses, and others that it finds.
+  // Of the outcomes: those that C++11 allows and the search misses, or forbids and the search finds.
   const char* gaps = "";
 };
 
@@ -41,11 +41,10 @@ constexpr Program programs[] = {
     {"release sequence, other's exchange", "x=1 y=1.rel | y:12 | y.acq x", "000 001 011 100 101 111 121"},
     {"release sequence, other's store", "x=1 y=1.rel | y=2 | y.acq x ; y",
      "001 002 011 012 111 112 201 202 211 212"},
-    // Relacy looks at the writer of the value before alone, where C++11 looks at the one that began the
-    // sequence.
-    {"release sequence, other's both", "x=1 y=1.rel | y:12 y=3 | y.acq x",
+    // In C++11 the thread that began a sequence may continue it by stores; in Relacy the last thread in it.
+    {"release sequence, other's exchange, store", "x=1 y=1.rel | y:12 y=3 | y.acq x",
      "000 001 011 030 031 100 101 111 121 130 131", "130"},
-    {"release sequence, own after other's", "x=1 y=1.rel y=3 | y:12 | y.acq x",
+    {"release sequence, own store after other's", "x=1 y=1.rel y=3 | y:12 | y.acq x",
      "000 001 011 031 100 101 111 121 131", "130"},
 
     {"store buffering", "x=1 y | y=1 x", "00 01 10 11"},
@@ -59,13 +58,13 @@ constexpr Program programs[] = {
     {"coherence, exchanges", "x:01 | x:02 ; x", "101 012"},
 
     {"write-to-read causality", "x=1 | x y=1.rel | y.acq x", "000 001 010 011 100 101 111"},
-    {"read, from a write overtaken", "x=1 y=1 | y=2 x ; y", "01 02 11 12"},
+    {"R", "x=1 y=1 | y=2 x ; y", "01 02 11 12"},
 
-    // Relacy performs the stores of a thread where they stand: never before an earlier load or store.
+    // Relacy performs no store before an earlier load or store of the same thread.
     {"load buffering", "x y=1 | y x=1", "00 01 10 11", "11"},
-    {"store behind a load", "x=2 y=1 | y x=1 ; x", "01 02 11 12", "12"},
-    {"store behind a load, acquire, release", "x=2 y=1.rel | y.acq x=1 ; x", "01 02 11"},
-    {"stores behind stores", "x=1 y=2 | y=1 x=2 ; x y", "11 12 21 22", "11"},
+    {"S", "x=2 y=1 | y x=1 ; x", "01 02 11 12", "12"},
+    {"S, acquire, release", "x=2 y=1.rel | y.acq x=1 ; x", "01 02 11"},
+    {"2+2W", "x=1 y=2 | y=1 x=2 ; x y", "11 12 21 22", "11"},
     {"failed exchange", "x=1 y=1 | y x:12", "00 01 10 11", "10"},
     {"more than three values", "x=1 x=2 x=3 y=1 | y x", "00 01 02 03 10 11 12 13", "10"},
 
@@ -85,16 +84,16 @@ Outcomes outcomes_of(const char* words) {
   return outcomes;
 }
 
-// Of the search that runs.
+// Of the program that is searched now.
 const Program* program;
 Outcomes expected, found;
 
-struct Litmus : Scenario<Litmus, 4> {  // of which those without a part in the text have no steps
+struct Litmus : Scenario<Litmus, 4> {  // a thread without a part in the text has no steps
   ModelAtomic<std::uint32_t> variables[2];
-  char notes[64] = "";  // each where its step stands in the text
+  char notes[64] = "";  // each at the offset of its step in the text
 
   void play() { make_steps_of(rl::ctx().current_thread()); }
-  // Instead of Scenario's: the kernel's walk after a thread's end would only multiply the executions.
+  // Hides that of Scenario: the steps of the kernel's exit walk would only multiply the executions.
   void thread(unsigned) { play(); }
 
   void at_the_end() {
@@ -125,7 +124,7 @@ struct Litmus : Scenario<Litmus, 4> {  // of which those without a part in the t
     }
   }
 
-  void make_step(const std::string& step, char& note) {  // short: not allocated
+  void make_step(const std::string& step, char& note) {  // too short to be allocated
     kernel.tell("%s", step.c_str());
     auto& variable = variables[step[0] == 'y' ? 1 : 0];
     const Order order = step.find(".acq") != step.npos   ? Order::acquire
@@ -177,7 +176,7 @@ int main(int argc, char** argv) {
   std::vector<Row> rows;
   for (const Program& each : programs) {
     rows.push_back(litmus(each, every_execution()));
-    rows.push_back(litmus(each, every_execution_with(1'000)));  // which are all, unreduced
+    rows.push_back(litmus(each, every_execution_with(1'000)));  // enough for all of them, and not reduced
   }
   return explore(argc, argv, rows);
 }

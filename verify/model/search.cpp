@@ -89,8 +89,7 @@ bool Choices::next_execution() {
     choices_.pop_back();
   }
   exhausted_ = choices_.empty();
-  if (exhausted_) return false;
-  return search_.executions == 0 || executions_ < search_.executions;
+  return !exhausted_;
 }
 
 // SplitMix64. Relacy's own generator feeds choices between two from the low bits of a linear congruence, and

@@ -22,8 +22,7 @@ struct Search {
   Kind kind;
   // Switches away from a thread that could go on; switches from one that sleeps or has ended are free.
   unsigned switches;
-  // How many executions to sample, or after how many to give up (0: never).
-  std::uint64_t executions;
+  std::uint64_t executions;  // to sample
 };
 /// All executions.
 constexpr Search every_execution() {
@@ -94,9 +93,9 @@ class Choices {
   /// Whether all executions that the search asks for have been tried.
   bool exhausted() const { return exhausted_; }
   std::uint64_t executions() const { return executions_; }
-  /// Whether the one that runs has been found to be another one with independent steps in another order.
+  /// Whether the execution that runs differs from another only in the order of independent steps.
   bool is_redundant() const { return redundant_; }
-  /// How many were.
+  /// How many did.
   std::uint64_t redundant_executions() const { return redundant_executions_; }
   /// Since start().
   double seconds() const;
