@@ -14,14 +14,12 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build" / "verify"
-HOLDS, BREAKS = ROOT / "verify" / "holds", ROOT / "verify" / "breaks"
-
-
-VERDICTS = ("data race", "deadlock", "assertion", "invariant", "livelock", "access to freed memory")
+HOLDS, BREAKS, ENGINE = (ROOT / "verify" / folder for folder in ("holds", "breaks", "engine"))
+VERDICTS = ("data race", "deadlock", "assertion", "invariant", "livelock", "access to freed memory", "missing outcome")
 
 
 class Check:
-    """A scenario, a mutant of the algorithm, or a control: a scenario that must fail.
+    """A scenario, a mutant of the algorithm or of the search, or a control: a scenario that must fail.
 
     With a walk it is a mutant that must hold where the kernel has that walk over a dying thread's locks.
     """
@@ -30,7 +28,7 @@ class Check:
         self.source = source
         self.walk = walk
         self.name = source.stem
-        self.kind = "scenario" if source.parent == HOLDS else "mutant" if source.suffix == ".mutant" else "control"
+        self.kind = "mutant" if source.suffix == ".mutant" else "control" if source.parent == BREAKS else "scenario"
         self.program = BUILD / "verify" / source.parent.name / self.name
         self.expected, self.caught_by, self.breaks, self.holds_on = "holds", self.name, None, None
         if self.kind != "scenario":
@@ -40,8 +38,9 @@ class Check:
         if self.kind == "mutant":
             self.breaks = self.field("Breaks")
             self.caught_by = self.field("Caught by")
-            if not (HOLDS / f"{self.caught_by}.cpp").exists():
-                self.refuse(f"'Caught by: {self.caught_by}', expected a scenario of verify/holds")
+            folder = ENGINE if source.parent == ENGINE else HOLDS
+            if not (folder / f"{self.caught_by}.cpp").exists():
+                self.refuse(f"'Caught by: {self.caught_by}', expected a scenario of verify/{folder.name}")
             self.holds_on = self.field("Holds on", needed=False)
         if walk:
             self.kind, self.expected = "mutant on a walk", "holds"
@@ -293,14 +292,15 @@ def options_of_command_line():
 
 
 def checks_of(names):
-    sources = sorted(HOLDS.glob("*.cpp")) + sorted(BREAKS.glob("*.mutant")) + sorted(BREAKS.glob("*.cpp"))
+    sources = [source for pattern in ("engine/*.cpp", "holds/*.cpp", "engine/*.mutant", "breaks/*.mutant", "breaks/*.cpp")
+               for source in sorted((ROOT / "verify").glob(pattern))]
     wanted = [pathlib.Path(name).stem for name in names]
     known = [source.stem for source in sources]
     for name in wanted:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            sys.exit(f"verify: found the name '{name}', expected that of a file of verify/holds or verify/breaks{hint}")
+            sys.exit(f"verify: found the name '{name}', expected that of a file of verify/holds, breaks or engine{hint}")
     return [Check(source) for source in sources if not names or source.stem in wanted]
 
 

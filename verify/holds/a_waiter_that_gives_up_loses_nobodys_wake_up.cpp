@@ -37,8 +37,6 @@ int main(int argc, char** argv) {
                                                                        every_execution_with(3)),
                   row<a_waiter_that_gives_up_loses_nobodys_wake_up<1>>("one may die", every_execution_with(1),
                                                                        every_execution_with(2)),
-                  row<a_waiter_that_gives_up_loses_nobodys_wake_up<0>>("nobody dies", sampled(500'000),
-                                                                       sampled(25'000'000)),
                   row<a_waiter_that_gives_up_loses_nobodys_wake_up<2>>("two may die", sampled(500'000),
                                                                        sampled(25'000'000))});
 }

@@ -33,9 +33,6 @@ int main(int argc, char** argv) {
   return explore(
       argc, argv,
       {row<only_one_thread_owns_the_lock<2, 0>>("two, nobody dies", every_execution()),
-       // Not reduced, as a check of the reduction: both must hold.
-       row<only_one_thread_owns_the_lock<2, 0>>("two, unreduced", every_execution_with(2),
-                                                every_execution_with(1'000)),
        row<only_one_thread_owns_the_lock<2, 2>>("two, both may die", every_execution()),
        row<only_one_thread_owns_the_lock<3, 1>>("three, one may die", every_execution_with(1),
                                                 every_execution_with(2)),

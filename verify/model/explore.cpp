@@ -10,7 +10,7 @@ namespace {
 struct Options {
   bool list = false, full = false;
   int row = -1;  // all
-  std::uint64_t seed = 1, executions = 0;
+  std::uint64_t seed = 1;
   double seconds = 0;
   bool repeats = false;
   Choices::Row choices;
@@ -143,8 +143,7 @@ rl::test_result_e tell(const char* program, int index, const Row& row, const Cho
 
 bool run_row(const char* program, int index, const Row& row, const Options& options) {
   if (options.repeats) return tell(program, index, row, options.choices) == rl::test_result_success;
-  Search search = options.full ? row.full : row.quick;
-  if (options.executions != 0) search.executions = options.executions;
+  const Search& search = options.full ? row.full : row.quick;
   choices().start(search, options.seed, options.seconds);
   const rl::test_result_e result = run(row);
   const auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
@@ -153,6 +152,7 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
   const unsigned long long executions = number(choices().executions() + (holds ? 0 : 1));
   const unsigned long long redundant = number(choices().redundant_executions());
   const double seconds = choices().seconds();
+  const std::string missing = exhausted ? row.missing() : "";
   const Choices::Row failing = holds ? Choices::Row{} : shorten(row, choices().row(), result);
   std::printf(
       "result {\"row\": %d, \"label\": \"%s\", \"threads\": %d, \"deaths\": %d, \"search\": \"%s\", "
@@ -160,10 +160,11 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
       "\"executions\": %llu, \"redundant\": %llu, \"exhausted\": %s, \"seconds\": %.3f, \"verdict\": \"%s\", "
       "\"replay\": \"%s\"}\n",
       index, row.label, row.threads, row.deaths, search_in_words(search).c_str(), number(options.seed),
-      executions, redundant, exhausted ? "true" : "false", seconds, verdict_of(result),
-      to_word(failing).c_str());
+      executions, redundant, exhausted ? "true" : "false", seconds,
+      missing.empty() ? verdict_of(result) : "missing outcome", to_word(failing).c_str());
   if (!holds) tell(program, index, row, failing);
-  return holds;
+  if (!missing.empty()) std::printf("  *** %s\n", missing.c_str());
+  return holds && missing.empty();
 }
 
 void list_row(int index, const Row& row, const Options& options) {
@@ -188,8 +189,6 @@ Options parse(int argc, char** argv) {
       options.row = std::stoi(value());
     else if (name == "--seed")
       options.seed = std::stoull(value());
-    else if (name == "--executions")
-      options.executions = std::stoull(value());
     else if (name == "--seconds")
       options.seconds = std::stod(value());
     else if (name == "--walk")
@@ -199,8 +198,7 @@ Options parse(int argc, char** argv) {
     else
       throw std::invalid_argument(
           "found " + name +
-          ", expected --list, --full, --row N, --seed N, --executions N, --seconds N, --walk NAME or "
-          "--replay CHOICES");
+          ", expected --list, --full, --row N, --seed N, --seconds N, --walk NAME or --replay CHOICES");
   }
   if (options.repeats && options.row < 0) throw std::invalid_argument("found --replay without --row");
   return options;

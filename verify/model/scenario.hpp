@@ -195,7 +195,9 @@ struct Row {
   const char* label;
   int threads, deaths;
   Search quick, full;
-  rl::test_result_e (*run)(rl::test_params&);
+  std::function<rl::test_result_e(rl::test_params&)> run;
+  // What no execution has shown, of what some must; empty: nothing.
+  std::function<std::string()> missing = [] { return std::string(); };
 };
 
 template <class S>

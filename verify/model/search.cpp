@@ -20,6 +20,18 @@ double now() {
 
 }  // namespace
 
+bool Access::is_independent_of(const Access& other) const {
+  const auto meet = [&](unsigned one, unsigned another) {
+    return ((kind & one) != 0 && (other.kind & another) != 0) ||
+           ((kind & another) != 0 && (other.kind & one) != 0);
+  };
+  if (at != other.at) return true;
+  if (meet(reads, writes)) return false;
+  if (meet(writes, writes)) return false;
+  if (meet(queues, queues)) return false;
+  return true;
+}
+
 void Choices::start(const Search& search, std::uint64_t seed, double time_limit) {
   *this = Choices{};
   search_ = search;
@@ -77,8 +89,7 @@ bool Choices::next_execution() {
     choices_.pop_back();
   }
   exhausted_ = choices_.empty();
-  if (exhausted_) return false;
-  return search_.executions == 0 || executions_ < search_.executions;
+  return !exhausted_;
 }
 
 // SplitMix64. Relacy's own generator feeds choices between two from the low bits of a linear congruence, and

@@ -22,8 +22,7 @@ struct Search {
   Kind kind;
   // Switches away from a thread that could go on; switches from one that sleeps or has ended are free.
   unsigned switches;
-  // How many executions to sample, or after how many to give up (0: never).
-  std::uint64_t executions;
+  std::uint64_t executions;  // to sample
 };
 /// All executions.
 constexpr Search every_execution() {
@@ -61,12 +60,7 @@ struct Access {
   const void* at = nullptr;
   unsigned kind = 0;
 
-  bool is_independent_of(const Access& other) const {
-    const unsigned both = reads | writes;
-    return at != other.at ||
-           !(((kind & writes) != 0 && (other.kind & both) != 0) ||
-             ((other.kind & writes) != 0 && (kind & both) != 0) || (kind & other.kind & queues) != 0);
-  }
+  bool is_independent_of(const Access& other) const;
 };
 
 // A thread that can make its next step, and why.
@@ -99,7 +93,9 @@ class Choices {
   /// Whether all executions that the search asks for have been tried.
   bool exhausted() const { return exhausted_; }
   std::uint64_t executions() const { return executions_; }
-  /// How many were found, on the way, to be another one with independent steps in another order.
+  /// Whether the execution that runs differs from another only in the order of independent steps.
+  bool is_redundant() const { return redundant_; }
+  /// How many did.
   std::uint64_t redundant_executions() const { return redundant_executions_; }
   /// Since start().
   double seconds() const;
