@@ -192,16 +192,15 @@ def wrapped(text):
 
 def write_results(options, result, samples, rows, reached):
     drawn = charts.all_charts(samples, rows)
-    kept = [chart for chart in drawn if chart.name in charts.PUBLISHED]
-    folders = {options.output: drawn, **({HERE: kept} if options.publish else {})}
-    for folder, drawn in folders.items():
+    folders = [options.output, *([HERE] if options.publish else [])]
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         problem = charts.draw(drawn, folder / "charts")
         if problem:
             print(f"ci/bench: {problem}", file=sys.stderr)
         text = report.results_md(result, samples, rows, reached, [] if problem else drawn)
         (folder / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *list(folders)[1:] and ["and tests/bench/RESULTS.md"])
+    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *folders[1:] and ["and tests/bench/RESULTS.md"])
 
 
 def obtain(options):
@@ -233,7 +232,7 @@ def main():
     except (OSError, json.JSONDecodeError) as error:
         return refuse(f"cannot read or write the results: {error}")
     samples = Samples.from_records(result["samples"])
-    rows = [plan.Row(**row) for row in result["rows"]]
+    rows = [plan.Row(**row) for row in result["rows"] if row["pinned"] != "pinned"]  # which older results have
     reached = targets.targets(samples, rows)
     print("\n" + report.terminal(result, samples, rows, reached) + "\n")
     write_results(options, result, samples, rows, reached)

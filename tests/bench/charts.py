@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import samples as made
-from plan import LONG, OPERATIONS, OUTSIDE, P50, P99, SHORT, SUBJECT, Row
+from plan import LONG, OUTSIDE, SHORT, SUBJECT
 from tables import in_order, load_name, locks_of
 from targets import against_best, contended
 
@@ -31,7 +31,6 @@ class Chart:
     note: str
     x: str       # what the axis shows, and its unit
     y: str
-    log_x: bool = False
     log_y: bool = False  # y is a time, in nanoseconds
     lines: list = dataclasses.field(default_factory=list)
     bars: list = dataclasses.field(default_factory=list)  # (label, [(lock, Estimate)])
@@ -86,10 +85,7 @@ class Chart:
             plots.append(f"$line{number} using 1:2:3:4 with yerrorbars {style} title {quoted(escaped(line.name))}")
         if self.level is not None:
             plots.append(f'{self.level} with lines linecolor "#000000" dashtype 2 notitle')
-        commands = [x_ticks(ticks)]
-        if self.log_x:
-            commands.append("set logscale x 2")
-            commands.append(f"set xrange [{ticks[0] / 1.3:.6g}:{ticks[-1] * 1.3:.6g}]")
+        commands = [x_ticks(ticks), "set logscale x 2", f"set xrange [{ticks[0] / 1.3:.6g}:{ticks[-1] * 1.3:.6g}]"]
         return [*data, *commands, "plot " + ", \\\n  ".join(plots)]
 
     def bar_commands(self):
@@ -136,14 +132,8 @@ def escaped(text):
 
 
 def all_charts(samples, rows):
-    charts = [frontier_chart(samples, rows), waits_chart(samples, rows), operations_chart(samples, rows), held_chart(samples, rows), *contended_charts(samples, rows),
-              latency_chart(samples, rows, "ping-pong", "hand-over", "How long a hand-over from one process to another takes"),
-              latency_chart(samples, rows, "kill", "kill", "How soon the heir runs after the owner was killed")]
+    charts = [frontier_chart(samples, rows), waits_chart(samples, rows), contended_chart(samples, rows)]
     return [chart for chart in charts if not chart.is_empty]
-
-
-# What is kept beside RESULTS.md; the others are drawn into ci/bench's output alone.
-PUBLISHED = ("frontier", "waits", "contended-processes", "hand-over", "operations")
 
 
 def frontier_chart(samples, rows):
@@ -173,35 +163,10 @@ def estimates(samples, row, metric):
     return [(lock, one) for lock, one in found if one and one.median > 0 and math.isfinite(one.median)]
 
 
-def operations_chart(samples, rows):
-    there = [Row(case) for case in OPERATIONS if Row(case) in rows]
-    return Chart("operations", "What an operation costs that nobody waits for", "median and quartiles; less is better", "",
-                 "time of one operation", log_y=True,
-                 bars=[(row.case, estimates(samples, row, "ns")) for row in there])
-
-
-def held_chart(samples, rows):
-    there = [row for row in rows if row.case == "held" and not row.pinned]
-    return Chart("held", "Acquire + release while other locks are held", "median and quartiles; flat is good", "locks held", "time [ns]",
-                 log_x=True, lines=by_lock(samples, there, "ns", lambda row: row.held))
-
-
-def contended_charts(samples, rows):
-    what = (("operations_per_second", "throughput", "What all together get done", "operations a second", False),
-            ("cpu_ns_per_operation", "cpu", "CPU time that an operation costs", "CPU time per operation", True),
-            ("syscalls_per_operation", "system-calls", "System calls that an operation costs", "system calls per operation", False),
-            ("fairness", "fairness", "How fair it is", "least share / largest share", False),
-            ("wait_p99_ns", "waiting", "How long the unlucky wait", "99th percentile of waiting time", True))
-    for kind in ("processes", "threads"):
-        there = [row for row in contended(rows, kind) if not row.pinned]
-        reference = [row for row in there if (row.section, row.outside) == (SHORT, 0)]
-        yield Chart(f"contended-{kind}", f"Throughput: heirlock / the best of glibc robust and Boost, {kind}",
-                    f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, +work: {OUTSIDE} ns outside",
-                    kind, "ratio", log_x=True, level=1, lines=ratio_lines(samples, there))
-        for metric, name, title, axis, is_log in what:
-            yield Chart(f"{name}-{kind}", f"{title}, {kind}", f"median and quartiles; critical section of {SHORT} ns, no work outside",
-                        kind, axis, log_x=True, log_y=is_log,
-                        lines=by_lock(samples, reference, metric, lambda row: row.parties))
+def contended_chart(samples, rows):
+    return Chart("contended-processes", "Throughput: heirlock / the best of glibc robust and Boost, processes",
+                 f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, +work: {OUTSIDE} ns outside",
+                 "processes", "ratio", level=1, lines=ratio_lines(samples, contended(rows, "processes")))
 
 
 def ratio_lines(samples, rows):
@@ -211,26 +176,6 @@ def ratio_lines(samples, rows):
                   if (row.section, row.outside) == (section, outside)]
         lines.append(Line(load_name(section, outside), sorted((point for point in points if point[1]), key=lambda point: point[0])))
     return lines
-
-
-def by_lock(samples, rows, metric, x):
-    lines = {}
-    for row in sorted(rows, key=x):
-        for lock in locks_of(samples, [row]):
-            one = samples.estimate(row.name, lock, metric)
-            if one:
-                lines.setdefault(lock, []).append((x(row), one))
-    return [Line(lock, points) for lock, points in lines.items()]
-
-
-def latency_chart(samples, rows, case, name, title):
-    there = [row for row in rows if row.case == case]
-    bars = []
-    for row in there:
-        where = {"": "", "same": "one processor", "apart": "two processors"}[row.pinned]
-        for metrics, words in ((P50, "median"), (P99, "99th percentile")):
-            bars.append((f"{words}\n{where}".strip(), estimates(samples, row, metrics[case])))
-    return Chart(name, title, "median and quartiles of the rounds; less is better", "", "time", log_y=True, bars=bars)
 
 
 def draw(charts, folder):

@@ -22,7 +22,6 @@ one JSON object.
       --outside NS                  how long each does something else before it comes again (0)
       --seconds S                   how long they are measured (0.01 to 3600; 0.3); before it they warm up,
                                     after it system calls are counted and free locks watched
-      --pinned                      each is kept on one processor, in turn
       --speed STEPS                 of this processor, as the case 'speed' tells it (measured anew)
     cpu_ns_per_operation        of all parties, work and spinning included
     syscalls_per_operation      as the kernel counts them; null when only root may ask it
@@ -40,7 +39,6 @@ one JSON object.
   floor-switch  the same with a futex and no lock, as a floor; options as ping-pong, no --lock
   kill          from SIGKILL of an owner to its heir's being inside
       --times N                     how many owners are killed (200)
-      --pinned same|apart           where owner and heir are
   memory        many locks beside each other, each used once
       --locks N                     how many (1 to 10000000; 1000000; at most 30000 of lockable)
 
@@ -69,7 +67,7 @@ constexpr int most_times = 100'000'000;
 constexpr int most_locks = 10'000'000;
 constexpr Nanoseconds longest_work = second;
 
-// Reads one option and its value. `--pinned` alone means apart.
+// Reads one option and its value.
 class Reader {
  public:
   Reader(int count, char** arguments) : end_(arguments + count), at_(arguments + 1) {}
@@ -81,11 +79,10 @@ class Reader {
     return next();
   }
   Pinned pinned() {
-    if (is_at_end() || std::strncmp(*at_, "--", 2) == 0) return Pinned::apart;
-    const std::string_view value = next();
+    const std::string_view value = value_of("--pinned");
     if (value == "same") return Pinned::same;
     if (value == "apart") return Pinned::apart;
-    refuse("--pinned: found '" + std::string(value) + "', expected same, apart or nothing");
+    refuse("--pinned: found '" + std::string(value) + "', expected same or apart");
   }
 
  private:
