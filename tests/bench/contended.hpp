@@ -281,9 +281,8 @@ Json contended(const Options& options) {
   const SystemCallTracepoint system_calls;
   const double speed = options.steps_per_microsecond;
   const Load load{Work(options.section, speed), Work(options.outside, speed), ticks, system_calls};
-  Parties parties(options.kind, options.parties, [&](int index) {
-    Contender<Lock>(lock[0], *stage, accounts, load, index).run();
-  });
+  Parties parties(options.kind, options.parties,
+                  [&](int index) { Contender<Lock>(lock[0], *stage, accounts, load, index).run(); });
   const Audience audience(parties, accounts, ticks);
 
   stage->ready.wait_for(static_cast<std::uint32_t>(options.parties));

@@ -71,10 +71,7 @@ Json kill_owners(const Options& options) {
       .number("heir_p99_ns", latencies.quantile(0.99))
       .number("heir_max_ns", latencies.longest());
   Json json;
-  return json.text("case", "kill")
-      .text("lock", Lock::name)
-      .whole("times", times)
-      .object("values", values);
+  return json.text("case", "kill").text("lock", Lock::name).whole("times", times).object("values", values);
 }
 
 }  // namespace bench
