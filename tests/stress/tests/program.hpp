@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -19,14 +18,12 @@
 
 namespace stress {
 
-/// A run of the program. Its output comes through a pipe, or through a terminal of its own.
+/// A run of the program.
 class Program {
  public:
-  enum class Output { pipe, terminal };
-
-  Program(std::vector<std::string> arguments, Output output = Output::pipe) {
+  explicit Program(std::vector<std::string> arguments) {
     int ends[2] = {-1, -1};
-    output == Output::pipe ? open_pipe(ends) : open_terminal(ends);
+    if (pipe2(ends, O_CLOEXEC) != 0) abort();
     errors_ = memfd_create("errors", 0);
     process_ = fork();
     if (process_ == 0) {
@@ -34,7 +31,6 @@ class Program {
       const rlimit no_core{0, 0};
       setrlimit(RLIMIT_CORE, &no_core);
       setsid();
-      if (output == Output::terminal) ioctl(ends[1], TIOCSCTTY, 0);
       dup2(ends[1], STDOUT_FILENO);
       dup2(errors_, STDERR_FILENO);
       close(ends[0]);
@@ -60,7 +56,6 @@ class Program {
       if (!read_more()) return false;
     return true;
   }
-  void type(char key) { ASSERT_EQ(write(output_, &key, 1), 1); }
 
   bool has_ended() const {
     siginfo_t state{};
@@ -83,16 +78,6 @@ class Program {
   }
 
  private:
-  static void open_pipe(int (&ends)[2]) { ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0); }
-  static void open_terminal(int (&ends)[2]) {
-    ends[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    ASSERT_GE(ends[0], 0);
-    ASSERT_EQ(grantpt(ends[0]), 0);
-    ASSERT_EQ(unlockpt(ends[0]), 0);
-    ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
-    ASSERT_GE(ends[1], 0);
-  }
-
   [[noreturn]] static void become(std::vector<std::string> arguments) {
     std::vector<char*> pointers{const_cast<char*>(HEIRLOCK_STRESS_PROGRAM)};
     for (std::string& argument : arguments) pointers.push_back(argument.data());
@@ -103,7 +88,7 @@ class Program {
 
   bool read_more() {
     char text[4096];
-    const ssize_t size = read(output_, text, sizeof text);  // a terminal that all have left is an error
+    const ssize_t size = read(output_, text, sizeof text);
     if (size <= 0) return false;
     printed_.append(text, static_cast<std::size_t>(size));
     return true;
