@@ -149,7 +149,7 @@ def contended_tables(samples, rows):
     for kind in ("processes", "threads"):
         there = contended(rows, kind)
         loads = sorted({(row.section, row.outside) for row in there}, key=lambda load: (load[1], load[0]))
-        for title, note, ratios in CONTENDED:
+        for title, note, ratios in CONTENDED if kind == "processes" else CONTENDED[:1]:
             lines = [[str(parties), *(ratio_of(made.estimate(ratios(samples, Row("contended", kind, parties, *load)).values())) for load in loads)]
                      for parties in sorted({row.parties for row in there})]
             if lines:
