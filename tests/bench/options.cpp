@@ -39,9 +39,6 @@ one JSON object.
   floor-switch  the same with a futex and no lock, as a floor; options as ping-pong, no --lock
   kill          from SIGKILL of an owner to its heir's being inside
       --times N                     how many owners are killed (200)
-  memory        many locks beside each other, each used once
-      --locks N                     how many (1 to 10000000; 1000000; at most 30000 of lockable)
-
   speed         no lock: how many steps of work this processor does in a microsecond. It changes by some percent from
                 run to run; so runs that are to be compared are all given the same one
     steps_per_microsecond       for --speed
@@ -64,7 +61,6 @@ Number number_in(const char* option, std::string_view text, Number least, Number
 
 constexpr int most_parties = 1024;
 constexpr int most_times = 100'000'000;
-constexpr int most_locks = 10'000'000;
 constexpr Nanoseconds longest_work = second;
 
 // Reads one option and its value.
@@ -110,16 +106,12 @@ void read_option(Options& options, const char* option, Reader& reader) {
     options.seconds = number(0.01, 3600.0);
   } else if (name == "--times") {
     options.times = number(1, most_times);
-  } else if (name == "--locks") {
-    options.locks = number(1, most_locks);
   } else if (name == "--pinned") {
     options.pinned = reader.pinned();
   } else {
     refuse("found '" + std::string(name) +
            "', expected one of --lock, --processes, --threads, --section, --outside, --speed, --seconds, "
-           "--times, "
-           "--locks, "
-           "--pinned, --help");
+           "--times, --pinned, --help");
   }
 }
 

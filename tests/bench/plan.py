@@ -13,7 +13,6 @@ SUBJECT = "heirlock"
 RIVALS = ("glibc-robust", "boost")  # what contended throughput is held against, in every row
 ALL_SHARED = ("heirlock", "lockable", "glibc-robust", "glibc", "boost", "sem")
 ROBUST_LOCKS = ("heirlock", "lockable", "glibc-robust")
-LOCKS_IN_MEMORY = {"lockable": 30_000}  # each has a mapping of its own, of which Linux gives a process 65,530
 P50 = {"ping-pong": "handover_p50_ns", "kill": "heir_p50_ns"}
 P99 = {"ping-pong": "handover_p99_ns", "kill": "heir_p99_ns"}
 
@@ -70,7 +69,6 @@ class Measurement:
     command: tuple
     read: object            # of what the program printed: yields (row, lock, repetition, values)
     what: str               # the lock, for people
-    once: bool = False      # what does not vary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +138,6 @@ def groups_of(effort, programs):
         floor = Measurement((row,), (programs.parties, "floor-switch", *options), lambda text, row=row: read_objects(text, row), "floor-switch")
         groups.append([floor, *(party(programs.parties, row, lock, *options) for lock in ALL_SHARED)])
     groups.append([party(programs.parties, Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
-    groups.append([party(programs.parties, Row("memory"), lock, "--locks", str(LOCKS_IN_MEMORY.get(lock, 1_000_000)), once=True)
-                   for lock in ALL_SHARED])
     return groups
 
 
@@ -167,9 +163,8 @@ def contended(programs, row, lock, seconds):
     return Measurement((row,), (programs.parties, "contended", "--lock", lock, *options), lambda text: read_objects(text, row), lock)
 
 
-def party(program, row, lock, *options, once=False):
-    return Measurement((row,), (program, row.case, "--lock", lock, *options), lambda text: read_objects(text, row), lock,
-                       once=once)
+def party(program, row, lock, *options):
+    return Measurement((row,), (program, row.case, "--lock", lock, *options), lambda text: read_objects(text, row), lock)
 
 
 def read_operations(text, rows):

@@ -96,20 +96,10 @@ class TwoParties(unittest.TestCase):
                                 <= values["heir_max_ns"] < 60e9, values)
 
 
-# Spec: bench.json
-class Memory(unittest.TestCase):
-    def test_a_lock_in_a_row_takes_its_size(self):
-        for lock in ["heirlock", "glibc-robust", "glibc", "std-recursive", "sem"]:
-            with self.subTest(lock=lock):
-                values = parties("memory", "--lock", lock, "--locks", 100_000)["values"]
-                self.assertAlmostEqual(values["resident_bytes_per_lock"], values["sizeof_bytes"], delta=2)
-
-
 class Refused(unittest.TestCase):
     # Spec: bench.refused
     def test_a_case_that_a_lock_has_no_part_in(self):
-        for arguments, words in (("contended --lock std-recursive --processes 2", ("std-recursive", "--threads")), ("kill --lock sem", ("sem", "robust")),
-                                 ("memory --lock lockable --locks 1000000", ("30000",))):
+        for arguments, words in (("contended --lock std-recursive --processes 2", ("std-recursive", "--threads")), ("kill --lock sem", ("sem", "robust"))):
             result = subprocess.run([PARTIES, *arguments.split()], capture_output=True, text=True, timeout=60)
             self.assertEqual((result.returncode, result.stdout), (2, ""))
             self.assertEqual(result.stderr.count("\n"), 1, result.stderr)

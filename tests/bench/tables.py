@@ -105,13 +105,15 @@ def operation_table(samples, rows):
                     ["lock", *(row.case for row in there)], lines)
 
 
-RATIO_NOTE = "In parentheses: heirlock / this lock; below 1 heirlock is faster."
+RATIO_NOTE = "In parentheses: heirlock / this lock; below 1 heirlock is faster; ? where the spread is a third of the ratio or more."
 
 
 def time_and_ratio(samples, row, lock, metric):
     ratio = made.estimate(against(samples, row, SUBJECT, lock, metric).values())
     text = time_of(median(samples, row, lock, metric))
-    return f"{text} ({ratio.median:.2f})" if ratio and lock != SUBJECT else text
+    if not ratio or lock == SUBJECT:
+        return text
+    return f"{text} ({ratio.median:.2f})" if ratio.noise / 2 < ratio.median / 3 else f"{text} (?)"
 
 
 def held_table(samples, rows):
@@ -186,20 +188,6 @@ def latency_tables(samples, rows):
             yield Table(title, f"{note} {RATIO_NOTE}", ["lock", *(f"{name} {place}" for place in places for name in ("p50", "p99"))], lines)
 
 
-def memory_table(samples, rows):
-    row = Row("memory")
-    locks = locks_of(samples, [row]) if row in rows else []
-    if locks:
-        yield Table("Memory of 1,000,000 locks", "Of Lockable 30,000: each has a mapping of its own.",
-                    ["lock", "bytes of the type", "resident bytes of each"],
-                    [[lock, *(whole(median(samples, row, lock, metric)) for metric in ("sizeof_bytes", "resident_bytes_per_lock"))]
-                     for lock in locks])
-
-
-def whole(value):
-    return NOTHING if value is None else f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:,.1f}"
-
-
 def all_tables(samples, rows):
-    for tables in (operation_table, held_table, python_table, latency_tables, memory_table, contended_tables, fairness_table):
+    for tables in (operation_table, held_table, python_table, latency_tables, contended_tables, fairness_table):
         yield from tables(samples, rows)

@@ -132,7 +132,7 @@ def guarded(samples, rows):
     """The ratios against the peers that --check watches, of all rows that were measured but hand-overs on chosen processors."""
     found = []
     for row in rows:
-        if row.pinned or row.case in ("memory", "fairness"):
+        if row.pinned or row.case == "fairness":
             continue
         if row.case == "contended":
             found.append(Quotient(f"{row.name}: throughput of heirlock / best of glibc-robust, boost", AT_LEAST,
