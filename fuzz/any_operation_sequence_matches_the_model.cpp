@@ -66,7 +66,7 @@ class Program {
  public:
   explicit Program(fuzz::Input& bytes) : bytes_(bytes), locks_(1 + bytes.choose(Machine::most_locks)) {
     model_.reset(locks_);
-    machine_.reset(bytes_, false);
+    machine_.reset(bytes_);
     const unsigned threads = 1 + bytes_.choose(2);
     for (int process = 0; process < 2; ++process)
       for (unsigned thread = 0; thread < threads; ++thread) begin_actor(process);

@@ -1,6 +1,6 @@
-"""Says which lines and branches of a source file the given programs reached: coverage.py SOURCE UNREACHABLE PROFILE PROGRAM...
+"""Says which lines and branches of a source file the program reached: coverage.py SOURCE UNREACHABLE PROFILE PROGRAM
 
-A line or branch is reached if any instantiation of it was, in any program. UNREACHABLE is a file of regular expressions: lines
+A line or branch is reached if any instantiation of it was. UNREACHABLE is a file of regular expressions: lines
 that match one do not count. Status 1 unless everything else was reached.
 """
 import json
@@ -9,24 +9,23 @@ import subprocess
 import sys
 
 
-def exported(profile, programs, source, *options):
-    objects = [programs[0]] + [word for program in programs[1:] for word in ("-object", program)]
-    return subprocess.run(["llvm-cov", "export", *options, "-instr-profile", profile, *objects, source],
+def exported(profile, program, source, *options):
+    return subprocess.run(["llvm-cov", "export", *options, "-instr-profile", profile, program, source],
                           check=True, capture_output=True, text=True).stdout
 
 
 def main():
-    source, unreachable, profile, *programs = sys.argv[1:]
+    source, unreachable, profile, program = sys.argv[1:]
     text = open(source).read().splitlines()
     patterns = [re.compile(line) for line in open(unreachable).read().splitlines() if line and line[0] != "#"]
     counts = lambda line: not any(pattern.search(text[line - 1]) for pattern in patterns)
 
     lines = {}
-    for line, taken in re.findall(r"^DA:(\d+),(\d+)", exported(profile, programs, source, "-format=lcov"), re.M):
+    for line, taken in re.findall(r"^DA:(\d+),(\d+)", exported(profile, program, source, "-format=lcov"), re.M):
         if counts(int(line)):
             lines[int(line)] = lines.get(int(line), 0) + int(taken)
     branches = {}
-    for file in json.loads(exported(profile, programs, source))["data"][0]["files"]:
+    for file in json.loads(exported(profile, program, source))["data"][0]["files"]:
         for line, column, end_line, end_column, true, false, *_ in file["branches"]:
             if counts(line):
                 condition = text[line - 1][column - 1:end_column - 1] if line == end_line else text[line - 1][column - 1:]
@@ -36,7 +35,7 @@ def main():
 
     reached_lines = sum(taken > 0 for taken in lines.values())
     reached_branches = sum(taken > 0 for taken in branches.values())
-    print(f"{source}, by the committed corpora: lines {reached_lines}/{len(lines)}, branches {reached_branches}/{len(branches)}")
+    print(f"{source}, by the committed corpus: lines {reached_lines}/{len(lines)}, branches {reached_branches}/{len(branches)}")
     for line, taken in sorted(lines.items()):
         if taken == 0:
             print(f"  {source}:{line}: never reached: {text[line - 1].strip()}")

@@ -14,7 +14,7 @@ Machine& Machine::running() {
   return machine;
 }
 
-void Machine::reset(fuzz::Input& choices, bool interleaves) {
+void Machine::reset(fuzz::Input& choices) {
   for (Lock& lock : locks_) ::new (&lock) Lock();
   for (Actor& actor : actors_) actor = Actor();
   for (Fiber& fiber : fibers_)
@@ -24,7 +24,6 @@ void Machine::reset(fuzz::Input& choices, bool interleaves) {
   next_tid_ = 100;
   next_id_ = 1000;
   choices_ = &choices;
-  interleaves_ = interleaves;
 }
 
 unsigned Machine::begin_actor(std::uint32_t tid) {
@@ -60,9 +59,8 @@ void Machine::die(unsigned number, Death death) {
   if (fibers_[number].has_job()) fibers_[number].abandon();
   actor.is_stopped = false;
   actor.sleeps_on = nullptr;
-  actor.life = death == Death::missed ? Life::gone : Life::dying;
+  actor.life = Life::gone;
   if (death == Death::missed) return;
-  if (interleaves_) return begin(number, [this] { exit_walk(); });
   current_ = number;
   exit_walk();
 }
@@ -82,10 +80,9 @@ void Machine::end_slice(unsigned actor) {
   actors_[actor].sleeps_on = nullptr;
 }
 
-void Machine::sleep(const void* word, bool timed) {
+void Machine::sleep(const void* word) {
   if (!is_busy(current_)) throw SleepsOutsideOfAJob{};
   me().sleeps_on = word;
-  me().is_timed = timed;
   Fiber::pause();
 }
 
@@ -105,7 +102,7 @@ int Machine::wake(const void* word, int count) {
 
 bool Machine::is_gone(std::uint32_t tid) const {
   for (const Actor& actor : actors_)
-    if (actor.thread.tid == tid && (actor.life == Life::alive || actor.life == Life::dying)) return false;
+    if (actor.thread.tid == tid && actor.life == Life::alive) return false;
   return true;
 }
 
@@ -118,17 +115,14 @@ void Machine::exit_walk() {
     at = next;
   }
   if (thread.pending != 0) treat(Platform::lock_at(thread.pending), true);
-  me().life = Life::gone;
 }
 
 // handle_futex_death() there.
 void Machine::treat(Lock& lock, bool is_pending) {
-  step();
   std::uint32_t& word = lock.word.now();
   const std::uint32_t found = word;
   if (owner_of(found) == me().thread.tid) {
     word = (found & waiters_bit) | owner_died_bit;
-    step();
     if ((found & waiters_bit) != 0) wake(&lock.word, 1);
   } else if (is_pending && owner_of(found) == 0) {
     wake(&lock.word, 1);
@@ -136,10 +130,6 @@ void Machine::treat(Lock& lock, bool is_pending) {
 }
 
 // --- The platform
-
-void step() {
-  if (Machine::running().interleaves()) Fiber::pause();
-}
 
 Thread* Platform::known_thread() {
   Thread& me = Machine::running().me().thread;
@@ -152,12 +142,10 @@ Outcome Platform::admit(Atomic<std::uint32_t>&) {
 }
 
 void Platform::set_pending(Thread& me, const Lock& lock) {
-  step();
   me.pending = link_to(lock);
 }
 
 void Platform::clear_pending(Thread& me) {
-  step();
   me.pending = 0;
 }
 
@@ -170,7 +158,6 @@ bool Platform::lists_owner_id(const Thread& me, std::uint64_t owner_id) {
 void Platform::set_next(Link at, Link to) {
   Thread& me = Machine::running().me().thread;
   if (at != head(me)) return lock_at(at).next.store(to);
-  step();
   me.first = to;
 }
 
@@ -180,42 +167,26 @@ void Platform::set_prev(const Thread& me, Link at, Link to) {
 
 bool Platform::has_passed(Deadline deadline) {
   if (deadline != Deadline::passes_at_some_time) return deadline == Deadline::passed;
-  Machine& machine = Machine::running();
-  if (machine.interleaves() && machine.choices().choose(8) == 1) machine.me().time_is_over = true;
-  return machine.me().time_is_over;
+  return Machine::running().me().time_is_over;
 }
 
-void Platform::step_aside(Atomic<std::uint32_t>&, Deadline, Patience&) {
-  step();
-}
-
-bool Platform::spin(Patience& patience) {
+Wait Platform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline, Patience&) {
   Machine& machine = Machine::running();
-  return machine.interleaves() && !std::exchange(patience.has_spun, true) && machine.choices().choose(2) == 1;
-}
-
-Wait Platform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&) {
-  Machine& machine = Machine::running();
-  step();
-  if (machine.interleaves() && machine.choices().choose(8) == 1) return Wait::look_again;  // for no reason
   if (word.now() != seen) return Wait::look_again;
-  machine.sleep(&word, deadline == Deadline::passes_at_some_time);
+  machine.sleep(&word);
   return std::exchange(machine.me().slice_is_over, false) ? Wait::slice_ended : Wait::look_again;
 }
 
 int Platform::wake_one(Atomic<std::uint32_t>& word) {
-  step();
   return Machine::running().wake(&word, 1);
 }
 
 void Platform::clear_and_wake_all(Atomic<std::uint32_t>& word) {
-  step();
   word.now() = 0;
   Machine::running().wake(&word, Machine::most_actors);
 }
 
 bool Platform::owner_is_gone(std::uint32_t tid) {
-  step();
   return Machine::running().is_gone(tid);
 }
 

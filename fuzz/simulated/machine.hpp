@@ -1,6 +1,6 @@
-// The machine that the fuzz targets run the shipped algorithm on: threads, their robust lists, and a kernel
-// that lets them sleep, wakes them and treats their locks when they die. All of it in one thread, step by
-// step, and every memory access in one order; verify/ has the model of weaker ones.
+// The machine on which a fuzz target runs the shipped algorithm: threads, their robust lists, and a kernel
+// that lets them sleep, wakes them and treats their locks when they die. A thread runs until it sleeps or
+// ends; verify/ has the model in which threads interleave.
 #ifndef HEIRLOCK_FUZZ_SIMULATED_MACHINE_HPP
 #define HEIRLOCK_FUZZ_SIMULATED_MACHINE_HPP
 
@@ -15,7 +15,7 @@
 
 namespace simulated {
 
-enum class Life : std::uint8_t { unborn, alive, dying, gone };
+enum class Life : std::uint8_t { unborn, alive, gone };
 
 /// How the kernel learns of a death. Of a thread other than the leader that calls exec it does not: the words
 /// name a thread that is gone.
@@ -26,7 +26,6 @@ struct Actor {
   Life life = Life::unborn;
   bool is_stopped = false;
   const void* sleeps_on = nullptr;
-  bool is_timed = false;
   bool time_is_over = false;
   bool slice_is_over = false;
 };
@@ -40,9 +39,8 @@ class Machine {
   static constexpr unsigned most_locks = 3;
   static Machine& running();
 
-  /// A new machine: no actors, free locks. Between any two steps of an actor others may run, if it
-  /// interleaves; or else it pauses only to sleep.
-  void reset(fuzz::Input& choices, bool interleaves);
+  /// A new machine: no actors, free locks.
+  void reset(fuzz::Input& choices);
   /// A new thread, which owns nothing; with a thread id of its own, unless one is given. Returns its number.
   unsigned begin_actor(std::uint32_t tid = 0);
 
@@ -72,9 +70,7 @@ class Machine {
   const Actor& me() const { return actors_[current_]; }
   /// As whom the next steps are made, outside of any job.
   void act_as(unsigned actor) { current_ = actor; }
-  bool interleaves() const { return interleaves_; }
-  fuzz::Input& choices() { return *choices_; }
-  void sleep(const void* word, bool timed);
+  void sleep(const void* word);
   int wake(const void* word, int count);
   bool is_gone(std::uint32_t tid) const;
 
@@ -92,7 +88,6 @@ class Machine {
   std::uint32_t next_tid_ = 0;
   std::uint64_t next_id_ = 0;
   fuzz::Input* choices_ = nullptr;
-  bool interleaves_ = false;
 };
 
 }  // namespace simulated

@@ -19,9 +19,6 @@ using Lock = heirlock::detail::LockMemory<Platform>;
 // A link of a robust list is the address of a lock, or of the head that it leads back to.
 using Link = std::uintptr_t;
 
-/// Comes before each step of a thread: others may go on here.
-void step();
-
 /// What the platform knows of a thread.
 struct Thread {
   std::uint32_t tid = 0;
@@ -35,12 +32,12 @@ struct Thread {
 template <class T>
 class Atomic {
  public:
-  T load(Order) const { return step(), value_; }
-  void store(T value, Order) { step(), value_ = value; }
+  T load(Order) const { return value_; }
+  void store(T value, Order) { value_ = value; }
   bool compare_exchange(T expected, T desired, Order) {
-    return step(), value_ == expected && (value_ = desired, true);
+    return value_ == expected && (value_ = desired, true);
   }
-  /// For the machine and the checks: no step.
+  /// For the machine and the checks.
   T& now() { return value_; }
   const T& now() const { return value_; }
 
@@ -52,7 +49,7 @@ template <class T>
 class Plain {
  public:
   T load() const { return value_; }
-  void store(T value) { step(), value_ = value; }
+  void store(T value) { value_ = value; }
   T& now() { return value_; }
   const T& now() const { return value_; }
 
@@ -70,7 +67,6 @@ struct Platform {
   enum class Deadline : std::uint8_t { passed, passes_at_some_time, never };
   struct Patience {
     explicit Patience(Thread&) {}
-    bool has_spun = false;
   };
 
   static Thread* known_thread();
@@ -89,8 +85,8 @@ struct Platform {
 
   static bool is_try(Deadline deadline) { return deadline == Deadline::passed; }
   static bool has_passed(Deadline deadline);
-  static void step_aside(Atomic<std::uint32_t>&, Deadline, Patience&);
-  static bool spin(Patience& patience);
+  static void step_aside(Atomic<std::uint32_t>&, Deadline, Patience&) {}
+  static bool spin(Patience&) { return false; }
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline, Patience&);
   static bool asks_this_time(Thread&) { return true; }
   static int wake_one(Atomic<std::uint32_t>& word);

@@ -81,25 +81,8 @@ def read_options():
     return options
 
 
-class Display:
-    """A line that says what is measured and how long it will take: over and over on a terminal, else once a round."""
-
-    def __init__(self, stream):
-        self.stream, self.round = stream, None
-
-    def __call__(self, number, measurement, left):
-        minutes = f"{int(left) // 60}:{int(left) % 60:02d} left"
-        if self.stream.isatty():
-            text = f"round {number % AGAIN + 1}, {minutes}: {measurement.rows[0].name}, {measurement.what}"
-            self.stream.write(f"\r{text[:100]:<100}")
-        elif number != self.round:
-            self.stream.write(f"round {number % AGAIN + 1}" + (f", {minutes}\n" if number % AGAIN else "\n"))
-        self.round = number
-        self.stream.flush()
-
-    def end(self):
-        if self.stream.isatty():
-            self.stream.write("\r" + " " * 100 + "\r")
+def show(number):
+    print(f"round {number % AGAIN + 1}", file=sys.stderr, flush=True)
 
 
 def build():
@@ -124,15 +107,14 @@ def rows_of(groups):
 
 
 def measure(options, effort, programs, seed):
-    groups, samples, display = plan.groups_of(effort, programs), Samples(), Display(sys.stderr)
+    groups, samples = plan.groups_of(effort, programs), Samples()
     result = {"mode": "quick" if effort.is_quick else "full", "seed": seed,
               "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "busy": machine.busy_processors(),
               "machine": machine.describe_machine(), "versions": machine.describe_versions(BUILT, ROOT)}
     print(f"ci/bench --seed {seed}: {len(rows_of(groups))} rows, {sum(map(len, groups))} measurements a round,"
           f" about {effort.minutes:g} minutes", flush=True)
-    rounds = Rounds(groups, samples, seed, display)
+    rounds = Rounds(groups, samples, seed, show)
     rounds.measure(60 * effort.minutes, options.rounds)
-    display.end()
     return {**result, "rounds": rounds.done, "seconds": round(rounds.seconds, 1), "failures": rounds.failures,
             "rows": [dataclasses.asdict(row) for row in rows_of(groups)], "samples": samples.records}
 
@@ -164,10 +146,9 @@ def check(options, result, samples, rows, programs):
         suspects = {row for judgement in worse for row in judgement.quotient.rows}
         effort = plan.QUICK if result["mode"] == "quick" else plan.FULL
         groups = [group for group in plan.groups_of(effort, programs) if suspects.intersection(rows_of([group]))]
-        again, display = Samples(), Display(sys.stderr)
-        rounds = Rounds(groups, again, result["seed"], display)
+        again = Samples()
+        rounds = Rounds(groups, again, result["seed"], show)
         rounds.measure(0, 2 * result["rounds"], first=AGAIN)
-        display.end()
         names = {judgement.quotient.name for judgement in worse}
         second = targets.judge([one for one in targets.guarded(again, rows) if one.name in names], bounds)
         worse = [judgement for judgement in second if judgement.is_worse]
@@ -192,16 +173,15 @@ def wrapped(text):
 
 def write_results(options, result, samples, rows, reached):
     drawn = charts.all_charts(samples, rows)
-    kept = [chart for chart in drawn if chart.name in charts.PUBLISHED]
-    folders = {options.output: drawn, **({HERE: kept} if options.publish else {})}
-    for folder, drawn in folders.items():
+    folders = [options.output, *([HERE] if options.publish else [])]
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
         problem = charts.draw(drawn, folder / "charts")
         if problem:
             print(f"ci/bench: {problem}", file=sys.stderr)
         text = report.results_md(result, samples, rows, reached, [] if problem else drawn)
         (folder / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *list(folders)[1:] and ["and tests/bench/RESULTS.md"])
+    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *folders[1:] and ["and tests/bench/RESULTS.md"])
 
 
 def obtain(options):
@@ -233,7 +213,7 @@ def main():
     except (OSError, json.JSONDecodeError) as error:
         return refuse(f"cannot read or write the results: {error}")
     samples = Samples.from_records(result["samples"])
-    rows = [plan.Row(**row) for row in result["rows"]]
+    rows = [plan.Row(**row) for row in result["rows"] if row["pinned"] != "pinned"]  # which older results have
     reached = targets.targets(samples, rows)
     print("\n" + report.terminal(result, samples, rows, reached) + "\n")
     write_results(options, result, samples, rows, reached)

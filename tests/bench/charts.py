@@ -4,10 +4,8 @@ import math
 import shutil
 import subprocess
 
-import samples as made
-from plan import LONG, OPERATIONS, OUTSIDE, P50, P99, SHORT, SUBJECT, Row
-from tables import in_order, load_name, locks_of
-from targets import against_best, contended
+from plan import LONG
+from tables import in_order, locks_of
 
 # Colours that the colour-blind can tell apart (Okabe and Ito), and heirlock in the strongest.
 COLOURS = {"heirlock": "#d55e00", "lockable": "#e69f00", "glibc-robust": "#0072b2", "glibc": "#56b4e9", "boost": "#009e73",
@@ -19,7 +17,7 @@ SIZE = (900, 560)
 
 @dataclasses.dataclass
 class Line:
-    """Points (x, Estimate) of one lock."""
+    """Points (x, Estimate, label) of one lock, that nothing joins."""
     name: str
     points: list
 
@@ -31,12 +29,8 @@ class Chart:
     note: str
     x: str       # what the axis shows, and its unit
     y: str
-    log_x: bool = False
-    log_y: bool = False  # y is a time, in nanoseconds
     lines: list = dataclasses.field(default_factory=list)
-    bars: list = dataclasses.field(default_factory=list)  # (label, [(lock, Estimate)])
-    level: float = None  # a horizontal line, as at 1
-    dots: bool = False   # points (x, Estimate, label) that no line joins
+    bars: list = dataclasses.field(default_factory=list)  # (label, [(lock, Estimate)]), times in nanoseconds
 
     @property
     def is_empty(self):
@@ -49,14 +43,14 @@ class Chart:
                     f"set title {title}", f"set xlabel {quoted(escaped(self.x))}", f"set ylabel {quoted(escaped(self.y))}",
                     "set bmargin 7.5", "set key at screen 0.5, 0.015 center bottom horizontal Left reverse", 'set grid ytics linecolor "#dddddd"', "set border 3",
                     "set tics nomirror out"]
-        values = [estimate.high for _, estimate in self.all_points()] + [self.level or 0]
-        if self.log_y:
+        values = [estimate.high for _, estimate in self.all_points()]
+        if self.bars:
             least = min(estimate.low for _, estimate in self.all_points() if estimate.low > 0)
             low, high = least / 1.6, max(values) * 1.6
             commands += ["set logscale y", f"set yrange [{low:.6g}:{high:.6g}]", "set mytics 1", time_ticks(low, high)]
         else:
             commands += [f"set yrange [0:{max(values) * 1.1 or 1:.6g}]", f'set format y "{"%.1s%c" if max(values) >= 1000 else "%g"}"']
-        return "\n".join([*commands, *(self.bar_commands() if self.bars else self.dot_commands() if self.dots else self.line_commands())]) + "\n"
+        return "\n".join([*commands, *(self.bar_commands() if self.bars else self.dot_commands())]) + "\n"
 
     def all_points(self):
         for line in self.lines:
@@ -73,24 +67,6 @@ class Chart:
             plots.append(f'$dots{number} using 1:2 with points pointtype 7 pointsize 1.2 linecolor "{colour}" title {quoted(escaped(line.name))}')
             plots.append(f'$dots{number} using 1:2:3 with labels offset 1.5,0.5 textcolor "{colour}" notitle')
         return [*data, "set xrange [-0.02:1.02]", "plot " + ", \\\n  ".join(plots)]
-
-    def line_commands(self):
-        ticks = sorted({x for line in self.lines for x, _ in line.points})
-        data, plots = [], []
-        for number, line in enumerate(line for line in self.lines if line.points):
-            points = "\n".join(f"{x} {one.median:.8g} {one.low:.8g} {one.high:.8g}" for x, one in line.points)
-            data.append(f"$line{number} << EOD\n{points}\nEOD")
-            colour = COLOURS.get(line.name, OTHERS[number % len(OTHERS)])
-            style = f'linecolor "{colour}" pointtype {number % 15 + 4} pointsize 0.8'
-            plots.append(f"$line{number} using 1:2 with lines linewidth {3 if line.name == SUBJECT else 1.5} linecolor \"{colour}\" notitle")
-            plots.append(f"$line{number} using 1:2:3:4 with yerrorbars {style} title {quoted(escaped(line.name))}")
-        if self.level is not None:
-            plots.append(f'{self.level} with lines linecolor "#000000" dashtype 2 notitle')
-        commands = [x_ticks(ticks)]
-        if self.log_x:
-            commands.append("set logscale x 2")
-            commands.append(f"set xrange [{ticks[0] / 1.3:.6g}:{ticks[-1] * 1.3:.6g}]")
-        return [*data, *commands, "plot " + ", \\\n  ".join(plots)]
 
     def bar_commands(self):
         """Groups of bars side by side, each with its quartiles."""
@@ -122,10 +98,6 @@ def tick_name(nanoseconds):
     return f"{nanoseconds / size:g} {unit}"
 
 
-def x_ticks(ticks):
-    return "set xtics (" + ", ".join(f'"{x:,}" {x}' for x in ticks) + ")"
-
-
 def quoted(text):
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
@@ -136,14 +108,8 @@ def escaped(text):
 
 
 def all_charts(samples, rows):
-    charts = [frontier_chart(samples, rows), waits_chart(samples, rows), operations_chart(samples, rows), held_chart(samples, rows), *contended_charts(samples, rows),
-              latency_chart(samples, rows, "ping-pong", "hand-over", "How long a hand-over from one process to another takes"),
-              latency_chart(samples, rows, "kill", "kill", "How soon the heir runs after the owner was killed")]
+    charts = [frontier_chart(samples, rows), waits_chart(samples, rows)]
     return [chart for chart in charts if not chart.is_empty]
-
-
-# What is kept beside RESULTS.md; the others are drawn into ci/bench's output alone.
-PUBLISHED = ("frontier", "waits", "contended-processes", "hand-over", "operations")
 
 
 def frontier_chart(samples, rows):
@@ -157,80 +123,20 @@ def frontier_chart(samples, rows):
             if fair and done:
                 lines.setdefault(lock, []).append((fair.median, done, str(row.parties)))
     return Chart("frontier", "Throughput against fairness", f"a dot for each lock and number of processes; sections of {LONG // 1000} us; medians",
-                 "least served / most served in 1 s", "operations a second", dots=True, lines=[Line(*one) for one in lines.items()])
+                 "least served / most served in 1 s", "operations a second", lines=[Line(*one) for one in lines.items()])
 
 
 def waits_chart(samples, rows):
     bars = [(f"{row.parties}\n{words}", estimates(samples, row, metric)) for row in rows if row.case == "fairness" and row.section == LONG
             for metric, words in (("wait_p50_ns", "median"), ("wait_p99_ns", "p99"), ("wait_max_ns", "longest"), ("free_p999_ns", "free p99.9"))]
     return Chart("waits", "How long they wait, and how long a wanted lock stays free", f"8, 16 and 64 processes, sections of {LONG // 1000} us; median and quartiles of the runs",
-                 "", "time", log_y=True, bars=[bar for bar in bars if bar[1]])
+                 "", "time", bars=[bar for bar in bars if bar[1]])
 
 
 def estimates(samples, row, metric):
     """Of all locks that were measured; what is not above 0 has no place on a logarithmic axis."""
     found = [(lock, samples.estimate(row.name, lock, metric)) for lock in locks_of(samples, [row])]
     return [(lock, one) for lock, one in found if one and one.median > 0 and math.isfinite(one.median)]
-
-
-def operations_chart(samples, rows):
-    there = [Row(case) for case in OPERATIONS if Row(case) in rows]
-    return Chart("operations", "What an operation costs that nobody waits for", "median and quartiles; less is better", "",
-                 "time of one operation", log_y=True,
-                 bars=[(row.case, estimates(samples, row, "ns")) for row in there])
-
-
-def held_chart(samples, rows):
-    there = [row for row in rows if row.case == "held" and not row.pinned]
-    return Chart("held", "Acquire + release while other locks are held", "median and quartiles; flat is good", "locks held", "time [ns]",
-                 log_x=True, lines=by_lock(samples, there, "ns", lambda row: row.held))
-
-
-def contended_charts(samples, rows):
-    what = (("operations_per_second", "throughput", "What all together get done", "operations a second", False),
-            ("cpu_ns_per_operation", "cpu", "CPU time that an operation costs", "CPU time per operation", True),
-            ("syscalls_per_operation", "system-calls", "System calls that an operation costs", "system calls per operation", False),
-            ("fairness", "fairness", "How fair it is", "least share / largest share", False),
-            ("wait_p99_ns", "waiting", "How long the unlucky wait", "99th percentile of waiting time", True))
-    for kind in ("processes", "threads"):
-        there = [row for row in contended(rows, kind) if not row.pinned]
-        reference = [row for row in there if (row.section, row.outside) == (SHORT, 0)]
-        yield Chart(f"contended-{kind}", f"Throughput: heirlock / the best of glibc robust and Boost, {kind}",
-                    f"median and quartiles of ratios; above 1 heirlock does more. short: {SHORT} ns, +work: {OUTSIDE} ns outside",
-                    kind, "ratio", log_x=True, level=1, lines=ratio_lines(samples, there))
-        for metric, name, title, axis, is_log in what:
-            yield Chart(f"{name}-{kind}", f"{title}, {kind}", f"median and quartiles; critical section of {SHORT} ns, no work outside",
-                        kind, axis, log_x=True, log_y=is_log,
-                        lines=by_lock(samples, reference, metric, lambda row: row.parties))
-
-
-def ratio_lines(samples, rows):
-    lines = []
-    for section, outside in sorted({(row.section, row.outside) for row in rows}, key=lambda load: load[::-1]):
-        points = [(row.parties, made.estimate(against_best(samples, row).values())) for row in rows
-                  if (row.section, row.outside) == (section, outside)]
-        lines.append(Line(load_name(section, outside), sorted((point for point in points if point[1]), key=lambda point: point[0])))
-    return lines
-
-
-def by_lock(samples, rows, metric, x):
-    lines = {}
-    for row in sorted(rows, key=x):
-        for lock in locks_of(samples, [row]):
-            one = samples.estimate(row.name, lock, metric)
-            if one:
-                lines.setdefault(lock, []).append((x(row), one))
-    return [Line(lock, points) for lock, points in lines.items()]
-
-
-def latency_chart(samples, rows, case, name, title):
-    there = [row for row in rows if row.case == case]
-    bars = []
-    for row in there:
-        where = {"": "", "same": "one processor", "apart": "two processors"}[row.pinned]
-        for metrics, words in ((P50, "median"), (P99, "99th percentile")):
-            bars.append((f"{words}\n{where}".strip(), estimates(samples, row, metrics[case])))
-    return Chart(name, title, "median and quartiles of the rounds; less is better", "", "time", log_y=True, bars=bars)
 
 
 def draw(charts, folder):

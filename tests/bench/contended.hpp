@@ -261,7 +261,6 @@ inline Json report(const Options& options, const Load& load, const Standing& beg
       .whole("parties", options.parties)
       .whole("section", options.section)
       .whole("outside", options.outside)
-      .flag("pinned", options.pinned != Pinned::no)
       .number("seconds", nanoseconds / static_cast<double>(second))
       .whole("operations", static_cast<std::int64_t>(operations))
       .whole("waits_timed", static_cast<std::int64_t>(waits.count()));
@@ -282,10 +281,8 @@ Json contended(const Options& options) {
   const SystemCallTracepoint system_calls;
   const double speed = options.steps_per_microsecond;
   const Load load{Work(options.section, speed), Work(options.outside, speed), ticks, system_calls};
-  Parties parties(options.kind, options.parties, [&](int index) {
-    place(options.pinned, index);
-    Contender<Lock>(lock[0], *stage, accounts, load, index).run();
-  });
+  Parties parties(options.kind, options.parties,
+                  [&](int index) { Contender<Lock>(lock[0], *stage, accounts, load, index).run(); });
   const Audience audience(parties, accounts, ticks);
 
   stage->ready.wait_for(static_cast<std::uint32_t>(options.parties));

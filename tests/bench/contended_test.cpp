@@ -26,14 +26,6 @@ TEST(Ticks, a_wait_is_never_said_to_have_been_longer) {
 }
 
 // Spec: bench.quantiles
-TEST(Ticks, the_last_one_stays_the_last_when_a_run_takes_longer) {
-  const Shared<Stage> stage;
-  Ticks ticks(*stage, 2 * Ticks::period);
-  for (int i = 0; i < 10; ++i) ticks.tick();
-  EXPECT_EQ(stage->tick, 2U);
-}
-
-// Spec: bench.quantiles
 TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   Locks<Heirlock> lock;
   const Shared<Stage> stage;
@@ -56,14 +48,6 @@ TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   party.join();
   EXPECT_EQ(account->waits.count(), 0U);
   EXPECT_GE(account->longest_wait, 20 * millisecond);
-}
-
-// Spec: bench.quantiles
-TEST(Sample, one_of_16_is_taken) {
-  Sample sample(3);
-  int taken = 0;
-  for (int i = 0; i < 160'000; ++i) taken += sample.takes_next();
-  EXPECT_NEAR(taken, 10'000, 500);
 }
 
 // Lets everybody in.

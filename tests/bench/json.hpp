@@ -13,7 +13,6 @@ namespace bench {
 class Json {
  public:
   Json& text(const std::string& name, const std::string& value) { return member(name, '"' + value + '"'); }
-  Json& flag(const std::string& name, bool value) { return member(name, value ? "true" : "false"); }
   Json& whole(const std::string& name, std::int64_t value) { return member(name, std::to_string(value)); }
   Json& object(const std::string& name, const Json& value) { return member(name, value.str()); }
   /// What is not a number is null.

@@ -24,18 +24,16 @@ struct Inheritance {
 
 /// From just before kill(2) to the heir's first look at the clock, in nanoseconds.
 template <class Lock>
-Nanoseconds kill_an_owner(const Options& options) {
+Nanoseconds kill_an_owner() {
   Locks<Lock> locks(2);
   const Shared<Inheritance> shared;
   const pid_t owner = spawn([&] {
-    place(options.pinned, 0);
     locks[0].acquire();
     shared->owned.set(1);
     shared->never.wait_for(1);
   });
   shared->owned.wait_for(1);
   const pid_t heir = spawn([&] {
-    place(options.pinned, 1);
     locks[1].acquire();  // what a process does once, it has done before
     locks[1].release();
     shared->inside_at = now();
@@ -65,7 +63,7 @@ Json kill_owners(const Options& options) {
   const int first = times / 10;  // those before are to warm up
   Histogram latencies;
   for (int number = 0; number < first + times; ++number) {
-    const Nanoseconds latency = kill_an_owner<Lock>(options);
+    const Nanoseconds latency = kill_an_owner<Lock>();
     if (number >= first) latencies.add(latency);
   }
   Json values;
@@ -73,11 +71,7 @@ Json kill_owners(const Options& options) {
       .number("heir_p99_ns", latencies.quantile(0.99))
       .number("heir_max_ns", latencies.longest());
   Json json;
-  return json.text("case", "kill")
-      .text("lock", Lock::name)
-      .text("pinned", in_words(options.pinned))
-      .whole("times", times)
-      .object("values", values);
+  return json.text("case", "kill").text("lock", Lock::name).whole("times", times).object("values", values);
 }
 
 }  // namespace bench

@@ -1,5 +1,5 @@
 // heirlock-bench-operations: what one operation of a lock costs when nobody else wants it, with Google
-// Benchmark. Benchmarks are named CASE/LOCK[/ARGUMENT]; --pinned keeps all of it on one processor.
+// Benchmark. Benchmarks are named CASE/LOCK[/ARGUMENT].
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 #include <gnu/libc-version.h>
@@ -7,14 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <future>
 #include <string>
 #include <thread>
 #include <type_traits>
 
 #include "bench/locks.hpp"
-#include "bench/processor.hpp"
 #include "heirlock/shared.hpp"
 #ifdef HEIRLOCK_BENCH_BOOST
 #include <boost/interprocess/managed_shared_memory.hpp>
@@ -253,17 +251,6 @@ void add_benchmarks() {
   benchmark::RegisterBenchmark("floor/floor-syscall", floor_syscall);
 }
 
-// Takes our own option away from what Google Benchmark is to read. Returns whether it was there.
-bool take_pinned(int& count, char** arguments) {
-  for (int i = 1; i < count; ++i) {
-    if (std::strcmp(arguments[i], "--pinned") != 0) continue;
-    std::memmove(arguments + i, arguments + i + 1, static_cast<std::size_t>(count - i) * sizeof *arguments);
-    --count;
-    return true;
-  }
-  return false;
-}
-
 // Of a program without threads, glibc leaves out the atomic instructions of its private mutexes. Programs
 // that need a lock are not like that, so there is a second thread, which sleeps.
 class SecondThread {
@@ -283,12 +270,9 @@ class SecondThread {
 }  // namespace bench
 
 int main(int count, char** arguments) {
-  const bool pinned = bench::take_pinned(count, arguments);
-  if (pinned) bench::pin(0);
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;
   bench::add_benchmarks();
-  benchmark::AddCustomContext("pinned", pinned ? "true" : "false");
   benchmark::AddCustomContext("glibc", gnu_get_libc_version());
   const bench::SecondThread second_thread;
   return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;

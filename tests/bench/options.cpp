@@ -22,7 +22,6 @@ one JSON object.
       --outside NS                  how long each does something else before it comes again (0)
       --seconds S                   how long they are measured (0.01 to 3600; 0.3); before it they warm up,
                                     after it system calls are counted and free locks watched
-      --pinned                      each is kept on one processor, in turn
       --speed STEPS                 of this processor, as the case 'speed' tells it (measured anew)
     cpu_ns_per_operation        of all parties, work and spinning included
     syscalls_per_operation      as the kernel counts them; null when only root may ask it
@@ -40,10 +39,6 @@ one JSON object.
   floor-switch  the same with a futex and no lock, as a floor; options as ping-pong, no --lock
   kill          from SIGKILL of an owner to its heir's being inside
       --times N                     how many owners are killed (200)
-      --pinned same|apart           where owner and heir are
-  memory        many locks beside each other, each used once
-      --locks N                     how many (1 to 10000000; 1000000; at most 30000 of lockable)
-
   speed         no lock: how many steps of work this processor does in a microsecond. It changes by some percent from
                 run to run; so runs that are to be compared are all given the same one
     steps_per_microsecond       for --speed
@@ -66,10 +61,9 @@ Number number_in(const char* option, std::string_view text, Number least, Number
 
 constexpr int most_parties = 1024;
 constexpr int most_times = 100'000'000;
-constexpr int most_locks = 10'000'000;
 constexpr Nanoseconds longest_work = second;
 
-// Reads one option and its value. `--pinned` alone means apart.
+// Reads one option and its value.
 class Reader {
  public:
   Reader(int count, char** arguments) : end_(arguments + count), at_(arguments + 1) {}
@@ -81,11 +75,10 @@ class Reader {
     return next();
   }
   Pinned pinned() {
-    if (is_at_end() || std::strncmp(*at_, "--", 2) == 0) return Pinned::apart;
-    const std::string_view value = next();
+    const std::string_view value = value_of("--pinned");
     if (value == "same") return Pinned::same;
     if (value == "apart") return Pinned::apart;
-    refuse("--pinned: found '" + std::string(value) + "', expected same, apart or nothing");
+    refuse("--pinned: found '" + std::string(value) + "', expected same or apart");
   }
 
  private:
@@ -113,16 +106,12 @@ void read_option(Options& options, const char* option, Reader& reader) {
     options.seconds = number(0.01, 3600.0);
   } else if (name == "--times") {
     options.times = number(1, most_times);
-  } else if (name == "--locks") {
-    options.locks = number(1, most_locks);
   } else if (name == "--pinned") {
     options.pinned = reader.pinned();
   } else {
     refuse("found '" + std::string(name) +
            "', expected one of --lock, --processes, --threads, --section, --outside, --speed, --seconds, "
-           "--times, "
-           "--locks, "
-           "--pinned, --help");
+           "--times, --pinned, --help");
   }
 }
 

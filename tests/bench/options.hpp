@@ -21,7 +21,6 @@ struct Options {
   double steps_per_microsecond = 0;  // of Work; measured unless it is given
   double seconds = 0.3;
   int times = 0;  // as many as the case likes
-  int locks = 1'000'000;
   Pinned pinned = Pinned::no;
 };
 

@@ -11,7 +11,6 @@
 
 #include "bench/contended.hpp"
 #include "bench/kill.hpp"
-#include "bench/memory.hpp"
 #include "bench/options.hpp"
 #include "bench/ping_pong.hpp"
 
@@ -53,10 +52,9 @@ Json measure(const Options& options) {
   const auto require = [&](bool can, const char* what) {
     if (!can) refuse("--lock: found '" + options.lock + "', which is not " + what + ", expected one that is");
   };
-  require(options.kind == Kind::threads || Lock::can.between_processes || options.measured == "memory",
+  require(options.kind == Kind::threads || Lock::can.between_processes,
           "for several processes (use --threads)");
   if (options.measured == "contended") return contended<Lock>(options);
-  if (options.measured == "memory") return memory<Lock>(options);
   if (options.measured == "ping-pong") {
     if (options.parties != 2) refuse("ping-pong: found another number of parties than 2, expected 2");
     return ping_pong<Lock>(options);
@@ -66,7 +64,7 @@ Json measure(const Options& options) {
     if constexpr (Lock::can.robust) return kill_owners<Lock>(options);
   }
   refuse("found the case '" + options.measured +
-         "', expected contended, ping-pong, floor-switch, kill, memory or speed; see --help");
+         "', expected contended, ping-pong, floor-switch, kill or speed; see --help");
 }
 
 Json speed(const Options& options) {

@@ -13,7 +13,6 @@ SUBJECT = "heirlock"
 RIVALS = ("glibc-robust", "boost")  # what contended throughput is held against, in every row
 ALL_SHARED = ("heirlock", "lockable", "glibc-robust", "glibc", "boost", "sem")
 ROBUST_LOCKS = ("heirlock", "lockable", "glibc-robust")
-LOCKS_IN_MEMORY = {"lockable": 30_000}  # each has a mapping of its own, of which Linux gives a process 65,530
 P50 = {"ping-pong": "handover_p50_ns", "kill": "heir_p50_ns"}
 P99 = {"ping-pong": "handover_p99_ns", "kill": "heir_p99_ns"}
 
@@ -42,7 +41,7 @@ class Row:
     section: int = 0
     outside: int = 0
     held: int = 0
-    pinned: str = ""  # "" (the system chooses the processor), pinned, same or apart
+    pinned: str = ""  # "" (the system chooses the processor), same or apart
 
     @property
     def name(self):
@@ -55,7 +54,7 @@ class Row:
             parts.append(f"section {self.section} ns")
             parts.append(f"outside {self.outside} ns")
         if self.pinned:
-            parts.append({"same": "on one processor", "apart": "on two processors"}.get(self.pinned, self.pinned))
+            parts.append({"same": "on one processor", "apart": "on two processors"}[self.pinned])
         return ", ".join(parts)
 
 
@@ -70,7 +69,6 @@ class Measurement:
     command: tuple
     read: object            # of what the program printed: yields (row, lock, repetition, values)
     what: str               # the lock, for people
-    once: bool = False      # what does not vary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +100,7 @@ FULL = Effort(15, False)
 QUICK = Effort(2, True)
 
 LEFT_OUT_OF_QUICK = (
-    "--quick leaves out: everything pinned; of the contended rows all but 2, 8 and 64 processes and 2 and 8 threads, and"
+    "--quick leaves out: hand-overs on chosen processors; of the contended rows all but 2, 8 and 64 processes and 2 and 8 threads, and"
     " with work outside all but 8 processes; of the locks in contended rows all but heirlock, glibc-robust and boost; 10, 100"
     " and 1,000 held locks. What it measures, it measures as the full run does, in fewer rounds.")
 
@@ -122,18 +120,13 @@ def contended_rows(effort):
                 for outside in (0, OUTSIDE):
                     is_reference = section == SHORT and outside == 0
                     rows[Row("contended", kind, parties, section, outside)] = everyone if is_reference else (SUBJECT, *RIVALS)
-            rows[Row("contended", kind, parties, SHORT, 0, pinned="pinned")] = (SUBJECT, *RIVALS)
     return rows
 
 
 def groups_of(effort, programs):
     """The measurements, in groups: those of a group are compared with each other, and so made next to each other."""
-    groups = []
-    for pinned in ("", "pinned") if not effort.is_quick else ("",):
-        for case in OPERATIONS:
-            groups.append([operation(programs.operations, case, (Row(case, pinned=pinned),), pinned)])
-        rows = tuple(Row("held", held=count, pinned=pinned) for count in effort.held)
-        groups.append([operation(programs.operations, "held", rows, pinned)])
+    groups = [[operation(programs.operations, case, (Row(case),))] for case in OPERATIONS]
+    groups.append([operation(programs.operations, "held", tuple(Row("held", held=count) for count in effort.held))])
     groups += [[python(programs.python, Row(case), SECONDS_OF_OPERATION)] for case in PYTHON_OPERATIONS]
     groups += [[python(programs.python, row, SECONDS_OF_CONTENTION, "--processes", str(row.parties))] for row in INCREMENTS]
     for row, locks in contended_rows(effort).items():
@@ -145,17 +138,15 @@ def groups_of(effort, programs):
         floor = Measurement((row,), (programs.parties, "floor-switch", *options), lambda text, row=row: read_objects(text, row), "floor-switch")
         groups.append([floor, *(party(programs.parties, row, lock, *options) for lock in ALL_SHARED)])
     groups.append([party(programs.parties, Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
-    groups.append([party(programs.parties, Row("memory"), lock, "--locks", str(LOCKS_IN_MEMORY.get(lock, 1_000_000)), once=True)
-                   for lock in ALL_SHARED])
     return groups
 
 
-def operation(program, case, rows, pinned):
+def operation(program, case, rows):
     """Google Benchmark measures all locks of a case in one process, their repetitions in random order."""
     filters = {"held": "|".join(f"^held/[^/]+/{row.held}(/|$)" for row in rows), "pair": "^(pair|floor)/"}.get(case, f"^{case}/")
     command = (program, f"--benchmark_filter={filters}", f"--benchmark_repetitions={REPETITIONS}",
                "--benchmark_enable_random_interleaving=true", f"--benchmark_min_time={SECONDS_OF_OPERATION:g}",
-               "--benchmark_format=json", *(("--pinned",) if pinned else ()))
+               "--benchmark_format=json")
     return Measurement(rows, command, lambda text: read_operations(text, rows), "all locks")
 
 
@@ -169,14 +160,11 @@ def python(program, row, seconds, *options):
 def contended(programs, row, lock, seconds):
     options = [f"--{row.kind}", str(row.parties), "--section", str(row.section), "--outside", str(row.outside),
                "--speed", f"{programs.speed:g}", "--seconds", f"{seconds:g}"]
-    if row.pinned:
-        options.append("--pinned")
     return Measurement((row,), (programs.parties, "contended", "--lock", lock, *options), lambda text: read_objects(text, row), lock)
 
 
-def party(program, row, lock, *options, once=False):
-    return Measurement((row,), (program, row.case, "--lock", lock, *options), lambda text: read_objects(text, row), lock,
-                       once=once)
+def party(program, row, lock, *options):
+    return Measurement((row,), (program, row.case, "--lock", lock, *options), lambda text: read_objects(text, row), lock)
 
 
 def read_operations(text, rows):

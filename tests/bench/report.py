@@ -39,36 +39,34 @@ def warnings(result):
 
 def results_md(result, samples, rows, targets, charts):
     quick = " --quick" if result["mode"] == "quick" else ""
-    machine = {**result["machine"], "busy with other things at the start": f"{result['busy']:.1f} processors"}
+    machine = {**result["machine"], "busy with other things at the start": f"{result['busy']:.1f} processors", **result["versions"]}
     parts = [
         "# Results of the benchmarks",
-        f"Measured on {result['began'][:10]} by `ci/bench{quick} --publish`: {facts(result)}.",
-        "Values are medians. A ratio is taken between runs that stood next to each other in time, in each round anew, so that what"
-        " slows the machine slows both; shown are the median of these ratios and, after ±, half of their interquartile range. All"
-        " locks are used as their documentation says, recursive and in shared memory but `std-recursive`, which is"
-        " `std::recursive_mutex` in one process, and `sem`, which does not nest.",
-        "`heirlock` is `ReentrantLock`, `lockable` the same through `Lockable::locked`; `glibc-robust` and `glibc` are glibc's recursive mutex"
-        " with and without robustness, `boost` is `interprocess_recursive_mutex`, `sem` a POSIX semaphore, `python-rlock`"
-        " `multiprocessing.RLock`, `heirlock-python` its package for Python. Floors: `floor-cas-exchange` is one compare-exchange and one exchange, `floor-reentrant` the same with an"
-        " owner that is written down and looked at, `floor-syscall` the cheapest system call, `floor-switch` a hand-over by bare futex."
-        " Parties are the threads or processes that want the lock; section is how long each holds it, outside how long it does something"
-        " else. Waiting times are of one acquire in 16, the longest of all. A dash: not measured, or the lock cannot do it. A ratio whose"
-        " spread is a third of it or more says nothing certain.",
-        "[TUNING.md](TUNING.md) says what was tried, and why some targets are missed.",
+        f"Measured on {result['began'][:10]} by `ci/bench{quick}`: {facts(result)}. On: {'; '.join(f'{name}: {text}' for name, text in machine.items())}.",
+        "Values are medians. A ratio compares runs made next to each other, in each round anew, so that what slows the machine slows both."
+        " The median of these ratios is shown and, after ±, half of their interquartile range. A ratio whose spread is a third of it or"
+        " more says nothing certain. A dash means not measured, or that the lock cannot do it. All samples, of every row and lock, stand"
+        " in build/bench/results.json.",
+        "`heirlock` is `ReentrantLock`, `lockable` the same through `Lockable::locked`. `glibc-robust` and `glibc` are glibc's recursive mutex"
+        " with and without robustness, `boost` is `interprocess_recursive_mutex`, `sem` a POSIX semaphore, which does not nest,"
+        " `std-recursive` `std::recursive_mutex` in one process, `python-rlock` `multiprocessing.RLock`, `heirlock-python` the package for"
+        " Python. All others are recursive and in shared memory. Floors: `floor-cas-exchange` is one compare-exchange and one exchange,"
+        " `floor-reentrant` adds an owner that is written and read, `floor-syscall` is the cheapest system call, `floor-switch` a hand-over"
+        " by bare futex.",
+        "Waiting times are of one acquire in 16, the longest of all. [TUNING.md](TUNING.md) says what was tried, and why some targets are missed.",
         *(f"**{text}**" for text in warnings(result)),
         "## Targets",
-        markdown_of(target_table(targets)),
-        "\n".join(f"- {note}" for note in remarks(targets) + unavailable(samples)),
+        markdown_of(target_table(targets, with_remarks=True)),
+        *(["\n".join(f"- {note}" for note in unavailable(samples))] if unavailable(samples) else []),
         "## Charts",
-        "\n\n".join(f"![{chart.title}](charts/{chart.name}.svg)" for chart in charts) or "None: gnuplot was missing.",
+        "\n".join(f"![{chart.title}](charts/{chart.name}.svg)" for chart in charts) or "None: gnuplot was missing.",
         "## Tables",
         *(table.as_markdown() for table in all_tables(samples, rows)),
-        "## Machine and versions",
-        "\n".join(["| | |", "|---|---|", *(f"| {name} | {text} |" for name, text in {**machine, **result["versions"]}.items())]),
         "## How to repeat it",
-        "On an idle machine; takes 15 minutes, or 2 with `--quick`, and the time to build. What it needs it installs with apt.\n\n"
+        "On an idle machine, in 15 minutes or 2 with `--quick`, and the time to build. `ci/bench` installs with apt what it needs.\n\n"
         f"```\nci/bench{quick} --seed {result['seed']}    # prints these tables; the measurements in the same order\n"
         f"ci/bench{quick} --publish    # writes this file and its charts anew\n"
+        "ci/bench --from build/bench/results.json --publish    # the same from an earlier run\n"
         "ci/bench --check    # fails when a ratio against the peers is worse than in bounds.json by more than noise\n```",
     ]
     return "\n\n".join(parts) + "\n"

@@ -50,7 +50,7 @@ class Rounds:
     """Measures each group once a round: groups in random order, so that the drift of the machine hits all rows alike, and the
     measurements of a group next to each other and in random order, so that it hits all locks of a row alike."""
 
-    def __init__(self, groups, samples, seed, report=lambda number, measurement, left: None):
+    def __init__(self, groups, samples, seed, report=lambda number: None):
         self.groups, self.samples = groups, samples
         self.random = random.Random(seed)
         self.report = report
@@ -61,7 +61,7 @@ class Rounds:
         began = time.monotonic()
         while self.is_another_round(budget, rounds):
             before = time.monotonic()
-            self.one_round(first + self.done, budget, rounds)
+            self.one_round(first + self.done)
             self.longest = max(self.longest, time.monotonic() - before)
             self.done += 1
             self.seconds = time.monotonic() - began
@@ -71,23 +71,11 @@ class Rounds:
             return self.done < rounds
         return self.done < MINIMUM or self.seconds + CONFIDENT * self.longest <= budget
 
-    def one_round(self, number, budget, rounds):
-        began = time.monotonic()
-        order = self.random.sample(self.groups, len(self.groups))
-        count, done = sum(map(len, order)), 0
-        for group in order:
+    def one_round(self, number):
+        self.report(number)
+        for group in self.random.sample(self.groups, len(self.groups)):
             for measurement in self.random.sample(group, len(group)):
-                self.report(number, measurement, self.left(budget, rounds, done / count, time.monotonic() - began))
-                if self.done == 0 or not measurement.once:
-                    self.take(measurement, number)
-                done += 1
-
-    def left(self, budget, rounds, part, seconds):
-        """In seconds. In the first round, the part of it that is done says how long a round is."""
-        length = self.longest or (seconds / part if part else 0)
-        if rounds is not None:
-            return max(0, (rounds - self.done) * length - seconds)
-        return max(0, (MINIMUM - self.done) * length - seconds, budget - self.seconds - seconds)
+                self.take(measurement, number)
 
     def take(self, measurement, number):
         try:

@@ -49,9 +49,8 @@ def against_best(samples, row, metric="operations_per_second"):
     return made.ratios(samples.series(row.name, SUBJECT, metric), best)
 
 
-def held_ratio(samples, lock, many=2000, few=1, pinned=""):
-    return made.ratios(samples.series(Row("held", held=many, pinned=pinned).name, lock, "ns"),
-                       samples.series(Row("held", held=few, pinned=pinned).name, lock, "ns"))
+def held_ratio(samples, lock, many=2000, few=1):
+    return made.ratios(samples.series(Row("held", held=many).name, lock, "ns"), samples.series(Row("held", held=few).name, lock, "ns"))
 
 
 def contended(rows, kind=None):
@@ -60,7 +59,7 @@ def contended(rows, kind=None):
 
 def targets(samples, rows):
     pair, nested = Row("pair"), Row("nested")
-    all_contended = [row for row in contended(rows) if not row.pinned]
+    all_contended = contended(rows)
     processor_time = {row: against(samples, row, SUBJECT, ROBUST, "cpu_ns_per_operation") for row in all_contended}
     return [
         Target("uncontended pair / floor of one CAS + one exchange", AT_MOST, 1.3,
@@ -130,10 +129,10 @@ def worst_row(samples, name, sense, limit, series):
 
 
 def guarded(samples, rows):
-    """The ratios against the peers that --check watches, of all rows that were measured and are not pinned."""
+    """The ratios against the peers that --check watches, of all rows that were measured but hand-overs on chosen processors."""
     found = []
     for row in rows:
-        if row.pinned or row.case in ("memory", "fairness"):
+        if row.pinned or row.case == "fairness":
             continue
         if row.case == "contended":
             found.append(Quotient(f"{row.name}: throughput of heirlock / best of glibc-robust, boost", AT_LEAST,

@@ -1,5 +1,5 @@
 // The invariants of SPECIFICATION.md, section 4, as far as they can be seen between two steps: one predicate
-// for the model checks and for the fuzz targets, each of which has threads of its own kind.
+// for the model checks and for a fuzz target, each of which has threads of its own kind.
 #ifndef HEIRLOCK_TESTS_MODEL_LOCK_INVARIANTS_HPP
 #define HEIRLOCK_TESTS_MODEL_LOCK_INVARIANTS_HPP
 

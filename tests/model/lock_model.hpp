@@ -1,6 +1,6 @@
 // What locks do, in the smallest terms, and the operations of which random programs are made.
 //
-// The property tests run such programs on real processes, the fuzz targets on a simulated platform; both hold
+// The property tests run such programs on real processes, a fuzz target on a simulated platform; both hold
 // what they see against this model. It knows no word, no bit and no order of steps.
 #ifndef HEIRLOCK_TESTS_MODEL_LOCK_MODEL_HPP
 #define HEIRLOCK_TESTS_MODEL_LOCK_MODEL_HPP

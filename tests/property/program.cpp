@@ -22,16 +22,15 @@ struct Throw {
 };
 
 // How often each occurs: waits, nested acquires and deaths are frequent, and not all die early.
-using Weights = std::vector<std::pair<std::size_t, Action>>;
-const Weights for_threads = {{22, acquire}, {12, acquire_for}, {5, give_up},    {8, try_acquire},
-                             {26, release}, {5, repaired},     {2, end_thread}, {2, abandon}};
-const Weights for_processes = {{5, kill}, {3, exec}, {6, stop}, {8, go_on}, {5, fork}, {3, reopen}};
+const std::vector<std::pair<std::size_t, Action>> weights = {
+    {22, acquire}, {12, acquire_for}, {5, give_up}, {8, try_acquire}, {26, release},
+    {5, repaired}, {2, end_thread},   {2, abandon}, {5, kill},        {3, exec},
+    {6, stop},     {8, go_on},        {5, fork},    {3, reopen}};
 
 // Foretells a program while it is made, so that its operations can mean something.
 class Author {
  public:
-  Author(const std::vector<int>& threads, std::size_t locks, bool one_waiter_a_lock)
-      : model_(locks), one_waiter_a_lock_(one_waiter_a_lock) {
+  Author(const std::vector<int>& threads, std::size_t locks) : model_(locks) {
     for (const int count : threads) {
       ++last_process_;
       for (int i = 0; i < count; ++i) model_.begin(last_process_);
@@ -83,7 +82,6 @@ class Author {
     switch (operation.action) {
       case Action::acquire:
       case Action::acquire_for:
-        if (one_waiter_a_lock_ && makes_a_second_waiter(model_, operation)) return false;
         return is_owner || model_.locks()[operation.lock].owner == nobody ||
                free_actors_but(operation.actor, false) > 0;
       case Action::release:
@@ -125,7 +123,6 @@ class Author {
 
   LockModel model_;
   int last_process_ = nobody;
-  bool one_waiter_a_lock_;
 };
 
 // --- Making it shorter ----------------------------------------------------------------------------------
@@ -182,7 +179,7 @@ rc::Gen<T> between(T first, T last) {  // at every size
 }
 
 // The size of a test case is how many there are.
-rc::Gen<std::vector<Throw>> throws(const Weights& weights) {
+rc::Gen<std::vector<Throw>> throws() {
   std::vector<Action> lots;
   for (const auto& [weight, action] : weights) lots.insert(lots.end(), weight, action);
   return rc::gen::scale(2, rc::gen::container<std::vector<Throw>>(rc::gen::build<Throw>(
@@ -194,17 +191,6 @@ rc::Gen<std::vector<int>> threads_of_processes() {
   return rc::gen::mapcat(between<std::size_t>(2, 4), [](std::size_t processes) {
     return rc::gen::container<std::vector<int>>(processes, between(1, 2));
   });
-}
-
-rc::Gen<Program> program(rc::Gen<std::vector<int>> threads, const Weights& weights, bool one_waiter_a_lock) {
-  const auto write =
-      [one_waiter_a_lock](const std::tuple<std::vector<int>, std::size_t, std::vector<Throw>>& all) {
-        const auto& [of_processes, locks, dice] = all;
-        return Program{of_processes, locks, Author(of_processes, locks, one_waiter_a_lock).operations(dice)};
-      };
-  const auto parts = rc::gen::tuple(std::move(threads), between<std::size_t>(1, 3), throws(weights));
-  return rc::gen::shrink(rc::gen::noShrink(rc::gen::map(parts, write)),
-                         [](const Program& whole) { return shorter(whole); });
 }
 
 }  // namespace
@@ -220,20 +206,13 @@ void showValue(const Program& program, std::ostream& out) {
 }
 
 rc::Gen<Program> any_program() {
-  Weights weights = for_threads;
-  weights.insert(weights.end(), for_processes.begin(), for_processes.end());
-  return program(threads_of_processes(), weights, false);
-}
-
-rc::Gen<Program> any_program_for_threads() {
-  return program(rc::gen::just(std::vector<int>{1, 1, 1, 1}), for_threads, true);
-}
-
-bool makes_a_second_waiter(const LockModel& model, const Operation& operation) {
-  if (operation.action != acquire && operation.action != acquire_for) return false;
-  for (const model::ActorState& actor : model.actors())
-    if (actor.waits_for == operation.lock) return true;
-  return false;
+  const auto write = [](const std::tuple<std::vector<int>, std::size_t, std::vector<Throw>>& all) {
+    const auto& [threads, locks, dice] = all;
+    return Program{threads, locks, Author(threads, locks).operations(dice)};
+  };
+  const auto parts = rc::gen::tuple(threads_of_processes(), between<std::size_t>(1, 3), throws());
+  return rc::gen::shrink(rc::gen::noShrink(rc::gen::map(parts, write)),
+                         [](const Program& whole) { return shorter(whole); });
 }
 
 }  // namespace property

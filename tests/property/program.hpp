@@ -42,11 +42,5 @@ void showValue(const Program& program, std::ostream& out);
 /// something when their turn comes. A failure is shortened by leaving out operations, actors and locks.
 rc::Gen<Program> any_program();
 
-/// 4 actors, each a process, that do nothing but what threads of one process can do as well.
-rc::Gen<Program> any_program_for_threads();
-
-/// Whether somebody would wait for a lock for which another waits: then it is open who will get it.
-bool makes_a_second_waiter(const model::LockModel& model, const model::Operation& operation);
-
 }  // namespace property
 #endif

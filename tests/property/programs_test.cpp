@@ -1,15 +1,36 @@
-// Random programs over real processes agree with the model, step by step.
-#include <algorithm>
-#include <iostream>
+// Random programs over real processes agree with the model, step by step. ci/property runs more of them.
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+#include <rapidcheck/gtest.h>
 
-#include "property/check.hpp"
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+
+#include "heirlock/detail/attributes.hpp"
 #include "property/run.hpp"
+#include "support/lock_probe.hpp"
 
 namespace property {
 namespace {
 
 using model::Action;
 using model::Outcome;
+
+#if HEIRLOCK_THREAD_SANITIZER
+constexpr int tries = 50;  // it takes ten times as long
+#else
+constexpr int tries = 200;
+#endif
+
+// Tries a property in the test that runs, as often as said above unless RC_PARAMS says otherwise, which
+// RapidCheck reads once. A failure is shortened, printed, and told how to reproduce.
+template <class Property>
+void check(const Property& property) {
+  setenv("RC_PARAMS", ("max_success=" + std::to_string(tries)).c_str(), 0);
+  rc::detail::checkGTest(property);
+}
 
 // What must have taken place at least once in so many programs, or they test less than they seem to.
 void expect_all_kinds(const Tally& tally, Backstop backstop) {
@@ -54,6 +75,25 @@ TEST(Programs, agree_with_the_model_without_the_backstop) {
 // Spec: property.model
 TEST(Programs, agree_with_the_model_as_shipped) {
   expect_agreement(Backstop::on);
+}
+
+// The model says that it is refused, but not that every byte stays.
+// Spec: lock.release.owner-only, lock.error.unchanged
+TEST(Programs, a_release_by_anyone_else_changes_no_byte) {
+  check([] {
+    const Program before = *any_program();
+    Execution under_way(before.threads, before.locks);
+    for (const model::Operation& operation : before.operations) under_way.step(operation);
+    for (std::uint8_t lock = 0; lock < before.locks; ++lock)
+      for (const int actor : under_way.free_actors()) {
+        heirlock::ReentrantLock& its = under_way.actors().lock(lock).lock;
+        if (its.owner() == under_way.actors().tid(actor)) continue;
+        const support::LockBytes bytes = support::bytes_of(its);
+        RC_ASSERT(under_way.step({release, static_cast<std::uint8_t>(actor), lock}));
+        RC_ASSERT(under_way.events().back().outcome == Outcome::refused);
+        RC_ASSERT(support::bytes_of(its) == bytes);
+      }
+  });
 }
 
 // Spec: property.shrinks

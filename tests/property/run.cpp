@@ -14,12 +14,6 @@ using model::Outcome;
 
 // --- What happened --------------------------------------------------------------------------------------
 
-bool operator==(const Event& a, const Event& b) {
-  return a.is_coming_in == b.is_coming_in && a.operation.action == b.operation.action &&
-         a.operation.actor == b.operation.actor && a.operation.lock == b.operation.lock &&
-         a.outcome == b.outcome;
-}
-
 std::ostream& operator<<(std::ostream& out, const Event& event) {
   if (event.is_coming_in)
     return out << "  actor " << int{event.operation.actor} << " comes in to lock "

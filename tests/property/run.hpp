@@ -19,7 +19,6 @@ struct Event {
   model::Operation operation;
   model::Outcome outcome;
 };
-bool operator==(const Event& a, const Event& b);
 std::ostream& operator<<(std::ostream& out, const Event& event);
 
 /// How often what took place.

