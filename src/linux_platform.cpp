@@ -105,37 +105,6 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 
 namespace {
 
-// How a thread waits, in nanoseconds. No proof rests on it: any other pauses are as right. TUNING.md has the
-// measurements that chose the numbers.
-//
-// A waiter spins, then sleeps in the kernel's queue. If it was woken in vain, since the lock was taken again
-// before it came, it naps outside the queue before it sleeps there again. While it naps, the owner's releases
-// soon find nobody to wake and cost no system call. An owner that keeps taking the lock back steps aside once
-// in a tenure for a thread that it has woken.
-struct WaitingPolicy {
-  // Spinning pays where sections are short: 2 to 5 us reach 0.9 of the throughput, 25 us burn processors in
-  // long sections. Spinning that ends in sleep is halved, and below the shortest left out: on one processor
-  // the owner cannot run meanwhile. One contended acquire in so many tries it anew.
-  std::int64_t shortest_spin = 250;
-  std::int64_t longest_spin = 10'000;
-  std::uint32_t spins_anew = 32;
-  std::uint32_t most_pauses = 128;  // between two looks, 1 to 5 us: each takes the cache line from the owner
-  std::uint32_t most_looks = 100;   // if the clock stands still
-
-  // A nap is half of what is left of the usual wait, or of the time waited so far. Each costs 8 us of the
-  // owner's and another processor's time. With 64 waiters naps of at most 5 ms leave 0.74 of the throughput
-  // that naps of 10 ms reach 0.92 of; longer ones are unfair. All may nap while the lock is free.
-  std::int64_t shortest_nap = 100'000;
-  std::int64_t longest_nap = 10'000'000;
-
-  // With a tenure of 1 ms 0.03 less throughput; with 4 ms 0.1 less fairness.
-  std::int64_t tenure = 2'000'000;
-  std::int64_t aside = 200'000;  // a thread that was woken comes within 0.05 ms, if a processor is free
-
-  std::int64_t longest_slice = second;
-};
-constexpr WaitingPolicy policy;
-
 // On a word that nobody knows: no system call that a sandbox would have to allow beside futex(). Somebody who
 // wakes a lock that lay at this address before, or a signal, may end it early.
 void nap_until(LinuxPlatform::Deadline moment) noexcept {
