@@ -138,7 +138,7 @@ class Check(TraceOf):
         self.write("tests/unit/fair_test.cpp", f"// It says {rule}\nint a;\n// {rule},\nint b;\n")
         result = self.trace("--check")
         for line in (1, 3):
-            self.assertIn(f"tests/unit/fair_test.cpp:{line}: found rules that are not read", result.stderr)
+            self.assertIn(f"tests/unit/fair_test.cpp:{line}: these rules are not read", result.stderr)
 
 
 # Spec: build.trace

@@ -96,8 +96,8 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
       {Obstacle::dead_owner, "behind an owner that is dead"},
-      {Obstacle::unaware_owner, "behind an owner that does not know it is the owner"},
-      {Obstacle::unknown_owner, "for a lock that was not free and had no owner"}};
+      {Obstacle::unaware_owner, "behind an owner that does not know that it is the owner"},
+      {Obstacle::unknown_owner, "for a lock that was not free but had no owner"}};
   for (const auto& [obstacle, words] : cases) {
     Result result;
     result.stranded_waiters = 15;
@@ -110,7 +110,7 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
 TEST(Verdict, it_says_how_much_was_lost) {
   Result result;
   result.money_lost = 1224;
-  EXPECT_EQ(last_line_of(result), "  lost: the balances differed by 1,224 from what they must add up to\n");
+  EXPECT_EQ(last_line_of(result), "  lost: the sum of the balances was wrong by 1,224\n");
 }
 
 // Spec: stress.faults
@@ -173,7 +173,7 @@ TEST(Verdict, a_run_that_ended_by_itself_says_when_and_why) {
   EXPECT_NE(text.find("\nended after 3.3 s of 10: nobody will get that lock\nFAILED"), std::string::npos)
       << text;
   EXPECT_EQ(last_line_of(result),
-            "  blocked: 1 lock could not be had even when nobody was left to hold it\n");
+            "  blocked: 1 lock could not be acquired, although no other thread was left to hold it\n");
 }
 
 // Spec: stress.histogram
