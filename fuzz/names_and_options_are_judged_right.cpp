@@ -58,9 +58,8 @@ bool is_bad_name_to(Operation&& operation) {
     operation();
   } catch (const std::invalid_argument& error) {
     require(is_printable_line(error.what()), "what refuses a name is a line that can be printed");
-    require(
-        std::string_view(error.what()).find("use 1 to 200 letters, digits") != std::string_view::npos,
-        "what refuses a name says which are good");
+    require(std::string_view(error.what()).find("use 1 to 200 letters, digits") != std::string_view::npos,
+            "what refuses a name says which are good");
     return true;
   } catch (const std::system_error& error) {
     require(error.code() == std::errc::no_such_file_or_directory ||
