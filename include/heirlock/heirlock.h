@@ -49,7 +49,7 @@ extern "C" {
 /// The result of a call. Languages without enums use an int.
 typedef enum heirlock_outcome {
   heirlock_not_acquired = 0,  ///< the lock is busy, or the timeout has passed
-  heirlock_acquired = 1,      ///< the caller owns the lock, at depth 1
+  heirlock_acquired = 1,      ///< the caller owns the lock, at depth 1: one release frees it
   heirlock_reentered = 2,     ///< the caller owned the lock already, now one level deeper
   heirlock_inherited = 3,     ///< the caller owns the lock, at depth 1; an owner died, and the data may be
                               ///< half-written: repair the data, then call heirlock_repaired()

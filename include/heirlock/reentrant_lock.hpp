@@ -21,7 +21,7 @@ inline namespace v0_1 {
 /// The result of an acquire.
 enum class AcquireResult : std::uint8_t {
   not_acquired = heirlock_not_acquired,  ///< the lock is busy, the timeout passed, or a signal ended the wait
-  acquired = heirlock_acquired,          ///< the caller owns the lock, at depth 1
+  acquired = heirlock_acquired,          ///< the caller owns the lock, at depth 1: one release frees it
   reentered = heirlock_reentered,        ///< the caller owned the lock already, now one level deeper
   inherited = heirlock_inherited,  ///< the caller owns the lock, at depth 1; an owner died, and the data may
                                    ///< be half-written
@@ -31,12 +31,12 @@ enum class AcquireResult : std::uint8_t {
 /// only the threads of one process use it. When the owner dies, for whatever reason, the next thread to
 /// acquire the lock inherits it and is told so.
 ///
-///   | the lock is            | acquire() | try_acquire() | lock()     | try_lock() | release()      |
-///   |------------------------|-----------|---------------|------------|------------|----------------|
-///   | free                   | acquired  | acquired      | locks      | true       | AssertionError |
-///   | free, its owner died   | inherited | inherited     | owner_dead | owner_dead | AssertionError |
-///   | the caller's           | reentered | reentered     | locks      | true       | done           |
-///   | another thread's       | waits     | not_acquired  | waits      | false      | AssertionError |
+///   | the lock is          | acquire() | try_acquire() | lock()     | try_lock() | release()      |
+///   |----------------------|-----------|---------------|------------|------------|----------------|
+///   | free                 | acquired  | acquired      | locks      | true       | AssertionError |
+///   | free, its owner died | inherited | inherited     | owner_dead | owner_dead | AssertionError |
+///   | the caller's         | reentered | reentered     | locks      | true       | done           |
+///   | another thread's     | waits     | not_acquired  | waits      | false      | AssertionError |
 ///
 /// After `inherited` the data under the lock may be half-written. Repair the data, then call repaired().
 /// Until then every acquire of the free lock returns `inherited`, so no death is forgotten.
