@@ -1,9 +1,8 @@
 // The lock's algorithm, a template over a Platform. SPECIFICATION.md explains it: the word (section 3), the
 // invariants INV-... (section 4), each step (section 5) and the memory orders (section 6).
 //
-// The Platform supplies atomics, the calling thread's identity and system calls. The library uses
-// LinuxPlatform; model checks, fuzz targets and tests compile this same file over Platforms of their own.
-// Nothing here throws: each operation returns an Outcome.
+// The Platform supplies atomics, thread identity and system calls. The library uses LinuxPlatform; model
+// checks, fuzz targets and tests compile this same file over Platforms of their own. Nothing here throws.
 #ifndef HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 #define HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 
@@ -27,7 +26,8 @@ enum class Order : std::uint8_t { relaxed, acquire, release };
 enum class Wait : std::uint8_t { look_again, slice_ended };
 
 // The word has the format of the kernel's robust futex (linux/futex.h): the owner's thread id and two flags.
-// The lock is free when the thread id is 0, whatever the flags are.
+// The lock is free when the thread id is 0, whatever the flags are. When a thread dies, the kernel replaces
+// its id by OWNER_DIED in each lock on its robust list and in its pending lock, and wakes one sleeper.
 inline constexpr std::uint32_t waiters_bit = 0x80000000;     // set while anyone sleeps, perhaps longer
 inline constexpr std::uint32_t owner_died_bit = 0x40000000;  // cleared by repaired() alone
 inline constexpr std::uint32_t owner_mask = 0x3fffffff;
@@ -201,8 +201,8 @@ class LockAlgorithm {
     return heirlock_not_acquired;
   }
 
-  // Backstop for a death that the kernel did not mark in the word. If the kernel did, then before the owner
-  // was gone, and the compare-exchange in bury() fails. owner_id tells a new owner with the same thread id
+  // Backstop for a death that the kernel did not mark in the word. The kernel marks a death before the owner
+  // is gone, so then the compare-exchange in bury() fails. owner_id tells a new owner with the same thread id
   // from the dead one, except within a few instructions (section 9 of SPECIFICATION.md).
   static void bury_if_gone(Lock& lock, std::uint32_t word) {
     const std::uint64_t id = lock.owner_id.load(Order::relaxed);
