@@ -1,7 +1,7 @@
 // The C interface of heirlock (C99, also for C++ and every language that can call C).
 //
 // A call returns its outcome. Above 0: the call succeeded. 0: the lock is busy. Below 0: the call was refused
-// and changed nothing. No call throws, uses errno or is a cancellation point. Do not call any of them in a
+// and changed nothing. No call throws, changes errno or is a cancellation point. Do not call any of them in a
 // signal handler or in the child of vfork.
 //
 // Owner:   a thread. Two threads of one process are two owners.
@@ -15,8 +15,8 @@
 //
 // These functions are in libheirlock_c.so, which is never unloaded, in libheirlock_c.a and in the C++
 // library. A program or library that links an archive gets its own copy, hidden unless HEIRLOCK_API says
-// otherwise. If a process loads several copies, a thread may release through any copy that it has acquired a
-// lock with.
+// otherwise. If a process loads several copies, a thread may release a lock through any copy in which it has
+// acquired a lock before.
 #ifndef HEIRLOCK_HEIRLOCK_H
 #define HEIRLOCK_HEIRLOCK_H
 
