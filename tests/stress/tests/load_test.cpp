@@ -149,7 +149,7 @@ void expect_to_be_stranded_by_kills(const char* lock, const char* locks) {
   EXPECT_GT(number_in(outcome.text, "stranded waiters"), 0) << outcome.text;
   // Who is killed before it can note that it has a semaphore leaves it with no owner.
   EXPECT_TRUE(contains(outcome.text, "behind an owner that is dead") ||
-              contains(outcome.text, "for a lock that was not free and had no owner"))
+              contains(outcome.text, "for a lock that was not free but had no owner"))
       << outcome.text;
 }
 
