@@ -1,5 +1,5 @@
-// The C interface: each call is one of the algorithm or of a segment, and returns what that came to.
-// A copy of the library hides its functions from all others, unless it is a shared library.
+// The C interface: each call forwards to the algorithm or to a segment and returns the outcome.
+// Each copy of the library hides its functions from other copies, unless it is a shared library.
 #if !defined(HEIRLOCK_API) && defined(HEIRLOCK_EXPORTS)
 #define HEIRLOCK_API __attribute__((visibility("default")))
 #elif !defined(HEIRLOCK_API)
@@ -26,21 +26,21 @@ static_assert(alignof(heirlock_lock) == alignof(LinuxLock));
 static_assert(std::is_standard_layout_v<heirlock_lock> && std::is_trivial_v<heirlock_lock>);
 static_assert(HEIRLOCK_LAYOUT_VERSION == SegmentHeader::current_version);
 
-// Whether the thread's last acquire in vain was a timed one.
+// Whether the thread's last acquire without success was a timed one.
 thread_local bool has_timed_out HEIRLOCK_STATIC_TLS = false;
 
 LinuxLock* lock_at(const heirlock_lock* lock) noexcept {
   return reinterpret_cast<LinuxLock*>(const_cast<heirlock_lock*>(lock));
 }
 
-// Does `operation`, named `call`, to the lock. A timed one that comes to nothing has timed out.
+// Runs `operation` on the lock. `call` is its name for messages.
 template <class Operation>
 heirlock_outcome on(heirlock_lock* lock, const char* call, Operation operation,
                     bool is_timed = false) noexcept {
   const auto address = reinterpret_cast<std::uintptr_t>(lock);
   if (HEIRLOCK_UNLIKELY(address == 0 || address % alignof(LinuxLock) != 0))
     return refused(heirlock_invalid_argument, 0,
-                   "found a lock at %p, expected a multiple of 8 other than 0; give 40 bytes aligned to 8",
+                   "no lock can be at address %p; give the address of 40 bytes, aligned to 8",
                    static_cast<void*>(lock));
   const Outcome outcome = operation(*lock_at(lock));
   if (HEIRLOCK_UNLIKELY(is_refused(outcome))) explained(outcome, *lock_at(lock), call);
@@ -54,7 +54,7 @@ heirlock_outcome acquire_by(heirlock_lock* lock, LinuxPlatform::Deadline deadlin
       lock, "acquire", [=](LinuxLock& memory) { return Algorithm::acquire(memory, deadline); }, is_timed);
 }
 
-// A success leaves the last error as it was; what the system refused is said in its words as well.
+// A success keeps the last error. A refusal by the system gets the system's text appended to its message.
 template <class Operation>
 heirlock_outcome on_files(Operation operation) noexcept {
   const ErrnoKept errno_kept;
@@ -81,8 +81,8 @@ heirlock_outcome make_handle(heirlock_segment* segment, const char* name, std::u
   return on_files([&] {
     if (segment == nullptr || type_name == nullptr || !has_size || !has_alignment)
       return refused(heirlock_invalid_argument, 0,
-                     "found segment %p, type '%s', size %" PRIu64 " and alignment %" PRIu64
-                     ", expected addresses, 1 byte to 2^63, and a power of two up to 4096",
+                     "no segment can be made with segment %p, type '%s', size %" PRIu64 ", alignment %" PRIu64
+                     "; give two addresses, 1 to 2^63 bytes, and a power of two up to 4096",
                      static_cast<void*>(segment), type_name == nullptr ? "" : type_name, size, alignment);
     const ObjectType type{size, alignment, type_name};
     Mapping mapping;
@@ -100,25 +100,27 @@ struct Meaning {
   const char* text;
 };
 constexpr Meaning meanings[] = {
-    {heirlock_not_acquired, EBUSY, "the lock is another's"},
-    {heirlock_acquired, 0, "the lock was free and is yours"},
-    {heirlock_reentered, 0, "the lock was yours already, and is so once more"},
-    {heirlock_inherited, EOWNERDEAD, "an owner died: mend what the lock guards, then declare it repaired"},
+    {heirlock_not_acquired, EBUSY, "the lock is busy"},
+    {heirlock_acquired, 0, "the caller owns the lock"},
+    {heirlock_reentered, 0, "the caller owned the lock already, now one level deeper"},
+    {heirlock_inherited, EOWNERDEAD, "an owner died: repair the data, then declare the lock repaired"},
     {heirlock_done, 0, "done"},
     {heirlock_not_owner, EPERM, "the calling thread does not own the lock"},
-    {heirlock_recursion_too_deep, EDEADLK, "the lock is held 2^32-1 times already; release it first"},
-    {heirlock_foreign_pid_namespace, EXDEV, "the lock is of another PID namespace, or the memory is no lock"},
-    {heirlock_unsupported_platform, ENOSYS, "this system lacks what the lock is built on"},
-    {heirlock_layout_mismatch, EPROTO, "the segment holds something else than it was opened as"},
-    {heirlock_not_trusted, EACCES, "somebody else owns or may write the segment"},
+    {heirlock_recursion_too_deep, EDEADLK,
+     "the caller holds the lock 2^32-1 times already; release it first"},
+    {heirlock_foreign_pid_namespace, EXDEV,
+     "the lock belongs to another PID namespace, or the memory is not a lock"},
+    {heirlock_unsupported_platform, ENOSYS, "this system lacks something the lock needs"},
+    {heirlock_layout_mismatch, EPROTO, "the segment holds another type, size or layout version"},
+    {heirlock_not_trusted, EACCES, "another user owns the segment or may write to it"},
     {heirlock_invalid_name, EINVAL, "the name is not 1 to 200 letters, digits, '.', '-' and '_'"},
     {heirlock_invalid_argument, EINVAL,
      "a null pointer, a misaligned lock, or an impossible size or alignment"},
-    {heirlock_file_exists, EEXIST, "there is a segment of this name already"},
+    {heirlock_file_exists, EEXIST, "a segment of this name exists already"},
     {heirlock_file_missing, ENOENT, "there is no segment of this name, or no /dev/shm"},
-    {heirlock_no_memory, ENOMEM, "the system has no memory left"},
-    {heirlock_interrupted, EINTR, "a signal handler ran while the call waited; call again to wait on"},
-    {heirlock_system_error, 0, "the system refused; heirlock_last_errno() tells why"},
+    {heirlock_no_memory, ENOMEM, "out of memory"},
+    {heirlock_interrupted, EINTR, "a signal handler ran during the wait; call again to go on waiting"},
+    {heirlock_system_error, 0, "the system refused the call; heirlock_last_errno() tells why"},
 };
 
 const Meaning* meaning_of(int32_t outcome) noexcept {
@@ -204,7 +206,7 @@ heirlock_outcome heirlock_segment_open_or_create(heirlock_segment* segment, cons
 heirlock_outcome heirlock_segment_close(heirlock_segment* segment) {
   return on_files([=] {
     if (segment == nullptr)
-      return refused(heirlock_invalid_argument, 0, "found no segment to close, expected the address of one");
+      return refused(heirlock_invalid_argument, 0, "the segment to close is null; give the address of one");
     Mapping mapping(segment->mapping, segment->mapping_size, true);
     const Outcome outcome = mapping.end();
     mapping.leave();

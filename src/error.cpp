@@ -40,13 +40,12 @@ void throw_refusal(Outcome outcome) {
 void give_back_and_throw(LinuxLock& lock) {
   LockAlgorithm<LinuxPlatform>::release(lock);
   throw std::system_error(std::make_error_code(std::errc::owner_dead),
-                          "heirlock: an owner died, and what the lock guards may be half-written; acquire() "
-                          "it, mend that, call repaired()");
+                          "heirlock: an owner died, so the data under the lock may be half-written; "
+                          "acquire() the lock, repair the data, then call repaired()");
 }
 
 void throw_not_a_number() {
-  throw std::invalid_argument(
-      "heirlock: found a timeout that is not a number, expected a duration; give one, or none");
+  throw std::invalid_argument("heirlock: the timeout is not a number; give a duration");
 }
 
 }  // namespace heirlock::detail_v0_1

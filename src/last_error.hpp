@@ -1,4 +1,4 @@
-// Why the calling thread's last call was refused: what C++ throws and C asks for.
+// Why the calling thread's last refused call was refused. The C++ interface throws it, the C one returns it.
 #ifndef HEIRLOCK_SRC_LAST_ERROR_HPP
 #define HEIRLOCK_SRC_LAST_ERROR_HPP
 
@@ -10,16 +10,17 @@
 namespace heirlock::detail_v0_1 {
 
 struct LastError {
-  std::int32_t system = 0;  // errno's value, 0 if it was not the system
-  char message[384] = "";   // without the system's words for `system`
+  std::int32_t system = 0;  // the system's errno value, or 0
+  char message[384] = "";   // without the system's text for `system`
 };
 inline thread_local LastError last_error HEIRLOCK_STATIC_TLS{};
 
-/// Notes it; `system` is 0, or the errno value of a system_error, of which three have outcomes of their own.
+/// Records a refusal and returns its outcome. If `system` is an errno value with its own outcome (EEXIST,
+/// ENOENT, ENOMEM), that replaces `outcome`.
 HEIRLOCK_COLD Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept
     __attribute__((format(printf, 3, 4)));
 
-// For operations that must not change errno, whatever they ask of the system.
+// Restores errno at the end of its scope.
 struct ErrnoKept {
   const int value = errno;
   ~ErrnoKept() { errno = value; }

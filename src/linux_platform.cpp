@@ -1,4 +1,4 @@
-// The operations of the Platform that enter the kernel. detail/linux_platform.hpp states what each promises.
+// The Platform's operations that enter the kernel. detail/linux_platform.hpp states the contract of each.
 #include "heirlock/detail/linux_platform.hpp"
 
 #include <fcntl.h>
@@ -23,16 +23,17 @@ namespace {
 
 constexpr std::int64_t second = 1'000'000'000;
 
-// The system said what no state of this program explains: going on could break the lock for every process.
+// For an error that no state of this program explains: to go on could break the lock for all processes.
 [[noreturn]] void die(const char* call, const void* word = nullptr) noexcept {
   const bool is_memory = word != nullptr && (errno == EFAULT || errno == EINVAL);
   const char* const reason = std::strerror(errno);
   char where[48] = "";
   if (word != nullptr) std::snprintf(where, sizeof where, " on the lock at %p", word);
-  std::fprintf(stderr, "heirlock: %s%s failed with '%s', which it never should; %s\n", call, where, reason,
-               is_memory ? "the kernel cannot wait on this memory: it is a device's, secret, read-only or no "
-                           "longer mapped; keep the lock in ordinary memory"
-                         : "is the system call allowed by the sandbox?");
+  std::fprintf(stderr, "heirlock: %s%s failed: %s; %s\n", call, where, reason,
+               is_memory
+                   ? "the kernel cannot wait on this memory, as it is a device's, secret, read-only or no "
+                     "longer mapped; keep the lock in ordinary memory"
+                   : "if a sandbox filters system calls, allow this one");
   std::abort();
 }
 
@@ -42,14 +43,14 @@ std::int64_t now() noexcept {
   return time.tv_sec * second + time.tv_nsec;
 }
 
-// What was read before is older than what is read after. ThreadSanitizer knows no fences.
+// Later reads are newer than earlier ones. ThreadSanitizer does not support fences.
 void fence_loads() noexcept {
 #if !HEIRLOCK_THREAD_SANITIZER
   std::atomic_thread_fence(std::memory_order_acquire);
 #endif
 }
 
-// Of the calling thread's acquire: whether a signal handler that runs ends its wait, and whether one did.
+// Whether signal handlers end the calling thread's present wait, and whether one did.
 thread_local struct {
   bool end_the_wait = false;
   bool have_ended_it = false;
@@ -57,7 +58,7 @@ thread_local struct {
 
 }  // namespace
 
-// --- What is refused ---
+// --- Refusals ---
 
 Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept {
   const ErrnoKept errno_kept;
@@ -77,17 +78,19 @@ Outcome refused(Outcome outcome, int system, const char* format, ...) noexcept {
 
 Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept {
   if (outcome == heirlock_recursion_too_deep)
-    return refused(outcome, 0,
-                   "%s() found a depth of 4294967295, expected less; look for an acquire without its release",
-                   call);
+    return refused(
+        outcome, 0,
+        "%s(): the caller holds the lock 4294967295 times already; look for an acquire without its "
+        "release",
+        call);
   if (outcome != heirlock_not_owner) return outcome;
-  char found[48] = "a free lock";
+  char reality[32] = "it is free";
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
-  if (owner != 0) std::snprintf(found, sizeof found, "a lock owned by thread %u", owner);
+  if (owner != 0) std::snprintf(reality, sizeof reality, "thread %u does", owner);
   return refused(outcome, 0,
-                 "%s() found %s, expected one owned by the calling thread %ld; call it once an acquire, in "
-                 "the thread that acquired; a forked child owns nothing",
-                 call, found, syscall(SYS_gettid));
+                 "%s(): thread %ld does not own the lock: %s; call it once per acquire, in the thread that "
+                 "acquired; a forked child owns no lock",
+                 call, syscall(SYS_gettid), reality);
 }
 
 // --- Time ---
@@ -105,39 +108,8 @@ bool LinuxPlatform::has_passed(Deadline deadline) noexcept {
 
 namespace {
 
-// How a thread waits, in nanoseconds. No proof rests on it: any other pauses are as right. TUNING.md has the
-// measurements that chose the numbers.
-//
-// A waiter spins, then sleeps in the kernel's queue. If it was woken in vain, since the lock was taken again
-// before it came, it naps outside the queue before it sleeps there again. While it naps, the owner's releases
-// soon find nobody to wake and cost no system call. An owner that keeps taking the lock back steps aside once
-// in a tenure for a thread that it has woken.
-struct WaitingPolicy {
-  // Spinning pays where sections are short: 2 to 5 us reach 0.9 of the throughput, 25 us burn processors in
-  // long sections. Spinning that ends in sleep is halved, and below the shortest left out: on one processor
-  // the owner cannot run meanwhile. One contended acquire in so many tries it anew.
-  std::int64_t shortest_spin = 250;
-  std::int64_t longest_spin = 10'000;
-  std::uint32_t spins_anew = 32;
-  std::uint32_t most_pauses = 128;  // between two looks, 1 to 5 us: each takes the cache line from the owner
-  std::uint32_t most_looks = 100;   // if the clock stands still
-
-  // A nap is half of what is left of the usual wait, or of the time waited so far. Each costs 8 us of the
-  // owner's and another processor's time. With 64 waiters naps of at most 5 ms leave 0.74 of the throughput
-  // that naps of 10 ms reach 0.92 of; longer ones are unfair. All may nap while the lock is free.
-  std::int64_t shortest_nap = 100'000;
-  std::int64_t longest_nap = 10'000'000;
-
-  // With a tenure of 1 ms 0.03 less throughput; with 4 ms 0.1 less fairness.
-  std::int64_t tenure = 2'000'000;
-  std::int64_t aside = 200'000;  // a thread that was woken comes within 0.05 ms, if a processor is free
-
-  std::int64_t longest_slice = second;
-};
-constexpr WaitingPolicy policy;
-
-// On a word that nobody knows: no system call that a sandbox would have to allow beside futex(). Somebody who
-// wakes a lock that lay at this address before, or a signal, may end it early.
+// Sleeps on a word that no other thread knows, so that a sandbox need allow only futex(). A signal may end
+// the nap early, or a late wake-up for a lock that was at this address before.
 void nap_until(LinuxPlatform::Deadline moment) noexcept {
   LinuxPlatform::Atomic<std::uint32_t> nobodys;
   LinuxPlatform::sleep(nobodys, 0, moment);
@@ -164,7 +136,7 @@ void LinuxPlatform::step_aside(Atomic<std::uint32_t>& word, Deadline deadline, P
 
 bool LinuxPlatform::spin(Patience& patience) noexcept {
   LinuxHabits& habits = patience.me.habits;
-  if (patience.began != no_wait) return false;  // woken in vain: the lock is held for long
+  if (patience.began != no_wait) return false;  // slept already: the lock is held for long
   if (patience.pauses == 0) {
     if (habits.spin_time == 0) {
       if (!one_in(policy.spins_anew, patience.me)) return false;
@@ -193,9 +165,9 @@ LinuxPlatform::Sleep LinuxPlatform::sleep(Atomic<std::uint32_t>& word, std::uint
   const timespec until{deadline / second, deadline % second};
   const long result = syscall(SYS_futex, word.futex(), FUTEX_WAIT_BITSET, seen,
                               deadline == for_ever ? nullptr : &until, nullptr, FUTEX_BITSET_MATCH_ANY);
-  if (result == 0) return Sleep::woken;  // even when the time was over as well
+  if (result == 0) return Sleep::woken;  // even if the time was over as well
   switch (errno) {
-    case EINTR:  // a signal handler ran: not even SA_RESTART resumes a wait that has an end
+    case EINTR:  // a signal handler ran; a wait with a time-out is not resumed, not even under SA_RESTART
       signals.have_ended_it = signals.end_the_wait;
       return Sleep::disturbed;
     case EAGAIN:  // the word has changed
@@ -240,47 +212,46 @@ int LinuxPlatform::wake_one(Atomic<std::uint32_t>& word) noexcept {
   if (woken > 0 && ++habits.woken == 2) habits.tenure_began = now();
   if (woken >= 0) return static_cast<int>(woken);
   if (errno == EPERM || errno == ENOSYS) die("futex(FUTEX_WAKE)", &word);
-  return 0;  // the lock is free and may be gone; whatever lies at its address now, nobody waits for it there
+  return 0;  // the free lock's memory may be unmapped or reused: no thread waits for the lock there
 }
 
 void LinuxPlatform::clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept {
-  // Stores 0 at the second address, here the same, and wakes all at the first. The comparison wakes nobody.
+  // Stores 0 at the second address, which is the first again, and wakes all there. The comparison wakes none.
   const int operation = FUTEX_OP(FUTEX_OP_SET, 0, FUTEX_OP_CMP_EQ, 0);
   if (syscall(SYS_futex, word.futex(), FUTEX_WAKE_OP, INT32_MAX, 0L, word.futex(), operation) < 0)
     die("futex(FUTEX_WAKE_OP)", &word);
 }
 
-// Every owner has registered a robust list. The kernel forgets it after its walk (kernel/futex/core.c,
-// futex_cleanup()), at exit before the thread becomes a zombie, and at exec. Where it will not say, it may
-// live.
+// Every owner has registered a robust list. The kernel walks the list and forgets it (kernel/futex/core.c,
+// futex_cleanup()) at exec, and at exit before the thread becomes a zombie. If the kernel refuses to
+// tell, the thread may be alive.
 bool LinuxPlatform::owner_is_gone(std::uint32_t tid) noexcept {
   const ErrnoKept errno_kept;
   robust_list_head* head = nullptr;
   std::size_t size = 0;
-  fence_loads();  // a system call orders no memory
+  fence_loads();  // the system call itself orders no memory
   const bool is_found = syscall(SYS_get_robust_list, tid, &head, &size) == 0;
   fence_loads();
   return is_found ? head == nullptr : errno == ESRCH;
 }
 
-// --- Who I am ---
+// --- Identity ---
 
 namespace {
 
-// The page: that the kernel wipes it frees the lock in a child, whoever held it in the parent.
+// In the page that the kernel zeroes in a child: there the lock is free, whoever held it in the parent.
 struct ProcessPage {
   LinuxProcess process;
   LinuxLock lock;
 };
 
-// The system lacks what the lock is built on, or a sandbox refuses it.
 Outcome lacks(const char* call) noexcept {
   return refused(heirlock_unsupported_platform, 0,
-                 "%s failed with '%s', expected success; use Linux 4.14, and allow it in the sandbox", call,
-                 std::strerror(errno));
+                 "%s failed: %s; heirlock needs Linux 4.14 or newer, and a sandbox that allows this call",
+                 call, std::strerror(errno));
 }
 
-// Any number but those that an owner_id is not, nor its complement.
+// A random number that is an owner_id and whose complement is one.
 Outcome draw_id(std::uint64_t& id) noexcept {
   id = 0;
   while (!is_owner_id(id) || !is_owner_id(~id)) {
@@ -293,42 +264,42 @@ Outcome draw_id(std::uint64_t& id) noexcept {
 Outcome read_pid_namespace(std::uint32_t& number) noexcept {
   struct stat status = {};
   bool known = stat("/proc/self/ns/pid", &status) == 0;
-  if (!known) {  // no /proc: a pidfd tells since Linux 6.11 (PIDFD_GET_PID_NAMESPACE of linux/pidfd.h)
+  if (!known) {  // no /proc: since Linux 6.11 a pidfd tells (PIDFD_GET_PID_NAMESPACE in linux/pidfd.h)
     const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0U));
     const int space = self < 0 ? -1 : ioctl(self, _IO(0xFF, 5), 0UL);
     known = space >= 0 && fstat(space, &status) == 0;
     if (space >= 0) syscall(SYS_close, space);
     if (self >= 0) syscall(SYS_close, self);
   }
-  // Guessing could let the same thread id of two namespaces own one lock.
+  // After a wrong guess, two threads with the same id in two namespaces could own one lock.
   if (!known)
     return refused(heirlock_unsupported_platform, 0,
-                   "found no /proc/self/ns/pid, expected it to name the caller's PID namespace; mount /proc");
+                   "the caller's PID namespace is unknown: there is no /proc/self/ns/pid; mount /proc");
   number = static_cast<std::uint32_t>(status.st_ino);
   return heirlock_done;
 }
 
-// The process's page, made when there is none, with its namespace and its generation. They are found out by
-// the first of its threads that uses a lock: a later one may have no way to, in a sandbox of its own.
+// Finds or makes the process's page, with its PID namespace and generation. The first thread that uses a lock
+// finds out the namespace: a later thread may be in a sandbox that forbids it.
 Outcome find_process(LinuxProcess*& process) noexcept {
   const LinuxProcess* known = this_process.load(std::memory_order_acquire);
   if (known == &no_process_yet) {
     const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     void* const page = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED)
-      return refused(heirlock_system_error, errno, "mmap of one page of private memory");
+      return refused(heirlock_system_error, errno, "cannot map one page of private memory");
     const bool is_wiped = madvise(page, size, MADV_WIPEONFORK) == 0;
     const auto* const fresh = static_cast<LinuxProcess*>(page);
     if (is_wiped && this_process.compare_exchange_strong(known, fresh, std::memory_order_acq_rel))
       known = fresh;
     else
-      munmap(page, size);  // or another thread was first
+      munmap(page, size);  // perhaps another thread was first
     if (!is_wiped) return lacks("madvise(MADV_WIPEONFORK)");
   }
   process = const_cast<LinuxProcess*>(known);
   if (process->generation.load(std::memory_order_acquire) != 0) return heirlock_done;
   std::uint32_t pid_namespace = 0;
-  // Drawn and not counted: copies of the library in one process may share the page and not the count.
+  // Random, as copies of the library in one process may share the page but could not share a counter.
   std::uint64_t fresh = 0;
   if (const Outcome outcome = read_pid_namespace(pid_namespace); is_refused(outcome)) return outcome;
   if (const Outcome outcome = draw_id(fresh); is_refused(outcome)) return outcome;
@@ -338,7 +309,7 @@ Outcome find_process(LinuxProcess*& process) noexcept {
   return heirlock_done;
 }
 
-// For a process that libc did not make, such as the child of a raw clone(): the kernel knows no list of its.
+// For a process that libc did not start, such as the child of a raw clone(): it has no robust list.
 thread_local robust_list_head list_without_libc HEIRLOCK_STATIC_TLS;
 
 Outcome find_robust_list(robust_list_head*& head) noexcept {
@@ -353,14 +324,13 @@ Outcome find_robust_list(robust_list_head*& head) noexcept {
   }
   if (head->futex_offset != word_from_node)
     return refused(heirlock_unsupported_platform, 0,
-                   "found a robust list whose futexes lie at %ld, expected -32; use glibc",
+                   "this libc's robust list has its futexes at offset %ld, glibc's at -32; use glibc",
                    head->futex_offset);
   return heirlock_done;
 }
 
 #if HEIRLOCK_THREAD_SANITIZER
-// ThreadSanitizer does not see the kernel hand over the locks that a thread holds at its end: said here, for
-// each lock on its list.
+// ThreadSanitizer does not see the kernel release the locks of a thread that ends, so this tells it.
 struct EndOfThread {
   ~EndOfThread() {
     const LinuxThread* const me = LinuxPlatform::known_thread();
@@ -372,7 +342,7 @@ struct EndOfThread {
       at = next;
     }
   }
-  void begin() const noexcept {}  // what is never named is never made, and then never destroyed
+  void begin() const noexcept {}  // a thread_local that is never used is never destroyed either
 };
 thread_local EndOfThread end_of_thread;
 #endif
@@ -383,7 +353,7 @@ Outcome identify() noexcept {
   if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
   if (const Outcome outcome = draw_id(fresh.id); is_refused(outcome)) return outcome;
   if (const Outcome outcome = find_robust_list(fresh.robust_list); is_refused(outcome)) return outcome;
-  const long tid = syscall(SYS_gettid);  // not libc's, which may remember a parent's
+  const long tid = syscall(SYS_gettid);  // not from libc, whose copy may be a parent's
   if (tid <= 0) return lacks("gettid");
   fresh.tid = static_cast<std::uint32_t>(tid);
   fresh.generation = process->generation.load(std::memory_order_acquire);
@@ -401,14 +371,14 @@ Outcome acquire_interruptible(LinuxLock& lock, LinuxPlatform::Deadline deadline)
   const bool was_interrupted = std::exchange(signals, {}).have_ended_it;
   if (outcome != heirlock_not_acquired || !was_interrupted) return outcome;
   return refused(heirlock_interrupted, EINTR,
-                 "a signal handler ran while acquire() waited for a lock; call again to wait on");
+                 "a signal handler ran while acquire() waited; call it again to go on waiting");
 }
 
 Outcome hold_process(LinuxLock*& lock) noexcept {
   LinuxProcess* process = nullptr;
   if (const Outcome outcome = find_process(process); is_refused(outcome)) return outcome;
   lock = &reinterpret_cast<ProcessPage*>(process)->lock;
-  // What it guards needs no repair, so that it may stay to be inherited.
+  // Inheriting is fine: the data under this lock is consistent after every store.
   return LockAlgorithm<LinuxPlatform>::acquire(*lock, LinuxPlatform::for_ever);
 }
 
@@ -420,7 +390,7 @@ Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
   if (known_thread() == nullptr) {
     const Outcome outcome = identify();
     if (is_refused(outcome)) return outcome;
-    fence(of_lock, Order::release);  // who finds this thread in a word must find its list
+    fence(of_lock, Order::release);  // a thread that sees this tid in a word must find the robust list
   }
   const std::uint32_t mine = this_thread_record.pid_namespace;
   if (of_lock.compare_exchange(0, mine, Order::relaxed)) return heirlock_done;
@@ -428,14 +398,14 @@ Outcome LinuxPlatform::admit(Atomic<std::uint32_t>& of_lock) noexcept {
   if (found == mine) return heirlock_done;
   constexpr std::uint32_t first = 0xeffffffc;  // PROC_PID_INIT_INO of Linux; others have 0xf0000000 and up
   const bool is_namespace = (found >= first && found != UINT32_MAX) || mine < first;
-  return refused(heirlock_foreign_pid_namespace, 0,
-                 is_namespace ? "found a lock of PID namespace %u, expected the caller's, %u; let all its "
-                                "users run in one, or, if "
-                                "a container was restarted over an old /dev/shm, run `heirlock clean`"
-                              : "found %u for a lock's PID namespace, expected 0 or the caller's, %u; this "
-                                "memory never was a lock, "
-                                "or was overwritten: fill it with zeros, only if no process uses it",
-                 found, mine);
+  return refused(
+      heirlock_foreign_pid_namespace, 0,
+      is_namespace
+          ? "the lock belongs to PID namespace %u, the caller to %u; run all its users in one PID "
+            "namespace; if a container was restarted over an old /dev/shm, run `heirlock clean`"
+          : "the lock's memory names PID namespace %u, which cannot be (the caller's is %u): it never "
+            "was a lock, or was overwritten; if no process uses it, fill it with zeros",
+      found, mine);
 }
 
 }  // namespace heirlock::detail_v0_1

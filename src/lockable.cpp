@@ -15,9 +15,8 @@ Lockable::~Lockable() {
 
 void Lockable::recover() {
   throw std::system_error(std::make_error_code(std::errc::owner_dead),
-                          "heirlock: an owner died, and recover() is not overridden; override it to mend "
-                          "what the lock guards, or "
-                          "with an empty body if nothing can be half-written");
+                          "heirlock: an owner died, and recover() is not overridden; override it to repair "
+                          "the data, or with an empty body if no data can be half-written");
 }
 
 void Lockable::mend() {
@@ -25,7 +24,7 @@ void Lockable::mend() {
     recover();
     lock_->repaired();
   } catch (...) {
-    // At whatever depth recover() left.
+    // At the depth at which recover() left the lock.
     if (lock_->is_owned()) ReentrantLock::Algorithm::abandon(lock_->memory_);
     throw;
   }

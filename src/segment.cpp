@@ -26,7 +26,8 @@ using Algorithm = LockAlgorithm<LinuxPlatform>;
 
 constexpr std::size_t longest_name = 200;
 
-// By syscall(), as all here that libc makes a cancellation point: no thread ends half-way.
+// By syscall(): libc's open() is a cancellation point, at which the thread could end half-way. So are others
+// below.
 int open_file(const char* path, int flags) noexcept {
   return static_cast<int>(syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, S_IRUSR | S_IWUSR));
 }
@@ -35,21 +36,22 @@ using Path = char[224];
 
 // --- What is mapped ---
 
-// The segments that this process has mapped, in a list that is whole between any two stores to it.
+// A segment that this process has mapped. Their list is consistent after every store, since a child may be
+// forked at any time.
 struct MappedSegment {
   dev_t device;
   ino_t file;
-  std::size_t size;  // one that has been made larger since is mapped anew
+  std::size_t size;  // a file that has grown since is mapped again
   void* memory;
-  LinuxLock* lock;  // if a handle that has ended was of one
+  LinuxLock* lock;  // given by a handle that was closed, or null
   std::uint32_t handles;
-  bool is_static;  // whether one was in static storage
-  Path path;       // as it was first opened
+  bool is_static;  // whether a handle was in static storage
+  Path path;       // at the first open
   std::atomic<MappedSegment*> next{nullptr};
 };
 std::atomic<MappedSegment*> first_mapped{nullptr};
 
-// The place that leads to the first that `is_it`, or the last place of the list.
+// The pointer to the first segment that `is_it`, or the null pointer at the end of the list.
 template <class IsIt>
 std::atomic<MappedSegment*>& find_mapped(IsIt is_it) noexcept {
   auto* place = &first_mapped;
@@ -73,24 +75,24 @@ Outcome holding_process(Action action) noexcept {
   return outcome;
 }
 
-// A handle of the open file's segment. The caller holds the process.
+// Makes a handle of the open file's segment. The caller holds the process's lock.
 Outcome find_or_map(int file, const char* path, Mapping& handle) noexcept {
   struct stat status = {};
-  if (fstat(file, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
+  if (fstat(file, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s failed", path);
   const auto size = static_cast<std::size_t>(status.st_size);
   auto& place = find_mapped([&](const MappedSegment& other) {
     return other.device == status.st_dev && other.file == status.st_ino && other.size == size;
   });
   MappedSegment* segment = place.load(std::memory_order_relaxed);
   if (segment == nullptr) {
-    // Not by malloc: another thread of the parent may have held its lock when _Fork made this process.
+    // Not by malloc(): if _Fork made this process, malloc's own lock may be held for ever.
     constexpr int writable = PROT_READ | PROT_WRITE;
     void* const room = mmap(nullptr, sizeof *segment, writable, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     void* const memory = room == MAP_FAILED ? MAP_FAILED : mmap(nullptr, size, writable, MAP_SHARED, file, 0);
     if (memory == MAP_FAILED) {
       const int error = errno;
       if (room != MAP_FAILED) munmap(room, sizeof *segment);
-      return refused(heirlock_system_error, error, "mmap of %zu bytes of %s", size, path);
+      return refused(heirlock_system_error, error, "cannot map %zu bytes of %s", size, path);
     }
     segment = ::new (room) MappedSegment{status.st_dev, status.st_ino, size, memory, nullptr, 0, false, ""};
     std::snprintf(segment->path, sizeof segment->path, "%s", path);
@@ -105,13 +107,14 @@ Outcome map_segment(int file, const char* path, Mapping& handle) noexcept {
   return holding_process([&] { return find_or_map(file, path, handle); });
 }
 
-// By any thread, as far as one can know.
+// Whether a thread of this process holds the lock, as far as the kernel tells.
 bool is_held_in_this_process(const LinuxLock& lock) noexcept {
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   return owner != 0 && (syscall(SYS_tgkill, getpid(), owner, 0) == 0 || errno != ESRCH);
 }
 
-// The caller's robust list must not lead to memory that is gone. What another copy mapped is its own concern.
+// Frees the caller's locks in the memory, as its robust list must not lead to unmapped memory. Locks that the
+// caller acquired through another copy of the library are left to that copy.
 void give_up_locks_in(const void* memory, std::size_t size) noexcept {
   const LinuxThread* const me = LinuxPlatform::known_thread();
   if (me == nullptr) return;
@@ -128,7 +131,8 @@ void give_up_locks_in(const void* memory, std::size_t size) noexcept {
 // Whether the address lies in the program's or a library's own data.
 bool is_static(void* address) noexcept {
 #ifdef DLFO_STRUCT_HAS_EH_COUNT  // glibc 2.35
-  // Takes no lock, which a child of _Fork might find taken for ever; and knows a program linked statically.
+  // Unlike dladdr(), acquires no lock, which may be held for ever in a child of _Fork, and works in static
+  // programs.
   dl_find_object object;
   return _dl_find_object(address, &object) == 0;
 #else
@@ -137,7 +141,7 @@ bool is_static(void* address) noexcept {
 #endif
 }
 
-// --- What is accepted ---
+// --- Names, trust and layout ---
 
 Outcome set_path(Path& path, std::string_view name) noexcept {
   char shown_name[longest_name + 1];
@@ -153,8 +157,8 @@ Outcome set_path(Path& path, std::string_view name) noexcept {
   if (!is_good)
     return refused(
         heirlock_invalid_name, 0,
-        "found a name of %zu characters, '%s', expected 1 to 200 letters, digits, '.', '-' and '_'",
-        name.size(), shown_name);
+        "the name '%s' of %zu characters is not allowed; use 1 to 200 letters, digits, '.', '-' and '_'",
+        shown_name, name.size());
   std::snprintf(path, sizeof path, "%s%s%s", segment_directory, segment_prefix, shown_name);
   return heirlock_done;
 }
@@ -168,26 +172,27 @@ const char* kind_of(mode_t mode) noexcept {
                           : "a device";
 }
 
-// What stands there is not for the caller: says whose it is.
+// Says whose file it is, and why the caller cannot use it.
 Outcome not_for_caller(Outcome outcome, int system, const char* path, const struct stat& status,
-                       const char* found, const char* expected, const char* first_remedy) noexcept {
-  return refused(outcome, system,
-                 "%s: found %s of user %u with mode %04o, expected %s (the caller is user %u); %suse another "
-                 "name, or remove it only if no process uses it",
-                 path, found, status.st_uid, status.st_mode & 07777U, expected, geteuid(), first_remedy);
+                       const char* why, const char* first_remedy) noexcept {
+  return refused(
+      outcome, system,
+      "%s is %s of user %u with mode %04o, %s (the caller is user %u); %suse another name, or remove "
+      "it only if no process uses it",
+      path, kind_of(status.st_mode), status.st_uid, status.st_mode & 07777U, why, geteuid(), first_remedy);
 }
 
 Outcome require_trust(const char* path, const struct stat& status) noexcept {
-  const auto distrust = [&](const char* found, const char* expected, const char* first_remedy = "") {
-    return not_for_caller(heirlock_not_trusted, 0, path, status, found, expected, first_remedy);
+  const auto distrust = [&](const char* why, const char* first_remedy = "") {
+    return not_for_caller(heirlock_not_trusted, 0, path, status, why, first_remedy);
   };
-  if (!S_ISREG(status.st_mode)) return distrust(kind_of(status.st_mode), "a file");
+  if (!S_ISREG(status.st_mode)) return distrust("not a segment");
   if (status.st_uid != geteuid() && status.st_uid != 0)
-    return distrust("a segment", "one of the calling user or of root", "run as its user, ");
+    return distrust("and that user is neither the caller nor root", "run as that user, ");
   if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-    return distrust("a segment that others than its owner may write", "mode 0600",
-                    "chmod it if you trust what it holds, ");
-  if (status.st_nlink > 1) return distrust("a segment with a second name", "one name");
+    return distrust("so users other than its owner may write to it",
+                    "chmod it to 600 if you trust its data, ");
+  if (status.st_nlink > 1) return distrust("and has a second name");
   return heirlock_done;
 }
 
@@ -219,7 +224,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
   char expected[80];
   SegmentHeader header;
   const long got = syscall(SYS_pread64, file, &header, sizeof header, 0L);
-  if (got < 0) return refused(heirlock_system_error, errno, "read of %s", path);
+  if (got < 0) return refused(heirlock_system_error, errno, "read of %s failed", path);
   if (got < static_cast<long>(sizeof header)) {
     std::snprintf(found, sizeof found, "a header of %ld bytes", got);
     return mismatch(found, "256");
@@ -228,7 +233,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
   if (std::memcmp(&header, &right, sizeof right) == 0 &&
       static_cast<std::uint64_t>(status.st_size) == right.file_size)
     return heirlock_done;
-  if (!has_magic(header)) return mismatch("a header of something else", "heirlock's");
+  if (!has_magic(header)) return mismatch("another program's file", "a segment of heirlock");
   if (header.version != right.version) {
     std::snprintf(found, sizeof found, "layout version %" PRIu32, header.version);
     std::snprintf(expected, sizeof expected, "%" PRIu32, right.version);
@@ -265,8 +270,7 @@ Outcome require_layout(const char* path, const struct stat& status, int file,
 
 #if defined(__GXX_RTTI)
 namespace {
-// A mangled name refers back to its parts (S_, T0_) and repeats them (Dp). A stranger's could grow to
-// gigabytes.
+// Back references (S_, T0_) and pack expansions (Dp) could make a hostile name demangle to gigabytes.
 bool stays_short(const char* name) noexcept {
   constexpr int most = 8;
   int references = 0;
@@ -280,7 +284,7 @@ bool stays_short(const char* name) noexcept {
 #endif
 
 void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept {
-  char name[sizeof header.type_name + 1] = "";  // whoever wrote the header may have left out the 0
+  char name[sizeof header.type_name + 1] = "";  // the header may lack the 0 at the end
   std::memcpy(name, header.type_name, sizeof header.type_name);
   char* demangled = nullptr;
 #if defined(__GXX_RTTI)
@@ -313,7 +317,7 @@ Outcome Mapping::end(LinuxLock* lock) noexcept {
     give_up_locks_in(segment->memory, size_);
     if (segment->is_static || (segment->lock != nullptr && is_held_in_this_process(*segment->lock)))
       return heirlock_done;
-    // Off the list first: a child may be forked between any two of these lines.
+    // Unlink first: a child may be forked between any two of these lines.
     place.store(segment->next.load(std::memory_order_relaxed), std::memory_order_release);
     munmap(segment->memory, size_);
     munmap(segment, sizeof *segment);
@@ -341,7 +345,7 @@ FileDescriptor::~FileDescriptor() {
 Outcome map_anonymous(std::size_t size, Mapping& made) noexcept {
   void* const memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return refused(heirlock_system_error, errno, "mmap of %zu bytes of shared memory", size);
+    return refused(heirlock_system_error, errno, "cannot map %zu bytes of shared memory", size);
   made = Mapping(memory, size, false);
   return heirlock_done;
 }
@@ -351,27 +355,28 @@ Outcome SegmentDraft::begin(std::string_view name, const ObjectType& type) noexc
   const std::size_t size = object_offset(type) + type.size;
   file_.number = open_file(segment_directory, O_TMPFILE | O_RDWR);
   if (file_.number < 0)
-    return refused(heirlock_system_error, errno,
-                   "no file could be made in /dev/shm for %s, expected a tmpfs to write to; mount one",
-                   path_);
+    return refused(
+        heirlock_system_error, errno,
+        "cannot create a file in /dev/shm for %s; mount a tmpfs there that the caller may write to", path_);
   if (fchmod(file_.number, S_IRUSR | S_IWUSR) != 0)
-    return refused(heirlock_system_error, errno, "fchmod of %s", path_);  // past the umask
-  // Reserves the memory: a full /dev/shm is an error now, not SIGBUS later.
+    return refused(heirlock_system_error, errno, "fchmod of %s failed", path_);  // past the umask
+  // Reserve the memory now: otherwise a full /dev/shm is a SIGBUS later.
   long failed = 0;
   do failed = syscall(SYS_fallocate, file_.number, 0, 0L, size);
   while (failed != 0 && errno == EINTR);
   if (failed != 0)
-    return refused(heirlock_system_error, errno,
-                   "no room for %zu bytes in /dev/shm for %s; remove with `heirlock clean` what no process "
-                   "uses, or enlarge it",
-                   size, path_);
+    return refused(
+        heirlock_system_error, errno,
+        "/dev/shm has no room for the %zu bytes of %s; remove unused segments with `heirlock clean`, "
+        "or enlarge /dev/shm",
+        size, path_);
   if (const Outcome outcome = map_segment(file_.number, path_, mapping_); is_refused(outcome)) return outcome;
   ::new (mapping_.at(0)) SegmentHeader(header_of(type));
   return heirlock_done;
 }
 
 Outcome SegmentDraft::publish(Mapping& made) noexcept {
-  // Holding the process: its other threads that open the segment come after, as ThreadSanitizer sees it, too.
+  // Under the process's lock, so that ThreadSanitizer sees that other threads open the segment later.
   return holding_process([&]() -> Outcome {
     char descriptor[32];
     std::snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", file_.number);
@@ -382,9 +387,8 @@ Outcome SegmentDraft::publish(Mapping& made) noexcept {
     }
     return refused(heirlock_system_error, errno,
                    errno == EEXIST
-                       ? "found a segment %s already, expected none; open it, or remove it only if "
-                         "no process uses it"
-                       : "linkat, to publish %s",
+                       ? "a segment %s exists already; open it, or remove it only if no process uses it"
+                       : "linkat to %s failed",
                    path_);
   });
 }
@@ -394,19 +398,21 @@ Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& ope
   if (const Outcome outcome = set_path(path, name); is_refused(outcome)) return outcome;
   const auto missing_or = [&path](const char* otherwise) {
     return refused(heirlock_system_error, errno,
-                   errno == ENOENT ? "found no segment %s, expected one; create it first" : otherwise, path);
+                   errno == ENOENT ? "there is no segment %s; create it first" : otherwise, path);
   };
   struct stat status = {};
-  // Looked at before it is opened, since opening a device has effects; and again after, as the truth.
-  if (lstat(path, &status) != 0) return missing_or("lstat of %s");
+  // Check before the open, as opening a device has effects, and again after it, as the name may lead
+  // elsewhere.
+  if (lstat(path, &status) != 0) return missing_or("lstat of %s failed");
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
   const FileDescriptor file{open_file(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)};
   if (file.number < 0 && errno == EACCES)
-    return not_for_caller(heirlock_system_error, errno, path, status, "a segment",
-                          "one that the caller may open for reading and writing",
-                          status.st_uid == geteuid() ? "chmod it 600, " : "run as its user, ");
-  if (file.number < 0) return missing_or("open of %s for reading and writing");
-  if (fstat(file.number, &status) != 0) return refused(heirlock_system_error, errno, "fstat of %s", path);
+    return not_for_caller(heirlock_system_error, errno, path, status,
+                          "so the caller may not both read and write it",
+                          status.st_uid == geteuid() ? "chmod it to 600, " : "run as that user, ");
+  if (file.number < 0) return missing_or("open of %s failed");
+  if (fstat(file.number, &status) != 0)
+    return refused(heirlock_system_error, errno, "fstat of %s failed", path);
   if (const Outcome outcome = require_trust(path, status); is_refused(outcome)) return outcome;
   if (const Outcome outcome = require_layout(path, status, file.number, type); is_refused(outcome))
     return outcome;
@@ -420,10 +426,10 @@ Outcome remove_segment(std::string_view name) noexcept {
   const int error = errno;
   struct stat status = {};
   if ((error == EPERM || error == EACCES) && lstat(path, &status) == 0)
-    return not_for_caller(heirlock_system_error, error, path, status, kind_of(status.st_mode),
-                          "one that the caller may remove", "run as its user, ");
+    return not_for_caller(heirlock_system_error, error, path, status, "so the caller may not remove it",
+                          "run as that user, ");
   return refused(heirlock_system_error, error,
-                 error == ENOENT ? "found no segment %s to remove, expected one" : "unlink of %s", path);
+                 error == ENOENT ? "there is no segment %s to remove" : "unlink of %s failed", path);
 }
 
 }  // namespace heirlock::detail_v0_1

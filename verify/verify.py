@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds and runs the model checks, and says what they came to. See ci/verify for the options."""
+"""Builds and runs the model checks and prints their results. See ci/verify for the options."""
 import argparse
 import concurrent.futures
 import difflib
@@ -34,13 +34,13 @@ class Check:
         if self.kind != "scenario":
             self.expected = self.field("Verdict")
             if self.expected.split(":")[0] not in VERDICTS:
-                self.refuse(f"the verdict '{self.expected}', expected one of: {', '.join(VERDICTS)}")
+                self.refuse(f"there is no verdict '{self.expected}'; choose from {', '.join(VERDICTS)}")
         if self.kind == "mutant":
             self.breaks = self.field("Breaks")
             self.caught_by = self.field("Caught by")
             folder = ENGINE if source.parent == ENGINE else HOLDS
             if not (folder / f"{self.caught_by}.cpp").exists():
-                self.refuse(f"'Caught by: {self.caught_by}', expected a scenario of verify/{folder.name}")
+                self.refuse(f"'Caught by: {self.caught_by}', which is no scenario of verify/{folder.name}")
             self.holds_on = self.field("Holds on", needed=False)
         if walk:
             self.kind, self.expected = "mutant on a walk", "holds"
@@ -48,11 +48,11 @@ class Check:
     def field(self, name, needed=True):
         found = re.search(rf"^(?://|#) {name}: *(\S.*?) *$", self.source.read_text(), re.MULTILINE)
         if not found and needed:
-            self.refuse(f"no line '{name}:', expected one")
+            self.refuse(f"add a line '{name}: ...'")
         return found.group(1) if found else None
 
     def refuse(self, what):
-        sys.exit(f"{self.source.relative_to(ROOT)}: found {what}")
+        sys.exit(f"{self.source.relative_to(ROOT)}: {what}")
 
     def came_out(self, result):
         """Whether a result is the expected one, in these words if the file has some: 'assertion: two threads ...'."""
@@ -209,7 +209,7 @@ def report_scenarios(results):
 
 
 def report_broken(kind, checked):
-    print({"mutant": "mutant, by whom it is caught, how, and after how many executions",
+    print({"mutant": "mutant, the scenario that catches it, how, and after how many executions",
            "mutant on a walk": "mutant, the walk on which it must hold, and after how many executions",
            "control": "control, how it fails, and after how many executions"}[kind])
     for check, results in checked:
@@ -266,28 +266,28 @@ def build(targets, jobs):
     for command, output in ((configure, subprocess.PIPE), (compile_, quiet)):
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
-            sys.exit(f"{done.stdout or ''}\nverify: building failed; the messages stand above")
+            sys.exit(f"{done.stdout or ''}\nverify: building failed, see above")
 
 
 def options_of_command_line():
     parser = argparse.ArgumentParser(prog="ci/verify", description="Model checks of the lock.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios, mutants or controls; all of them without")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios, mutants or controls; default: all")
     parser.add_argument("--full", action="store_true", help="larger bounds for the scenarios")
-    parser.add_argument("--minutes", type=float, default=60, help="of a full run, at most (60)")
+    parser.add_argument("--minutes", type=float, default=60, help="longest duration of a full run (60)")
     parser.add_argument("--seed", type=int, default=1, help="of the random searches")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at once (as many as processors)")
-    parser.add_argument("--json", metavar="FILE", help="write the result as JSON too")
-    parser.add_argument("--walk", metavar="NAME", help="before_2022, since_2022 or since_2026: this kernel alone")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="programs to run at once (number of processors)")
+    parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
+    parser.add_argument("--walk", metavar="NAME", help="only this kind of kernel: before_2022, since_2022 or since_2026")
     parser.add_argument("--row", type=int, help="only this row of one scenario")
-    parser.add_argument("--replay", metavar="CHOICES", help="tell this one execution of that row")
+    parser.add_argument("--replay", metavar="CHOICES", help="repeat this execution of that row and print its steps")
     options = parser.parse_args()
     if options.seed < 0 or options.jobs < 1:
-        parser.error("found a negative seed or no job, expected --seed from 0 and --jobs from 1")
+        parser.error("--seed must be 0 or more, and --jobs 1 or more")
     if options.json:
         try:
             open(options.json, "a").close()  # not after an hour
         except OSError as error:
-            parser.error(f"found {options.json}, which cannot be written: {error.strerror}")
+            parser.error(f"cannot write {options.json}: {error.strerror}")
     return options
 
 
@@ -300,7 +300,7 @@ def checks_of(names):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            sys.exit(f"verify: found the name '{name}', expected that of a file of verify/holds, breaks or engine{hint}")
+            sys.exit(f"verify: there is no '{name}' in verify/holds, breaks or engine{hint}")
     return [Check(source) for source in sources if not names or source.stem in wanted]
 
 
@@ -308,9 +308,9 @@ def main():
     options = options_of_command_line()
     checks = checks_of(options.names)
     if options.walk == "before_2022" and not options.names:
-        sys.exit("verify: found --walk before_2022 for all, expected NAMEs of scenarios with the backstop: the others strand there")
+        sys.exit("verify: --walk before_2022 needs the NAMEs of scenarios with the backstop: without it, waiters are stranded there")
     if options.row is not None and len(checks) != 1 or options.replay is not None and options.row is None:
-        sys.exit("verify: found --row or --replay, expected one NAME, and --row N with --replay")
+        sys.exit("verify: --row needs one NAME, and --replay needs --row N")
     print("building " + (f"{len(checks)} programs (a minute or two)" if len(checks) > 3 else
                          ", ".join(check.name for check in checks)), flush=True)
     try:
@@ -318,7 +318,7 @@ def main():
     except KeyboardInterrupt:
         sys.exit("\nverify: interrupted while building")
     if options.row is not None and options.row not in range(len(checks[0].rows())):
-        sys.exit(f"verify: found --row {options.row}, expected 0 to {len(checks[0].rows()) - 1}")
+        sys.exit(f"verify: there is no --row {options.row}; give 0 to {len(checks[0].rows()) - 1}")
     if options.replay is not None:
         program = [checks[0].program, "--row", str(options.row), "--replay", options.replay]
         program += ["--walk", options.walk] if options.walk else []

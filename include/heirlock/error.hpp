@@ -1,4 +1,4 @@
-// What heirlock throws.
+// The exceptions of heirlock.
 #ifndef HEIRLOCK_ERROR_HPP
 #define HEIRLOCK_ERROR_HPP
 
@@ -10,24 +10,24 @@
 namespace heirlock {
 inline namespace v0_1 {
 
-/// release() or repaired() by a thread that does not own the lock. The program is wrong; the lock is
-/// unchanged.
+/// A thread that does not own the lock called release() or repaired(). This is a bug in the program. The lock
+/// is unchanged.
 class AssertionError : public std::logic_error {
  public:
   using std::logic_error::logic_error;
 };
 
-/// Why heirlock refuses, as the code of a std::system_error. Nothing has changed when it is thrown. The
-/// numbers are those of heirlock.h, without their sign.
+/// The code of a std::system_error that heirlock throws. The refused operation has changed nothing. The
+/// numbers are the outcomes of heirlock.h without their sign.
 enum class errc {
-  recursion_too_deep = 2,  ///< the lock is held 2^32-1 times already
+  recursion_too_deep = 2,  ///< the caller holds the lock 2^32-1 times already
   foreign_pid_namespace,   ///< the lock belongs to another PID namespace
-  unsupported_platform,    ///< the kernel, the libc or a sandbox lacks what the lock is built on
-  layout_mismatch,         ///< a named segment holds something else than what it was opened as
-  not_trusted,             ///< a named segment that somebody else owns or may write
+  unsupported_platform,    ///< the kernel, libc or sandbox lacks something the lock needs
+  layout_mismatch,         ///< the named segment holds another type, size or layout version
+  not_trusted,             ///< another user owns the named segment or may write to it
 };
 
-/// The category of errc; its name is "heirlock".
+/// The category of errc. Its name is "heirlock".
 const std::error_category& error_category() noexcept;
 
 inline std::error_code make_error_code(errc code) noexcept {
@@ -39,9 +39,9 @@ inline std::error_code make_error_code(errc code) noexcept {
 
 namespace heirlock::detail_v0_1 {
 
-/// Throws what an operation was refused with, whose message is the calling thread's last.
+/// Throws the exception for a refusal, with the message in the calling thread's last_error.
 [[noreturn]] HEIRLOCK_COLD void throw_refusal(Outcome outcome);
-/// Releases what the caller has inherited, its mark kept, and throws std::errc::owner_dead.
+/// Releases a lock that the caller has inherited, keeps OWNER_DIED set, and throws std::errc::owner_dead.
 [[noreturn]] HEIRLOCK_COLD void give_back_and_throw(LinuxLock& lock);
 inline void require_done(Outcome outcome) {
   if (is_refused(outcome)) throw_refusal(outcome);

@@ -1,4 +1,4 @@
-// Lockable: a base class that makes an object's methods safe to call from many processes and threads.
+// Lockable: a base class for objects whose methods are called from many processes and threads.
 #ifndef HEIRLOCK_LOCKABLE_HPP
 #define HEIRLOCK_LOCKABLE_HPP
 
@@ -17,46 +17,46 @@
 namespace heirlock {
 inline namespace v0_1 {
 
-/// A base class for objects whose methods are called from many processes and threads: derive, and run the
-/// body of each shared method under locked(). A locked method may call another.
+/// A base class for objects whose methods are called from many processes and threads. Derive from it and run
+/// the body of each shared method under locked(). A locked method may call another.
 ///
 ///   struct Counter : heirlock::Lockable {
 ///     int increment() { return locked([&] { return ++*value; }); }
 ///     void recover() override {}       // no method leaves the number half-written
-///     heirlock::Shared<int> value{0};  // live state must be shared as well
+///     heirlock::Shared<int> value{0};  // the data must be in shared memory, too
 ///   };
 ///
-/// The object itself is local to each process; the lock, and what the object keeps in Shared<T>, is not. When
-/// the owner of the lock dies, the next one to acquire runs recover() before it goes on.
+/// Each process has its own copy of the object. Only the lock, and data in a Shared<T>, is shared. When the
+/// owner of the lock dies, the next thread to acquire the lock runs recover() first.
 ///
-/// Errors: as ReentrantLock, and what recover() throws. The constructors also throw as Shared<T> does.
+/// Errors: those of ReentrantLock, and what recover() throws. The constructors also throw as Shared<T> does.
 ///
-/// All objects of one name in a process, and each Shared<ReentrantLock> of that name, are handles of one
-/// lock: what was acquired through one can be released through any. Destroying the last of them, or an object
-/// with a lock of its own, gives up a lock that the calling thread still holds, as the thread's death would:
-/// the next owner inherits. No other thread of the process may be using that object then. An object over a
-/// lock in the user's memory leaves it as it is.
-/// An object in static storage leaves its lock mapped: detached threads may outlive main().
+/// In one process, all objects of one name, and all Shared<ReentrantLock> of that name, are handles of one
+/// lock: a lock acquired through one can be released through another. Destroying the last handle, or an
+/// object with an anonymous lock, frees the lock if the calling thread still holds it; the next owner
+/// inherits, as after a death. No other thread of the process may use the object at that time. If the lock is
+/// in the user's memory, destroying the object does not change it. If the object is in static storage, its
+/// lock stays mapped, as detached threads may outlive main().
 class HEIRLOCK_CAPABILITY Lockable {
  public:
   Lockable(const Lockable&) = delete;
   Lockable& operator=(const Lockable&) = delete;
   virtual ~Lockable();
 
-  /// Takes the lock; waits for it if `blocking`. Returns whether the caller has it now.
-  /// Passes on what recover() throws; the caller does not have the lock then.
+  /// Acquires the lock; waits for it if `blocking`. Returns whether the caller owns it now.
+  /// If recover() throws, so does this, and the caller does not own the lock.
   bool acquire(bool blocking = true) HEIRLOCK_TRY_ACQUIRES {
     return settle(blocking ? lock_->acquire() : lock_->try_acquire());
   }
 
-  /// Waits for the lock at least for `timeout`. A negative timeout counts as zero; it is ignored unless
-  /// `blocking`. Throws std::invalid_argument if it is NaN.
+  /// As acquire(blocking), but returns false after `timeout`, and not earlier. A negative timeout counts as
+  /// zero. Unless `blocking`, the timeout is ignored. Throws std::invalid_argument if the timeout is NaN.
   template <class Rep, class Period>
   bool acquire(bool blocking, std::chrono::duration<Rep, Period> timeout) HEIRLOCK_TRY_ACQUIRES {
     return settle(blocking ? lock_->acquire_for(timeout) : lock_->try_acquire());
   }
 
-  /// No timeout: waits for ever if `blocking`.
+  /// std::nullopt means no timeout.
   bool acquire(bool blocking, std::nullopt_t) HEIRLOCK_TRY_ACQUIRES { return acquire(blocking); }
   template <class Rep, class Period>
   bool acquire(bool blocking,
@@ -64,7 +64,7 @@ class HEIRLOCK_CAPABILITY Lockable {
     return timeout ? acquire(blocking, *timeout) : acquire(blocking);
   }
 
-  /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the caller owns it.
+  /// Undoes one acquire. The last release frees the lock. Throws AssertionError unless the caller owns it.
   void release() HEIRLOCK_RELEASES { lock_->release(); }
 
   // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock.
@@ -80,45 +80,45 @@ class HEIRLOCK_CAPABILITY Lockable {
     return settle(lock_->acquire_until(deadline));
   }
 
-  /// Returns f(), run while holding the lock; released on return and on an exception.
+  /// Returns f(), called with the lock held. The lock is released on return and on an exception.
   template <class F>
   decltype(auto) locked(F&& f) {
     const Holder holder(*this);
     return std::invoke(std::forward<F>(f));
   }
-  /// The same for a const method. The lock is no part of the object's value.
+  /// The same for const methods: the lock is not part of the object's value.
   template <class F>
   decltype(auto) locked(F&& f) const {
     const Holder holder(const_cast<Lockable&>(*this));
     return std::invoke(std::forward<F>(f));
   }
 
-  /// The lock itself, for its owner(), depth() and needs_repair(). What is acquired through it calls no
-  /// recover().
+  /// The lock, for its owner(), depth() and needs_repair(). Acquiring it directly does not call recover().
   ReentrantLock& mutex() noexcept { return *lock_; }
-  /// Whether the name still leads to this lock, as Shared has it; false for a lock without a name.
+  /// Whether the name still leads to this lock; see Shared::is_named(). False for a lock without a name.
   bool is_named() const noexcept { return own_ && own_->is_named(); }
 
  protected:
-  /// A lock of its own, shared with the children that are forked while the object lives.
+  /// An anonymous lock, shared with the children that are forked while the object lives.
   Lockable();
-  /// The lock with this name, made if there is none; see Shared for names. It lives until
+  /// The lock with this name, created if there is none; see Shared for names. It lives until
   /// Shared<ReentrantLock>::remove(name).
   explicit Lockable(std::string_view name);
-  /// A lock in memory of the caller's own, which outlives the object.
+  /// A lock in the user's own memory, which must outlive the object.
   explicit Lockable(ReentrantLock& placed_by_user) noexcept;
 
-  /// Mends the shared state after the death of an owner. Called with the lock held once, by the acquire that
-  /// inherits it, before that acquire returns; may call locked methods. If it throws, the lock is released,
-  /// the exception goes to the caller of acquire, and the next to acquire recovers again. Override it: finish
-  /// the work of a method that was killed between any two of its stores, undo it, or reset the state. An
-  /// empty body declares that nothing can be half-written. The default throws std::system_error with
-  /// std::errc::owner_dead: a program that cannot mend leaves it to one that can.
+  /// Repairs the shared data after the death of an owner. The acquire that inherits the lock calls this, with
+  /// the lock held at depth 1, before it returns. May call locked methods.
+  /// Override it: a method may have been killed between any two of its stores; finish its work, undo it, or
+  /// reset the data. An empty body declares that no data can be half-written.
+  /// If recover() throws, the lock is released, the caller of acquire gets the exception, and the next
+  /// acquire calls recover() again. The default throws std::system_error with std::errc::owner_dead: a
+  /// program that cannot repair the data leaves that to one that can.
   virtual void recover();
 
  private:
-  // Releases at the end of locked(). A release that fails, because f() itself has given up the lock, throws;
-  // but not while another exception passes. To ask for one takes as long as acquiring.
+  // Holds the lock during locked(). If f() has released the lock itself, release() throws, unless another
+  // exception is under way. is_owned() comes first as uncaught_exceptions() takes as long as an acquire.
   class Holder {
    public:
     explicit Holder(Lockable& object) HEIRLOCK_NO_THREAD_SAFETY : object_(object) { object_.lock(); }
@@ -139,12 +139,12 @@ class HEIRLOCK_CAPABILITY Lockable {
   }
   void mend();
 
-  std::optional<Shared<ReentrantLock>> own_;  // none when placed by the user
+  std::optional<Shared<ReentrantLock>> own_;  // none if the lock is in the user's memory
   ReentrantLock* lock_;
 };
 
-/// A method as a function that locks the object it is called on: locked<&Counter::increment>(counter,
-/// args...), where `counter` is an object or a pointer to one.
+/// A function that calls a method with the object's lock held: locked<&Counter::increment>(counter, args...),
+/// where `counter` is an object or a pointer to one.
 template <auto Method>
 inline constexpr auto locked = [](auto&& object, auto&&... args) -> decltype(auto) {
   const auto call = [&](auto& target) -> decltype(auto) {

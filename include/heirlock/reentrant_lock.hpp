@@ -18,36 +18,36 @@
 namespace heirlock {
 inline namespace v0_1 {
 
-/// What an acquire came to.
+/// The result of an acquire.
 enum class AcquireResult : std::uint8_t {
-  not_acquired = heirlock_not_acquired,  ///< busy, or the deadline passed, or a signal ended the wait
-  acquired = heirlock_acquired,          ///< was free, now yours at depth 1
-  reentered = heirlock_reentered,        ///< was yours already, one deeper
-  inherited = heirlock_inherited,  ///< yours at depth 1; an owner died, and what it left may be half-written
+  not_acquired = heirlock_not_acquired,  ///< the lock is busy, the timeout passed, or a signal ended the wait
+  acquired = heirlock_acquired,          ///< the caller owns the lock, at depth 1: one release frees it
+  reentered = heirlock_reentered,        ///< the caller owned the lock already, now one level deeper
+  inherited = heirlock_inherited,  ///< the caller owns the lock, at depth 1; an owner died, and the data may
+                                   ///< be half-written
 };
 
-/// A reentrant mutex for threads and processes, 40 bytes in memory that all of them map (`MAP_SHARED`; for
-/// the threads of one process any memory will do). When its owner dies, however it dies, the next one to
-/// acquire inherits the lock and is told so.
+/// A reentrant mutex for threads and processes: 40 bytes in shared memory (`MAP_SHARED`), or in any memory if
+/// only the threads of one process use it. When the owner dies, for whatever reason, the next thread to
+/// acquire the lock inherits it and is told so.
 ///
-///   | the lock is    | acquire()  | try_acquire() | lock()     | try_lock() | release()      |
-///   |----------------|------------|---------------|------------|------------|----------------|
-///   | free           | acquired   | acquired      | locks      | true       | AssertionError |
-///   | a dead owner's | inherited  | inherited     | owner_dead | owner_dead | AssertionError |
-///   | the caller's   | reentered  | reentered     | locks      | true       | done           |
-///   | another's      | waits      | not_acquired  | waits      | false      | AssertionError |
+///   | the lock is          | acquire() | try_acquire() | lock()     | try_lock() | release()      |
+///   |----------------------|-----------|---------------|------------|------------|----------------|
+///   | free                 | acquired  | acquired      | locks      | true       | AssertionError |
+///   | free, its owner died | inherited | inherited     | owner_dead | owner_dead | AssertionError |
+///   | the caller's         | reentered | reentered     | locks      | true       | done           |
+///   | another thread's     | waits     | not_acquired  | waits      | false      | AssertionError |
 ///
-/// repaired() needs the caller to own the lock, as release() does. A dead owner's lock stays one until then.
+/// After `inherited` the data under the lock may be half-written. Repair the data, then call repaired().
+/// Until then every acquire of the free lock returns `inherited`, so no death is forgotten.
 ///
-/// After `inherited` the data under the lock may be half-written. Mend it, then call repaired(); until
-/// somebody does, every next owner inherits too, so no death is forgotten. A child made by fork owns nothing.
-///
-/// All-zero memory is a free lock; memory is not to be unmapped or reused while a thread holds the lock in it
-/// or waits for it. Everything an owner wrote is visible to the next one, an heir included.
+/// A child made by fork owns no lock. A new owner sees everything that earlier owners wrote, dead ones too.
+/// All-zero memory is a free lock. Do not unmap or reuse the memory while a thread holds the lock or waits
+/// for it.
 ///
 /// Errors: every acquire may throw std::system_error with errc::recursion_too_deep,
-/// errc::foreign_pid_namespace, errc::unsupported_platform or, for want of one page, the system's error; the
-/// lock is then as it was. No operation allocates memory (but to throw) or changes errno; none is fair, or
+/// errc::foreign_pid_namespace, errc::unsupported_platform or the system's own code; the lock is then
+/// unchanged. No operation changes errno, or allocates memory except to throw. The lock is neither fair nor
 /// async-signal-safe.
 class HEIRLOCK_CAPABILITY ReentrantLock {
  public:
@@ -55,42 +55,43 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
   ReentrantLock(const ReentrantLock&) = delete;
   ReentrantLock& operator=(const ReentrantLock&) = delete;
 
-  /// Waits until the lock is the caller's. Never returns not_acquired.
+  /// Waits until the caller owns the lock. Never returns not_acquired.
   [[nodiscard]] AcquireResult acquire() HEIRLOCK_ACQUIRES {
     return result_of(Algorithm::acquire(memory_, Platform::for_ever));
   }
 
-  /// Takes the lock if that needs no waiting.
+  /// Acquires the lock if it need not wait.
   [[nodiscard]] AcquireResult try_acquire() {
     return result_of(Algorithm::acquire(memory_, Platform::no_wait));
   }
 
-  /// Waits at least for `timeout`, measured on CLOCK_MONOTONIC, unless it gets the lock. A timeout of zero or
-  /// less tries once; one too large to count waits for ever. Throws std::invalid_argument on NaN.
+  /// Waits for the lock; returns not_acquired after `timeout`, measured on CLOCK_MONOTONIC, and not earlier.
+  /// A timeout of zero or less tries once. One that overflows waits for ever. Throws std::invalid_argument if
+  /// the timeout is NaN.
   template <class Rep, class Period>
   [[nodiscard]] AcquireResult acquire_for(std::chrono::duration<Rep, Period> timeout) {
     return result_of(detail::acquire_for(memory_, detail::nanoseconds_of(timeout)));
   }
 
-  /// Waits until `deadline` has passed on its own clock, unless it gets the lock. A clock that is not steady
-  /// is looked at once a second, as it may be set.
+  /// Waits for the lock; returns not_acquired when `deadline` has passed on its own clock. A clock that is
+  /// not steady may be set, so it is read once a second.
   template <class Clock, class Duration>
   [[nodiscard]] AcquireResult acquire_until(std::chrono::time_point<Clock, Duration> deadline) {
     for (;;) {
-      // In floating point, so that no moment of any clock overflows.
+      // Floating point cannot overflow for any clock.
       using Moment = std::chrono::duration<long double, std::nano>;
       auto left = Moment(deadline.time_since_epoch()) - Moment(Clock::now().time_since_epoch());
-      // Its clock may be set forward meanwhile.
+      // The clock may be set forward during the wait.
       if (!Clock::is_steady) left = std::min(left, Moment(std::chrono::seconds(1)));
       const AcquireResult result = acquire_for(left);
-      // Its clock may have been set back meanwhile, or run slower: only that clock says when it is over.
+      // The clock may have been set back, or be slower than CLOCK_MONOTONIC: compare again.
       if (result != AcquireResult::not_acquired || left <= Moment::zero()) return result;
     }
   }
 
-  /// As acquire() and acquire_for(), but a signal handler that runs in the calling thread while it waits ends
-  /// the wait: returns not_acquired. Of the other acquires no signal ends the wait. A handler that runs just
-  /// before the thread sleeps is not noticed: who looks at a flag of the handler's gives a timeout as well.
+  /// As acquire() and acquire_for(), but returns not_acquired when a signal handler runs in the calling
+  /// thread during the wait. (No signal ends the other acquires.) A handler that runs just before the thread
+  /// sleeps goes unnoticed: if it sets a flag that the caller checks, use a timeout as well.
   [[nodiscard]] AcquireResult acquire_interruptible() {
     return acquire_interruptible_until(Platform::for_ever);
   }
@@ -99,24 +100,25 @@ class HEIRLOCK_CAPABILITY ReentrantLock {
     return acquire_interruptible_until(Platform::deadline_after(detail::nanoseconds_of(timeout)));
   }
 
-  /// Gives back one acquire; the last one frees the lock. Throws AssertionError unless the caller owns it.
+  /// Undoes one acquire. The last release frees the lock. Throws AssertionError unless the caller owns it.
   void release() HEIRLOCK_RELEASES { require_done(Algorithm::release(memory_), "release"); }
 
-  /// Declares the data under the lock whole again. Throws AssertionError unless the caller owns the lock.
+  /// Declares that the data under the lock is consistent again: the next acquire of the free lock returns
+  /// `acquired`. Throws AssertionError unless the caller owns the lock.
   void repaired() { require_done(Algorithm::repaired(memory_), "repaired"); }
 
   /// Whether the calling thread owns the lock.
   bool is_owned() const noexcept { return Algorithm::is_owned(memory_); }
-  /// How many releases the calling thread owes; 0 unless it owns the lock.
+  /// How often the calling thread must call release() to free the lock; 0 unless it owns the lock.
   std::uint32_t depth() const noexcept { return is_owned() ? memory_.depth.load() : 0; }
-  /// The thread id of the owner, 0 when the lock is free. Another thread's answer is a snapshot.
+  /// The owner's thread id, 0 if the lock is free. May be out of date on return, unless the caller owns it.
   pid_t owner() const noexcept { return static_cast<pid_t>(detail::owner_of(word())); }
-  /// Whether an owner died, or gave the lock up unrepaired, and nobody has called repaired() since.
+  /// Whether an owner died and nobody has called repaired() since.
   bool needs_repair() const noexcept { return (word() & detail::owner_died_bit) != 0; }
 
-  // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock. They cannot tell of a
-  // death: where acquire() would return `inherited`, they leave the lock to be inherited and throw
-  // std::errc::owner_dead, until somebody has acquired it and called repaired().
+  // The standard's TimedLockable, for std::lock_guard, unique_lock and scoped_lock. These functions cannot
+  // return `inherited`. If an owner has died, they leave the lock free and throw std::system_error with
+  // std::errc::owner_dead, until a thread has acquired the lock and called repaired().
   void lock() HEIRLOCK_ACQUIRES { static_cast<void>(is_whole(acquire())); }
   bool try_lock() HEIRLOCK_TRY_ACQUIRES { return is_whole(try_acquire()); }
   void unlock() HEIRLOCK_RELEASES { release(); }

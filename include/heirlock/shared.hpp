@@ -1,4 +1,4 @@
-// Shared<T>: one T in memory that processes share.
+// Shared<T>: a T in shared memory.
 #ifndef HEIRLOCK_SHARED_HPP
 #define HEIRLOCK_SHARED_HPP
 
@@ -13,14 +13,14 @@
 
 namespace heirlock {
 inline namespace v0_1 {
-/// Whether a T may live in shared memory: if it is trivially destructible (the last process may be killed)
-/// and of standard layout (all see the same bytes). That it holds no pointers is for you to see to.
-/// Specialise it as std::true_type to vouch for a type of your own.
+/// Whether a T may live in shared memory. It must be trivially destructible, as the last process may be
+/// killed, and have standard layout, so that all processes see the same bytes. It must not contain pointers,
+/// which no compiler can check. Specialise as std::true_type to vouch for your own type.
 template <class T>
 struct is_shareable
     : std::bool_constant<std::is_trivially_destructible_v<T> && std::is_standard_layout_v<T>> {};
 
-/// A handle of one T in shared memory. Handles are local to a process; what they point at is not.
+/// A handle of one T in shared memory. The handle belongs to its process; the T is shared.
 ///
 ///   // shared with children forked later:
 ///   heirlock::Shared<Counter> counter;
@@ -36,31 +36,36 @@ struct is_shareable
 /// (RemoveIPC=yes, its default): then is_named() is false, and who opens the name shares a new T. The user's
 /// guide, include/README.md, has remedies.
 ///
-/// Errors: std::invalid_argument on a bad name; std::system_error with errc::layout_mismatch when the segment
-/// holds something else, errc::not_trusted when another user owns or may write it, or the system's own code.
-/// Who shrinks a segment that others have open makes them die of SIGBUS: whoever may write it is trusted.
+/// systemd-logind removes the names of an ordinary user when the user's last session ends (RemoveIPC=yes, the
+/// default), even if processes use them. is_named() is then false, and opening the name shares a new T. To
+/// prevent that, run as a system user, `loginctl enable-linger USER`, or set RemoveIPC=no in
+/// /etc/systemd/logind.conf.
+///
+/// Errors: std::invalid_argument if the name is bad; std::system_error with errc::layout_mismatch if the
+/// segment holds another type, errc::not_trusted if another user owns the segment or may write to it, or the
+/// system's own code. A process that shrinks the file kills all others that use it (SIGBUS): every process
+/// that may write to a segment is trusted.
 template <class T>
 class Shared {
-  static_assert(
-      is_shareable<T>::value,
-      "found a T that cannot be shared, expected one that is trivially destructible and of standard "
-      "layout; specialise heirlock::is_shareable to vouch for it");
-  static_assert(alignof(T) <= 4096, "found a T aligned to more than a page");
+  static_assert(is_shareable<T>::value,
+                "T cannot be shared: it must be trivially destructible and have standard layout; specialise "
+                "heirlock::is_shareable to vouch for it");
+  static_assert(alignof(T) <= 4096, "T cannot be shared: it is aligned to more than a page");
 
   template <class... Args>
   static constexpr bool is_other_handle = std::conjunction_v<std::bool_constant<sizeof...(Args) == 1>,
                                                              std::is_same<std::decay_t<Args>, Shared>...>;
 
  public:
-  /// Anonymous: makes a T(args...) that the caller shares with the children it forks while the handle lives.
+  /// Anonymous: makes a T(args...), shared with the children that are forked while the handle lives.
   template <class... Args, class = std::enable_if_t<!is_other_handle<Args...>>>
   explicit Shared(Args&&... args) {
     detail::require_done(detail::map_anonymous(sizeof(T), mapping_));
     object_ = construct(mapping_.at(0), std::forward<Args>(args)...);
   }
 
-  /// Named: makes a T(args...). Nobody can open it before it is complete.
-  /// A name that is taken is an error: std::errc::file_exists.
+  /// Creates a named T(args...). No process can open it before it is complete.
+  /// Error: std::errc::file_exists if there is a segment of this name.
   template <class... Args>
   static Shared create(std::string_view name, Args&&... args) {
     detail::Mapping mapping;
@@ -68,15 +73,14 @@ class Shared {
     return Shared(detail::create_segment(name, type(), mapping, make), mapping);
   }
 
-  /// Opens what another process, or this one, has created. That there is none is an error:
-  /// std::errc::no_such_file_or_directory.
+  /// Opens a named T. Error: std::errc::no_such_file_or_directory if there is none.
   static Shared open(std::string_view name) {
     detail::Mapping mapping;
     return Shared(detail::open_segment(name, type(), mapping), mapping);
   }
 
-  /// Opens the segment, or creates it as a T(args...) when there is none. Of several that do so at once, one
-  /// creates and all share.
+  /// Opens a named T, or creates it as T(args...) if there is none. If several processes do so at once, one
+  /// of them creates it and all share it.
   template <class... Args>
   static Shared open_or_create(std::string_view name, Args&&... args) {
     detail::Mapping mapping;
@@ -84,21 +88,21 @@ class Shared {
     return Shared(detail::open_or_create_segment(name, type(), mapping, make), mapping);
   }
 
-  /// Takes the name away: the next create() makes a new T, while those who have this one keep it.
-  /// Returns false when there was none.
+  /// Removes the name. Handles of this T stay valid; the next create() makes a new T.
+  /// Returns false if there was no such name.
   static bool remove(std::string_view name) {
     const detail::Outcome outcome = detail::remove_segment(name);
     if (outcome != heirlock_file_missing) detail::require_done(outcome);
     return outcome == heirlock_done;
   }
 
-  /// Whether the name still leads to this segment. If not, remove() or the system took the name away, and
-  /// who opens it now shares another T. Always false for an anonymous one.
+  /// Whether the name still leads to this T. If not, remove() or the system removed the name, and opening it
+  /// now gives another T. Always false for an anonymous T.
   bool is_named() const noexcept { return mapping_.is_named(); }
 
   T& operator*() const noexcept { return *object_; }
   T* operator->() const noexcept { return object_; }
-  /// Null only in a handle that was moved from.
+  /// Null only if the handle was moved from.
   T* get() const noexcept { return object_; }
 
   Shared(Shared&& other) noexcept
@@ -113,7 +117,7 @@ class Shared {
  private:
   friend class Lockable;
 
-  /// A handle of the segment that was mapped. Throws what mapping it was refused with.
+  /// A handle of the mapped segment. Throws if mapping it was refused.
   Shared(detail::Outcome outcome, detail::Mapping& mapping) {
     detail::require_done(outcome);
     mapping_ = std::move(mapping);
@@ -124,8 +128,7 @@ class Shared {
 #if defined(__GXX_RTTI)
     return {sizeof(T), alignof(T), typeid(T).name()};
 #else
-    static_assert(sizeof(T) == 0,
-                  "found -fno-rtti, expected RTTI: a named segment records the name of its type");
+    static_assert(sizeof(T) == 0, "a named segment records the name of its type: compile without -fno-rtti");
     return {};
 #endif
   }

@@ -10,7 +10,7 @@ std::optional<int> read_arguments(int count, char** arguments, const std::string
                                   const std::vector<Option>& options, std::size_t fewest, std::size_t most,
                                   std::vector<std::string>& names) {
   const auto complain = [&](const std::string& what) {
-    std::fprintf(stderr, "heirlock %s: %s; heirlock %s --help says more\n", arguments[0], what.c_str(),
+    std::fprintf(stderr, "heirlock %s: %s; see heirlock %s --help\n", arguments[0], what.c_str(),
                  arguments[0]);
     return wrong_usage;
   };
@@ -41,7 +41,7 @@ std::optional<int> read_arguments(int count, char** arguments, const std::string
     *found->value = equals != argument.npos ? argument.substr(equals + 1) : arguments[i];
   }
   if (names.size() < fewest) return complain("a name is missing");
-  if (names.size() > most) return complain("'" + names[most] + "' is too much");
+  if (names.size() > most) return complain("'" + names[most] + "' is one argument too many");
   return std::nullopt;
 }
 

@@ -15,10 +15,10 @@ int clean(int count, char** arguments) {
   if (const auto status = read_arguments(
           count, arguments,
           "usage: heirlock clean [--dry-run] [--foreign]\n\n"
-          "Removes every segment that no process has mapped. What cannot be judged stays, and is named with "
-          "the reason.\n"
-          "  --dry-run  says what it would remove\n"
-          "  --foreign  also removes segments that processes in other PID namespaces might use. Use it when "
+          "Removes every segment that no process has mapped. Prints each segment that stays, with the "
+          "reason.\n"
+          "  --dry-run  only print what would be removed\n"
+          "  --foreign  also remove segments that processes in other PID namespaces might use. Use it when "
           "a\n"
           "             container restarts over an old /dev/shm that no other container shares.\n",
           {{"--dry-run", nullptr, &is_dry}, {"--foreign", nullptr, &others_use_none}}, 0, 0, names))
@@ -38,7 +38,7 @@ int clean(int count, char** arguments) {
     } else if (is_dry) {
       std::printf("%s would be removed\n", name.c_str());
     } else if (heirlock_segment_remove(segment.name.c_str()) == heirlock_done) {
-      std::printf("%s is removed\n", name.c_str());
+      std::printf("%s was removed\n", name.c_str());
     } else if (heirlock_last_errno() != ENOENT) {
       std::printf("%s stays: %s\n", name.c_str(), std::strerror(heirlock_last_errno()));
     }

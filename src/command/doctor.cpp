@@ -1,5 +1,5 @@
-// heirlock doctor: whether this machine, sandbox or container has what the lock needs. It does not conclude
-// from versions: it does what it asks after, in a child, since a sandbox may kill the caller.
+// heirlock doctor: tests whether this machine, sandbox or container has what the lock needs. It tries each
+// thing, rather than trust versions, and does so in a child, as a sandbox may kill the caller.
 #include <fcntl.h>
 #include <heirlock/heirlock.h>
 #include <linux/futex.h>
@@ -51,10 +51,10 @@ using heirlock::detail::Order;
 constexpr char usage[] = R"(usage: heirlock doctor [--json]
 
 Tests whether this machine, sandbox or container has what the lock needs. Each line says ok, degraded or
-unusable, what was found, what follows from it and what to do. It takes under 2 seconds and leaves nothing behind.
+unusable, what was found, the consequence and the remedy. It takes under 2 seconds and leaves nothing behind.
 
-The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used; 64 for wrong
-usage, 71 if nothing could be tested.
+The exit status is 0 if all is well, 1 if something is degraded, 2 if the lock cannot be used, 64 for wrong
+usage and 71 if nothing could be tested.
 )";
 
 // Also the exit status.
@@ -64,17 +64,17 @@ constexpr const char* verdict_names[] = {"ok", "degraded", "unusable"};
 struct Need {
   const char* name;
   Verdict otherwise;
-  const char* consequence;  // if it is not met
+  const char* consequence;  // if the need is not met
   const char* remedy;
 };
 
-// What a child found, in memory shared with it.
+// A child's answer, in memory shared with it.
 struct Answer {
   Verdict verdict;
   char found[400];
 };
 
-// Says in one line what was found. Returns whether the need is met.
+// Writes one line about what was found. Returns `is_met`.
 __attribute__((format(printf, 3, 4))) bool say(Answer& answer, bool is_met, const char* format, ...) {
   std::va_list values;
   va_start(values, format);
@@ -99,9 +99,9 @@ void die_with_parent_or_when_the_time_is_over() {
   setitimer(ITIMER_REAL, &timer, nullptr);
 }
 
-// In a child, whose parent then does likewise.
+// If called in a child, the parent then gives up as well.
 [[noreturn]] void give_up(const char* what, const char* why) {
-  std::fprintf(stderr, "heirlock doctor: %s failed%s%s, so that nothing can be tested\n", what,
+  std::fprintf(stderr, "heirlock doctor: %s failed%s%s; nothing can be tested\n", what,
                *why != '\0' ? ": " : "", why);
   _exit(EX_OSERR);
 }
@@ -137,13 +137,13 @@ struct Finding {
 
 class Findings {
  public:
-  /// `ask(answer)` returns whether the need is met, and says what it found. So does this.
+  /// Calls `ask(answer)` in a child. It returns whether the need is met and fills in what it found.
   template <class Ask>
   bool check(const Need& need, Ask ask) {
     Answer& answer = in_shared_memory<Answer>();
     answer.verdict = need.otherwise;
     const int status = end_of(fork_to([&] {
-      // What the library says as it ends a program is said here.
+      // The library prints a message before it aborts; the answer replaces that.
       dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
       if (ask(answer)) answer.verdict = ok;
     }));
@@ -151,7 +151,7 @@ class Findings {
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
       say(answer, false, "a sandbox kills the caller");
     else if (WIFSIGNALED(status))
-      say(answer, false, "the call ended the process by '%s'", strsignal(WTERMSIG(status)));
+      say(answer, false, "the call killed the process: %s", strsignal(WTERMSIG(status)));
     if (WIFSIGNALED(status)) answer.verdict = need.otherwise;
     findings_.push_back({need, answer});
     munmap(&answer, sizeof answer);
@@ -201,15 +201,15 @@ long argument(T value) {
     return static_cast<long>(value);
 }
 
-// Each with arguments that have no effect. A sandbox that refuses the call gives another errno than the
-// kernel, or kills.
+// Makes each call with arguments that have no effect. A sandbox that refuses the call returns another errno
+// than the kernel, or kills the caller.
 void check_calls(Findings& findings) {
   const auto call = [&](const char* name, Verdict otherwise, const char* consequence, int expected,
                         long number, auto... arguments) {
     findings.check({name, otherwise, consequence, "allow it in the sandbox (seccomp)"}, [=](Answer& answer) {
       const int error = syscall(number, argument(arguments)...) < 0 ? errno : 0;
       return error == expected ? say(answer, true, "allowed")
-                               : say(answer, false, "refused with '%s'", std::strerror(error));
+                               : say(answer, false, "refused: %s", std::strerror(error));
     });
   };
   static std::uint32_t word = 0;
@@ -220,23 +220,23 @@ void check_calls(Findings& findings) {
   call("getrandom", unusable, no_acquire, 0, SYS_getrandom, room, 8, 0);
   call("gettid", unusable, no_acquire, 0, SYS_gettid);
   call("get_robust_list", unusable, no_acquire, 0, SYS_get_robust_list, 0, room, room + 8);
-  call("set_robust_list", unusable, "threads that libc did not make can acquire no lock", EINVAL,
+  call("set_robust_list", unusable, "threads that libc did not start cannot acquire locks", EINVAL,
        SYS_set_robust_list, 0, 0);
-  call("mmap", unusable, "no lock can be shared but in memory of the program's own", 0, SYS_mmap, 0, 4096,
+  call("mmap", unusable, "only locks in the program's own memory can be shared", 0, SYS_mmap, 0, 4096,
        PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  call("munmap", degraded, "locks stay mapped, and so in memory", EINVAL, SYS_munmap, 1, 4096);
+  call("munmap", degraded, "locks stay mapped and use memory", EINVAL, SYS_munmap, 1, 4096);
 
-  static constexpr char no_wait[] = "a program that waits for a lock is ended";
+  static constexpr char no_wait[] = "a program aborts when it waits for a lock";
   call("futex(FUTEX_WAIT_BITSET)", unusable, no_wait, EAGAIN, SYS_futex, &word, FUTEX_WAIT_BITSET, 1, 0, 0,
        FUTEX_BITSET_MATCH_ANY);
   call("clock_gettime(CLOCK_MONOTONIC)", unusable, no_wait, 0, SYS_clock_gettime, CLOCK_MONOTONIC, room);
-  static constexpr char no_release[] = "a program that releases a lock with waiters is ended";
+  static constexpr char no_release[] = "a program aborts when it releases a lock with waiters";
   call("futex(FUTEX_WAKE)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE, 1);
   call("futex(FUTEX_WAKE_OP)", unusable, no_release, 0, SYS_futex, &word, FUTEX_WAKE_OP, 1, 0, &word,
        wake_op);
-  call("tgkill", degraded, "what another thread holds may be unmapped", EINVAL, SYS_tgkill, -1, -1, 0);
+  call("tgkill", degraded, "a lock that another thread holds may be unmapped", EINVAL, SYS_tgkill, -1, -1, 0);
 
-  static constexpr char no_create[] = "no named lock can be made";
+  static constexpr char no_create[] = "no named lock can be created";
   call("openat(O_TMPFILE)", unusable, no_create, EBADF, SYS_openat, -1, "lock", O_TMPFILE | O_RDWR, 0600);
   call("fchmod", unusable, no_create, EBADF, SYS_fchmod, -1, 0600);
   call("fallocate", unusable, no_create, EBADF, SYS_fallocate, -1, 0, 0, 1);
@@ -257,9 +257,9 @@ void check_calls(Findings& findings) {
 
 bool wipes_memory_in_a_child(Answer& answer) {
   void* const page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return say(answer, false, "mmap failed with '%s'", std::strerror(errno));
+  if (page == MAP_FAILED) return say(answer, false, "mmap failed: %s", std::strerror(errno));
   if (madvise(page, 4096, MADV_WIPEONFORK) != 0)
-    return say(answer, false, "refused with '%s'", std::strerror(errno));
+    return say(answer, false, "refused: %s", std::strerror(errno));
   auto& byte = *static_cast<volatile char*>(page);
   byte = 1;
   const bool is_wiped = end_of(fork_to([&] { _exit(byte); })) == 0;
@@ -278,12 +278,13 @@ bool knows_its_pid_namespace(Answer& answer) {
   if (heirlock_acquire(&lock) < 0) return say(answer, false, "%s", heirlock_last_message());
   const std::uint32_t number = heirlock::detail::this_process.load()->pid_namespace.load();
   return say(answer, true,
-             number == command::first_pid_namespace ? "%u, the machine's own"
-                                                    : "%u, a container's: its locks are refused outside",
+             number == command::first_pid_namespace
+                 ? "%u, the machine's own"
+                 : "%u, a container's: only its processes can use its locks",
              number);
 }
 
-// What is left of a lock with a sleeper when a process that has done `act` with it is killed.
+// A lock with a sleeper, after a process that did `act` with the lock was killed.
 struct Legacy {
   std::uint32_t word;
   bool was_woken;
@@ -305,7 +306,7 @@ Legacy of_a_killed_process(Act act) {
   lock.word.store(word, Order::relaxed);
   const pid_t sleeper =
       fork_to([&lock = lock, word] { LinuxPlatform::sleep(lock.word, word, LinuxPlatform::for_ever); });
-  // Requeueing to where they are counts those who are queued.
+  // Requeueing sleepers to the same word counts them.
   while (syscall(SYS_futex, lock.word.futex(), FUTEX_CMP_REQUEUE, 0, INT_MAX, lock.word.futex(), word) != 1)
     sched_yield();
   kill(mortal, SIGKILL);
@@ -325,8 +326,8 @@ Legacy of_a_killed_owner() {
 bool frees_a_killed_owners_lock(Answer& answer) {
   const std::uint32_t word = of_a_killed_owner().word;
   const bool is_freed = word == (heirlock::detail::owner_died_bit | heirlock::detail::waiters_bit);
-  return say(answer, is_freed,
-             is_freed ? "free, and marked OWNER_DIED" : "found the word 0x%08x, expected 0xc0000000", word);
+  return say(answer, is_freed, is_freed ? "free, with OWNER_DIED set" : "the word is 0x%08x, not 0xc0000000",
+             word);
 }
 
 bool wakes_at_a_death(Answer& answer) {
@@ -334,7 +335,7 @@ bool wakes_at_a_death(Answer& answer) {
   return say(answer, was_woken, was_woken ? "woken" : "left asleep");
 }
 
-// Between freeing a lock that somebody waits for and waking him.
+// The process is killed after it has freed a lock and before it wakes the waiter.
 bool wakes_if_a_release_is_cut_short(Answer& answer) {
   const bool was_woken = of_a_killed_process([](LinuxLock& lock) {
                            heirlock_lock another{};
@@ -351,18 +352,18 @@ bool tells_that_an_owner_is_gone(Answer& answer) {
   waitid(P_PID, static_cast<id_t>(dead), &end, WEXITED | WNOWAIT);
   const bool is_gone = LinuxPlatform::owner_is_gone(static_cast<std::uint32_t>(dead));
   end_of(dead);
-  return say(answer, is_gone,
-             is_gone ? "the kernel tells of a process that waits to be reaped"
-                     : "get_robust_list is refused for other processes");
+  return say(
+      answer, is_gone,
+      is_gone ? "the kernel tells that a zombie is gone" : "get_robust_list is refused for other processes");
 }
 
-// --- What surrounds it ---
+// --- The environment ---
 
 bool shows_processes(Answer& answer) {
   struct statfs system = {};
   constexpr auto proc = 0x9fa0;  // PROC_SUPER_MAGIC
   if (statfs("/proc", &system) != 0 || system.f_type != proc) return say(answer, false, "not mounted");
-  if (!command::has_own_proc()) return say(answer, false, "of another PID namespace");
+  if (!command::has_own_proc()) return say(answer, false, "belongs to another PID namespace");
   if (command::hides_processes()) return say(answer, false, "hides other users' processes (hidepid)");
   return say(answer, true, "mounted, and shows all processes");
 }
@@ -375,7 +376,7 @@ bool lets_a_debugger_attach(Answer& answer) {
   if (status == 0) return say(answer, true, "to another process of the user");
   int yama = 0;
   std::ifstream("/proc/sys/kernel/yama/ptrace_scope") >> yama;
-  return say(answer, false, "refused with '%s'; kernel.yama.ptrace_scope is %d",
+  return say(answer, false, "refused: %s; kernel.yama.ptrace_scope is %d",
              WIFEXITED(status) ? std::strerror(WEXITSTATUS(status)) : strsignal(WTERMSIG(status)), yama);
 }
 
@@ -383,7 +384,7 @@ bool names_end_with_a_boot(Answer& answer) {
   unsigned long type = 0;
   const auto is_memory = command::is_in_memory(heirlock::detail::segment_directory, type);
   if (!is_memory) return say(answer, false, "%s", std::strerror(errno));
-  return say(answer, *is_memory, *is_memory ? "a tmpfs" : "no tmpfs, but a file system of type 0x%lx", type);
+  return say(answer, *is_memory, *is_memory ? "a tmpfs" : "not a tmpfs but file system type 0x%lx", type);
 }
 
 bool keeps_names(Answer& answer) {
@@ -405,7 +406,7 @@ bool has_room(Answer& answer) {
 }
 
 bool makes_a_named_lock(Answer& answer) {
-  std::uint64_t random = 0;  // or another user could make the name first
+  std::uint64_t random = 0;  // so that another user cannot create the name first
   if (getrandom(&random, sizeof random, 0) < 0) return say(answer, false, "%s", std::strerror(errno));
   const std::string name = "doctor." + std::to_string(random);
   heirlock_segment made;
@@ -418,10 +419,10 @@ bool makes_a_named_lock(Answer& answer) {
       say(answer, false, "%s", heirlock_last_message());
   const bool can_remove =
       heirlock_segment_remove(name.c_str()) > 0 || say(answer, false, "%s", heirlock_last_message());
-  return can_open && can_remove && say(answer, true, "made, opened and removed");
+  return can_open && can_remove && say(answer, true, "created, opened and removed");
 }
 
-// As logind reads its configuration: one main file, then the others by their names; /etc's come first.
+// Reads the configuration as logind does: one main file, then the drop-ins by name; those in /etc win.
 bool removes_ipc() {
   namespace files = std::filesystem;
   std::vector<files::path> read;
@@ -450,7 +451,7 @@ bool removes_ipc() {
 
 bool survives_logout(Answer& answer) {
   constexpr uid_t last_of_the_system = 999;
-  if (getuid() <= last_of_the_system) return say(answer, true, "not for root and users of the system");
+  if (getuid() <= last_of_the_system) return say(answer, true, "not for root and system users");
   if (access("/run/systemd/users", F_OK) != 0) return say(answer, true, "no systemd-logind runs here");
   if (!removes_ipc()) return say(answer, true, "no");
   const passwd* const user = getpwuid(getuid());
@@ -482,40 +483,41 @@ int command::doctor(int count, char** arguments) {
   if (can_lock) {
     findings.check({"PID namespace", unusable, "no lock can be acquired", "mount /proc"},
                    knows_its_pid_namespace);
-    findings.check({"a killed owner's lock", unusable,
-                    "it is inherited up to 1 s late, and never if its thread id lives on", another_kernel},
-                   frees_a_killed_owners_lock);
-    findings.check({"waking a killed owner's waiter", degraded, "it inherits up to 1 s late", another_kernel},
-                   wakes_at_a_death);
+    findings.check(
+        {"a killed owner's lock", unusable,
+         "the lock is inherited up to 1 s late, or never if the thread id is reused", another_kernel},
+        frees_a_killed_owners_lock);
+    findings.check(
+        {"waking a killed owner's waiter", degraded, "the waiter inherits up to 1 s late", another_kernel},
+        wakes_at_a_death);
     findings.check({"waking after a kill in a release", degraded, "the waiter goes on up to 1 s late",
-                    "use a kernel of 2023 or later; Linux 5.10.218, 6.1.170 and 6.12 have the repair"},
+                    "use a kernel of 2023 or later; Linux 5.10.218, 6.1.170 and 6.12 have the fix"},
                    wakes_if_a_release_is_cut_short);
   }
   findings.check(
-      {"whether an owner is gone", degraded, "a death that the kernel's walk has missed is never noticed",
+      {"whether an owner is gone", degraded, "a death that the kernel did not mark is never noticed",
        "allow get_robust_list for processes of the same user, in the sandbox or the security module"},
       tells_that_an_owner_is_gone);
-  findings.check({"/proc", degraded, "heirlock list and show do not see all who hold, use or wait for a lock",
+  findings.check({"/proc", degraded, "heirlock list and show miss some owners, waiters and users of locks",
                   "mount -t proc proc /proc, without hidepid"},
                  shows_processes);
   findings.check({"attaching a debugger", degraded, "gdb -p does not show where an owner is",
                   "run gdb as root, set kernel.yama.ptrace_scope to 0, or give the container CAP_SYS_PTRACE"},
                  lets_a_debugger_attach);
-  findings.check({"/dev/shm", degraded, "named locks outlive a boot, as if they were held",
+  findings.check({"/dev/shm", degraded, "named locks survive a reboot and may look held",
                   "mount -t tmpfs -o mode=1777 tmpfs /dev/shm"},
                  names_end_with_a_boot);
   findings.check({"/dev/shm's mode", degraded, "other users may remove or replace named locks",
                   "chown root /dev/shm; chmod 1777 /dev/shm"},
                  keeps_names);
-  findings.check(
-      {"/dev/shm's room", degraded, "named locks can soon not be made",
-       "remove what is not needed there, mount -o remount,size=64m /dev/shm, or docker run --shm-size"},
-      has_room);
+  findings.check({"/dev/shm's room", degraded, "soon no named lock can be created",
+                  "remove unused files there, mount -o remount,size=64m /dev/shm, or docker run --shm-size"},
+                 has_room);
   if (can_lock)
     findings.check({"a named lock", unusable, "named locks cannot be used", "see the lines above"},
                    makes_a_named_lock);
   findings.check({"RemoveIPC of systemd-logind", degraded,
-                  "when you log out for the last time, your named locks are removed, in use or not",
+                  "when your last session ends, your named locks are removed, even while in use",
                   "loginctl enable-linger, a system user, or RemoveIPC=no in /etc/systemd/logind.conf"},
                  survives_logout);
   as_json ? findings.print_json() : findings.print();

@@ -13,8 +13,9 @@ int list(int count, char** arguments) {
   const std::string usage =
       "usage: heirlock list [--json] [--output COLUMNS]\n\n"
       "Lists your named locks and their deadlocks. Root sees the locks of all users. If an object contains\n"
-      "several locks, only those that are held or waited for are listed. COLUMNS is a list with commas, as\n"
-      "NAME,OWNER:\n\n" +
+      "several locks, only those that are held or waited for are listed. COLUMNS is a list such as "
+      "NAME,OWNER\n"
+      "of these:\n\n" +
       names_of_columns();
   if (const auto status =
           read_arguments(count, arguments, usage,

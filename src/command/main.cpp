@@ -12,17 +12,17 @@ namespace {
 constexpr char usage[] = R"(usage: heirlock COMMAND [OPTION...]
 
 Shows the named locks in /dev/shm: who holds each, who waits for it, and what to do. list, show and watch never
-take or change a lock. Locks without a name are not seen.
+acquire or change a lock. Locks without a name are not shown.
 
-  list [--json] [--output COLUMNS]   every lock, its owner and its waiters; deadlocks
+  list [--json] [--output COLUMNS]   all locks with owners and waiters, and deadlocks
   show NAME [--offset N] [--json]    one lock in words, and what you can do next
-  watch [NAME]                       the same, refreshed each second; q ends
-  run NAME -- COMMAND [ARGUMENT...]  runs the command while holding the lock, in the manner of flock(1)
-  remove [--force] NAME              removes a segment that no process has mapped
-  clean [--dry-run] [--foreign]      removes every segment that no process has mapped
-  doctor [--json]                    whether this machine has what the lock needs
+  watch [NAME]                       the same every second; q quits
+  run NAME -- COMMAND [ARGUMENT...]  run a command while holding the lock, like flock(1)
+  remove [--force] NAME              remove a segment that no process has mapped
+  clean [--dry-run] [--foreign]      remove every segment that no process has mapped
+  doctor [--json]                    test whether this machine has what the lock needs
 
-heirlock COMMAND --help says more. heirlock --version gives the version.
+For more, see heirlock COMMAND --help. heirlock --version prints the version.
 )";
 
 constexpr struct {
@@ -38,7 +38,7 @@ constexpr struct {
 
 int status_of_output(int status, int if_it_is_lost) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
-  std::fprintf(stderr, "heirlock: the output could not be written: %s\n", std::strerror(errno));
+  std::fprintf(stderr, "heirlock: cannot write the output: %s\n", std::strerror(errno));
   return if_it_is_lost;
 }
 

@@ -149,7 +149,7 @@ bool outlives_a_boot(const Segment& segment) {
   return !segment.is_removed && !is_in_memory(segment.path, type).value_or(true);
 }
 
-// The owner's state, and what follows from it.
+// The owner's state, and what the user can do about it.
 void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
   const Task& owner = lock.owner;
   const std::string name = printable(who(owner));
@@ -157,39 +157,38 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
   const std::string name_of_segment = printable(segment.name);
   const int pid = owner.process;
   if (is_foreign(picture, lock))
-    say(out, "  It is a lock of PID namespace %lu, and this is %lu: heirlock refuses it here.\n",
+    say(out, "  The lock belongs to PID namespace %lu and cannot be used here, in %lu.\n",
         static_cast<unsigned long>(lock.pid_namespace), static_cast<unsigned long>(picture.pid_namespace));
   switch (lock.owner_is) {
     case Owner::none:
       return;
     case Owner::dead:
       say(out,
-          "  Its owner, thread %d, is dead%s, and the kernel has not marked the lock.\n"
-          "Next: nothing. The next acquire() notices within a second, and inherits.\n",
-          lock.owner_there, owner.state == 'Z' ? " (a zombie, which its parent has not reaped)" : "");
+          "  The owner, thread %d, is dead%s, but the kernel has not marked the lock.\n"
+          "Next: nothing. The next acquire() notices the death within a second and inherits the lock.\n",
+          lock.owner_there, owner.state == 'Z' ? " (a zombie that its parent has not reaped)" : "");
       return;
     case Owner::namespace_gone:
       say(out,
-          "  Its owner was thread %d of that namespace, in which no process is left.\n"
-          "Next: remove it (heirlock remove %s): the next user makes it anew, and what it guards is to be "
-          "checked.\n",
+          "  The owner was thread %d of that namespace, which has no process any more.\n"
+          "Next: check the data under the lock, then remove the lock: heirlock remove %s\n",
           lock.owner_there, name_of_segment.c_str());
       return;
     case Owner::elsewhere:
       say(out,
-          "  Its owner is thread %d of that namespace, which cannot be seen from here.\n"
-          "Next: ask on the host, as root: heirlock show %s. If it is a container's that is gone, and no "
-          "other\n"
-          "      container uses this /dev/shm: heirlock clean --foreign\n",
+          "  The owner is thread %d of that namespace, which cannot be seen from here.\n"
+          "Next: ask on the host, as root: heirlock show %s. If the lock is of a container that is gone, and "
+          "no\n"
+          "      other container uses this /dev/shm: heirlock clean --foreign\n",
           lock.owner_there, name_of_segment.c_str());
       return;
     case Owner::hidden:
-      say(out, "  Its owner is thread %d, which this /proc hides.\nNext: ask as root.\n", lock.owner_there);
+      say(out, "  The owner is thread %d, which this /proc hides.\nNext: ask as root.\n", lock.owner_there);
       return;
     case Owner::seen:
       break;
   }
-  say(out, "  Its owner is %s, %s, at depth %u.\n", name.c_str(), name_of_state(owner.state), lock.depth);
+  say(out, "  The owner is %s, %s, at depth %u.\n", name.c_str(), name_of_state(owner.state), lock.depth);
   if (is_foreign(picture, lock))
     say(out, "  There the owner is thread %d of process %d.\n", lock.owner_there, lock.process_there);
   const bool is_no_user =
@@ -201,38 +200,39 @@ void say_owner(std::string& out, const Picture& picture, const Lock& lock) {
       });
   if (is_no_user && !segment.is_own_file) {  // whose device numbers may differ
     say(out,
-        "  But process %d has not mapped it: the thread's number was given anew, or the lock is forged.\n"
-        "Next: ask again. If it stays so, do not kill the process: check what the lock guards, and remove "
-        "it\n"
-        "      (heirlock remove %s).\n",
+        "  But process %d has not mapped the lock: the thread id was reused, or the lock was overwritten.\n"
+        "Next: ask again. If nothing changes, do not kill the process. Check the data under the lock, then "
+        "remove\n"
+        "      the lock: heirlock remove %s\n",
         pid, name_of_segment.c_str());
   } else if (owner.state == 't' || owner.tracer != 0) {
     const std::optional<Task> tracer = task(owner.tracer);
     say(out, "Next: %s debugs it: continue or detach there.\n",
         tracer ? printable(who(*tracer)).c_str() : "a debugger");
   } else if (owner.state == 'T') {
-    say(out, "Next: kill -CONT %d lets it go on; kill -KILL %d makes it leave the lock to an heir.\n", pid,
-        pid);
+    say(out, "Next: kill -CONT %d lets the owner go on; kill -KILL %d leaves the lock to the next owner.\n",
+        pid, pid);
   } else if (const Lock* const awaited = awaited_by(picture, owner.id)) {
     const std::string other = printable(picture.name(*awaited));
-    say(out, "  It waits for %s, which %s holds.\n", other.c_str(),
+    say(out, "  The owner waits for %s, which %s holds.\n", other.c_str(),
         awaited->owner_is == Owner::seen ? printable(who(awaited->owner)).c_str()
                                          : owner_of(picture, *awaited).c_str());
     for (const auto& links : picture.deadlocks)
       for (const Link& link : links)
         if (&picture.locks[link.holds] == &lock) {
           say(out,
-              "Next: it is part of a deadlock, which lasts until one of them ends: kill -KILL %d leaves its "
-              "locks to\n"
-              "      heirs. Then let all take these locks in one order.\n",
+              "Next: the owner is part of a deadlock, which lasts until one of its threads ends: kill -KILL "
+              "%d leaves\n"
+              "      its locks to the next owners. Then make all threads acquire these locks in the same "
+              "order.\n",
               pid);
           return;
         }
     say(out, "Next: heirlock show %s\n", other.c_str());
   } else {
     say(out,
-        "Next: see where it is: gdb -p %d -batch -ex 'thread apply all backtrace' (its thread is LWP %d).\n"
-        "      If it will never release: kill -KILL %d leaves the lock to an heir.\n",
+        "Next: see where the owner is: gdb -p %d -batch -ex 'thread apply all backtrace' (look for LWP %d).\n"
+        "      If it will never release the lock: kill -KILL %d leaves the lock to the next owner.\n",
         pid, owner.id, pid);
   }
 }
@@ -266,17 +266,17 @@ const Column all_columns[] = {
      [](const Picture& picture, const Lock& lock, const Segment& segment) {
        return picture.name(lock) + (segment.is_removed ? " (removed)" : "");
      },
-     "as programs give it; +N for a lock at offset N in a larger object"},
+     "the segment's name; +N for a lock at offset N in a larger object"},
     {"TYPE", [](const Picture&, const Lock&, const Segment& segment) { return segment.type(); },
      "lock, or the type of the larger object"},
     {"STATE",
      [](const Picture&, const Lock& lock, const Segment&) -> std::string { return name_of(lock.state); },
-     "free, held, to be inherited, or poisoned: held by an heir that has not declared the state repaired"},
+     "free, held, to be inherited (free, but an owner died), poisoned (the same, but held)"},
     {"OWNER",
      [](const Picture& picture, const Lock& lock, const Segment&) { return owner_of(picture, lock); },
-     "process/thread that holds it"},
+     "process/thread that holds the lock"},
     {"COMMAND", [](const Picture&, const Lock& lock, const Segment&) { return lock.owner.command; },
-     "the owner's"},
+     "the owner's command"},
     {"OWNER-STATE",
      [](const Picture&, const Lock& lock, const Segment&) -> std::string {
        return lock.owner.id != 0 ? name_of_state(lock.owner.state) : "";
@@ -286,12 +286,12 @@ const Column all_columns[] = {
      [](const Picture&, const Lock& lock, const Segment&) {
        return lock.owner_there != 0 ? std::to_string(lock.depth) : "";
      },
-     "how often the owner has it"},
+     "how many releases the owner has to make"},
     {"MAPPED",
      [](const Picture&, const Lock&, const Segment& segment) { return std::to_string(segment.users.size()); },
-     "how many processes have it mapped"},
+     "how many processes have the segment mapped"},
     {"WAITERS", [](const Picture&, const Lock& lock, const Segment&) { return waiters_of(lock); },
-     "process/thread of those that wait; ? if some could not be looked into"},
+     "process/thread that waits; ? if some cannot be examined"},
     {"LAYOUT",
      [](const Picture&, const Lock&, const Segment& segment) {
        return segment.header ? std::to_string(segment.header->version) : some;
@@ -301,10 +301,11 @@ const Column all_columns[] = {
      [](const Picture&, const Lock&, const Segment& segment) {
        return segment.made != 0 ? duration(seconds_of(CLOCK_REALTIME) - segment.made) : some;
      },
-     "since it was made"},
+     "time since the segment was created"},
     {"USER", [](const Picture&, const Lock&, const Segment& segment) { return name_of_user(segment.user); },
-     "whose it is"},
-    {"PATH", [](const Picture&, const Lock&, const Segment& segment) { return segment.path; }, "of its file"},
+     "the segment's user"},
+    {"PATH", [](const Picture&, const Lock&, const Segment& segment) { return segment.path; },
+     "the segment's file"},
 };
 
 }  // namespace
@@ -326,7 +327,7 @@ std::vector<const Column*> columns(const std::string& list) {
         std::find_if(std::begin(all_columns), std::end(all_columns),
                      [&name](const Column& other) { return strcasecmp(name.c_str(), other.name) == 0; });
     if (column == std::end(all_columns)) {
-      std::fprintf(stderr, "heirlock: there is no column '%s'; there are:\n%s", name.c_str(),
+      std::fprintf(stderr, "heirlock: there is no column '%s'; choose from:\n%s", name.c_str(),
                    names_of_columns().c_str());
       return {};
     }
@@ -394,7 +395,7 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
   if (!picture.trouble.empty()) notes.push_back(picture.trouble);
   if (picture.pid_namespace == 0) {
     notes.push_back(
-        "there is no /proc of this PID namespace, so that neither owners nor waiters can be seen; mount it");
+        "there is no /proc of this PID namespace, so owners and waiters cannot be seen; mount it");
     return notes;
   }
   const std::string advice = std::string("; ") + who_sees_more();
@@ -402,17 +403,18 @@ std::vector<std::string> unseen(const Picture& picture, const std::vector<const 
     notes.push_back("this /proc hides processes of other users (hidepid)" + advice);
   if (picture.has_other_mounts)
     notes.push_back(
-        "processes use other mounts of /dev/shm, as containers do, and may have locks there; ask inside");
+        "some processes use another mount of /dev/shm, as containers do, and may have locks there; ask "
+        "inside");
   const auto hidden =
       std::count_if(picture.processes.begin(), picture.processes.end(), [](const Process& process) {
         return !process.is_seen && (geteuid() == 0 || process.leader.runs_as(geteuid()));
       });
   if (hidden != 0)
-    notes.push_back("could not look into " + std::to_string(hidden) +
+    notes.push_back("cannot examine " + std::to_string(hidden) +
                     (hidden == 1 ? " process, which" : " processes, which") + " may have locks mapped" +
                     advice);
   if (!std::all_of(locks.begin(), locks.end(), [](const Lock* lock) { return lock->all_waiters_seen; }))
-    notes.push_back("waiters shown as ? could not be seen, which takes the right to trace their processes" +
+    notes.push_back("a ? means waiters that cannot be seen without the right to trace their processes" +
                     advice);
   return notes;
 }
@@ -480,7 +482,7 @@ std::string json(const Picture& picture, const std::vector<const Lock*>& locks) 
 
 namespace {
 
-// Which segment or file it is, and why it says no more, if it does not.
+// The segment or file, the lock's state, and why the state is unknown.
 void say_place(std::string& out, const Picture& picture, const Lock& lock) {
   const Segment& segment = picture.segments[lock.segment];
   const std::string name = printable(segment.name);
@@ -491,27 +493,27 @@ void say_place(std::string& out, const Picture& picture, const Lock& lock) {
     say(out, "%s: %s whose name was removed, %" PRIu64 " bytes", name_of_lock.c_str(), type.c_str(),
         segment.size);
   else
-    say(out, "%s: %s in %s, %" PRIu64 " bytes, of user %s, mode %03o, made %s ago", name_of_lock.c_str(),
+    say(out, "%s: %s in %s, %" PRIu64 " bytes, user %s, mode %03o, created %s ago", name_of_lock.c_str(),
         type.c_str(), printable(segment.path).c_str(), segment.size, name_of_user(segment.user).c_str(),
         segment.mode & 07777, duration(seconds_of(CLOCK_REALTIME) - segment.made).c_str());
   if (segment.header) say(out, ", layout version %u", segment.header->version);
   out += "\n";
   if (lock.state != State::unknown)
-    say(out, "  It is %s.\n",
-        lock.state == State::poisoned ? "poisoned: an heir holds it" : name_of(lock.state));
+    say(out, "  The lock is %s.\n", name_of(lock.state));
   else if (lock.is_other_memory)
-    say(out, "  No lock of heirlock's lies there.\nNext: give a lock's place: --offset N\n");
+    say(out, "  There is no lock at this place.\nNext: give the place of a lock: --offset N\n");
   else if (segment.is_own_file && segment.size != 0)
-    say(out, "  No lock can be read there.\nNext: give the lock's place in the file: --offset N\n");
+    say(out, "  No lock can be read at this place.\nNext: give the lock's place in the file: --offset N\n");
   else if (!segment.header)
-    say(out, "  It cannot be told: %s.\n", segment.trouble.c_str());
+    say(out, "  The state is unknown: %s.\n", segment.trouble.c_str());
   else if (segment.header->version != detail::SegmentHeader::current_version)
-    say(out, "  This program knows layout version %u.\nNext: use the heirlock of the program that made it.\n",
+    say(out,
+        "  This heirlock knows only layout version %u.\nNext: use the heirlock of the creator's version.\n",
         detail::SegmentHeader::current_version);
   else
     say(out,
-        "  None of its locks is seen held.\n"
-        "Next: give a lock's place in it, offsetof(TYPE, MEMBER): heirlock show %s --offset N\n",
+        "  No lock in it is known to be held.\n"
+        "Next: give the place of a lock, offsetof(TYPE, MEMBER): heirlock show %s --offset N\n",
         name.c_str());
 }
 
@@ -523,47 +525,48 @@ std::string words(const Picture& picture, const Lock& lock) {
   std::string out;
   say_place(out, picture, lock);
   if (const std::string refusal = segment.refusal(); !refusal.empty())
-    say(out, "  Programs refuse it: %s.\n", refusal.c_str());
-  if (!segment.users.empty()) say(out, "  It is %s.\n", printable(users_of(picture, segment)).c_str());
+    say(out, "  Programs refuse to open the segment: %s.\n", refusal.c_str());
+  if (!segment.users.empty())
+    say(out, "  The segment is %s.\n", printable(users_of(picture, segment)).c_str());
   for (const Waiter& waiter : lock.waiters) {
-    say(out, "  %s waits for it, %s", printable(who(waiter.task)).c_str(), name_of_state(waiter.task.state));
+    say(out, "  %s waits, %s", printable(who(waiter.task)).c_str(), name_of_state(waiter.task.state));
     if (waiter.since != 0) say(out, ", for %s", duration(seconds_of(CLOCK_MONOTONIC) - waiter.since).c_str());
     out += ".\n";
   }
-  if (!lock.all_waiters_seen)
-    say(out, "  There may be waiters that could not be seen; %s.\n", who_sees_more());
+  if (!lock.all_waiters_seen) say(out, "  There may be waiters that cannot be seen; %s.\n", who_sees_more());
   if (lock.state == State::to_be_inherited)
     say(out,
-        "  An owner died or gave it up, and nobody has declared the state repaired.\n"
-        "Next: a program that calls acquire() inherits it, mends what it guards and calls repaired(). Until "
-        "then\n"
-        "      lock() and try_lock() refuse it with owner_dead. If the state is whole as it is:\n"
+        "  An owner died, and nobody has called repaired() since. The data may be half-written.\n"
+        "Next: a program that calls acquire() inherits the lock, repairs the data and calls repaired(). "
+        "Until\n"
+        "      then lock() and try_lock() fail with owner_dead. If the data needs no repair:\n"
         "      heirlock run %s --repaired -- true\n",
         name.c_str());
   if (lock.state == State::poisoned)
     say(out,
-        "  The owner has inherited it: it is the owner's to mend the state and to call repaired(). If it\n"
-        "  releases without, whoever comes next inherits.\n");
+        "  The owner has inherited the lock and must repair the data and call repaired(). If it releases "
+        "the\n"
+        "  lock without that, the next owner inherits, too.\n");
   say_owner(out, picture, lock);
   if (is_foreign(picture, lock) && lock.owner_is == Owner::none)
-    say(out, "Next: if that was a container that is gone, remove it: heirlock remove %s\n", name.c_str());
+    say(out, "Next: if that was a container that is gone, remove the lock: heirlock remove %s\n",
+        name.c_str());
   if (lock.state != State::unknown && !lock.is_all_zero && outlives_a_boot(segment)) {
     const std::int64_t boot = seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_BOOTTIME);
     say(out,
         "  %s\n"
-        "Next: make the lock's 40 bytes zero before the first use after a boot, or put the file on a "
+        "Next: fill the lock's 40 bytes with zeros before its first use after a boot, or put the file on a "
         "tmpfs.\n",
         segment.written < boot
-            ? "It was last written before this boot: its owner and namespace mean nothing now."
-            : "Its file outlives a boot, after which its owner and namespace mean nothing.");
+            ? "The lock was last written before this boot: its owner and namespace mean nothing now."
+            : "The file outlives a boot; the owner and namespace in it then mean nothing.");
   }
   if (segment.is_removed)
     say(out,
-        "Next: restart its processes: they share no lock with those that open the name anew. A removal "
-        "that\n"
-        "      nobody asked for may be systemd's at the user's logout (RemoveIPC): use a system user, "
-        "loginctl\n"
-        "      enable-linger, or RemoveIPC=no in logind.conf.\n");
+        "Next: restart these processes: they share no lock with processes that open the name now. If nobody\n"
+        "      removed the name, systemd may have done so at the user's logout (RemoveIPC): use a system "
+        "user,\n"
+        "      loginctl enable-linger, or RemoveIPC=no in logind.conf.\n");
   return out;
 }
 

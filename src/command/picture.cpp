@@ -45,7 +45,7 @@ Segment segment_at(const std::string& name, const std::string& path) {
   segment.made = (status.stx_mask & STATX_BTIME) != 0 ? status.stx_btime.tv_sec : status.stx_ctime.tv_sec;
   segment.written = status.stx_mtime.tv_sec;
   if (!S_ISREG(segment.mode)) {
-    segment.trouble = "no file";
+    segment.trouble = "not a regular file";
     return segment;
   }
   const detail::FileDescriptor file = open_to_read(path);
@@ -55,7 +55,7 @@ Segment segment_at(const std::string& name, const std::string& path) {
   else if (read_at(file, 0, &header, sizeof header) && detail::has_magic(header))
     segment.header = header;
   else
-    segment.trouble = "no header of heirlock's";
+    segment.trouble = "not a segment of heirlock";
   return segment;
 }
 
@@ -109,8 +109,8 @@ class Look {
     closedir(stream);
   }
 
-  // Finds who has each segment mapped, and the segments whose names have gone. Their creator's mapping is
-  // "#123 (deleted)" all the time, since the file was made without a name.
+  // Finds the processes that have each segment mapped, and the segments whose names were removed. A creator's
+  // mapping is always called "#123 (deleted)", as the file was made without a name.
   void find_users() {
     constexpr std::string_view deleted = " (deleted)";
     std::unordered_map<FileId, std::string, HashOfFile> removed;
@@ -155,7 +155,7 @@ class Look {
     segment.user = process.leader.users[3];
     const detail::FileDescriptor memory = memory_of(process.living);
     detail::SegmentHeader header;
-    segment.trouble = "no header of heirlock's";
+    segment.trouble = "not a segment of heirlock";
     if (memory.number < 0) {
       segment.trouble = std::strerror(errno);
     } else if (read_at(memory, range.begin, &header, sizeof header) && detail::has_magic(header)) {
@@ -166,8 +166,7 @@ class Look {
     return segment;
   }
 
-  // Notes the locks that the process's threads are about to take, and those that they hold in larger
-  // segments.
+  // Finds the locks that the process's threads hold or are about to acquire.
   void find_waits(Process& process) {
     if (process.ranges.empty()) return;
     const detail::FileDescriptor memory = memory_of(process.living);
@@ -196,7 +195,7 @@ class Look {
     return Place{by_file_.at(range->file), address - range->begin + range->offset};
   }
 
-  // The lock's bytes, from the file, or, if its name has gone, from the memory of one who has it mapped.
+  // Reads the lock from the file or, if the name was removed, from a process that has it mapped.
   bool read_lock(const Segment& segment, std::uint64_t offset, LinuxLock& copy) const {
     if (!segment.is_removed) {
       const detail::FileDescriptor file = open_to_read(segment.path);
@@ -247,11 +246,10 @@ class Look {
     picture_.locks.push_back(unknown);
   }
 
-  // Fills in what the lock's bytes say. False if they cannot be read, or if no lock of heirlock's was used
-  // here.
+  // Fills in what the lock's bytes say. False if they cannot be read, or if no lock was ever used there.
   bool describe(Lock& lock, const Segment& segment, std::uint64_t offset) {
     LinuxLock copy;
-    // In each the owner may have changed between the look at the lock and at the owner.
+    // The owner may change between the look at the lock and the look at the owner.
     constexpr int tries = 5;
     for (int i = 0; i < tries; ++i) {
       if (!read_lock(segment, offset, copy)) return false;
@@ -284,7 +282,7 @@ class Look {
 
   Owner find_owner(Lock& lock) {
     if (lock.pid_namespace == picture_.pid_namespace) {
-      // As a waiter asks: a zombie, too, is dead.
+      // The same question that a waiter asks: a zombie, too, is dead.
       const std::optional<Task> owner = task(lock.owner_there);
       if (owner) lock.owner = *owner;
       lock.process_there = lock.owner.process;
@@ -309,8 +307,8 @@ class Look {
     return is_there ? Owner::dead : may_be_hidden ? Owner::elsewhere : Owner::namespace_gone;
   }
 
-  // Who has marked the lock as the one that it takes, and does not own it, waits. (Or it has this moment
-  // released the lock, and another has taken it.)
+  // A thread waits if the lock is its pending one and it does not own the lock. (Or it has just released the
+  // lock, and another thread has acquired it.)
   void find_waiters(Lock& lock) {
     const Segment& segment = picture_.segments[lock.segment];
     for (const std::size_t user : segment.users)
@@ -323,7 +321,7 @@ class Look {
         lock.waiters.push_back(wait.waiter);
   }
 
-  // Goes from lock to lock, by the owner's wait.
+  // Follows each lock's owner to the lock that it waits for.
   void find_deadlocks() {
     std::map<pid_t, std::size_t> waits_for;
     for (std::size_t i = 0; i < picture_.locks.size(); ++i)
@@ -358,8 +356,8 @@ class Look {
     if (lasts(links)) picture_.deadlocks.push_back(std::move(links));
   }
 
-  // What was read at different moments may look like a circle. In a deadlock nothing changes; and each thread
-  // sleeps, but for the moments in which it looks after the owner: who runs may have just released the lock.
+  // The locks were read at different times, so a circle may be an illusion. In a deadlock nothing changes,
+  // and each thread is seen asleep once: one that always runs may be releasing the lock.
   bool lasts(const std::vector<Link>& links) const {
     constexpr int fewest_looks = 5, most_looks = 50;
     std::set<pid_t> asleep;
@@ -413,14 +411,14 @@ std::string Segment::type() const {
 
 std::string Segment::refusal() const {
   if (is_removed || is_own_file || !header) return "";
-  if ((mode & (S_IWGRP | S_IWOTH)) != 0) return "others than its owner may write it";
+  if ((mode & (S_IWGRP | S_IWOTH)) != 0) return "users other than its owner may write to it";
   if (links > 1) return "it has a second name";
   if (header->version != detail::SegmentHeader::current_version) return "";
   if (header->file_size != size || header->object_offset + header->object_size != size)
-    return "its header tells of another size";
+    return "its header has another size than the file";
   if (is_lock() &&
       (header->object_size != sizeof(LinuxLock) || header->object_alignment != alignof(LinuxLock)))
-    return "its header is not that of a lock";
+    return "its header is not a lock's";
   return "";
 }
 
@@ -470,22 +468,22 @@ std::string users_of(const Picture& picture, const Segment& segment) {
 std::string reason_to_keep(const Picture& picture, const Segment& segment, bool others_use_none) {
   if (!segment.users.empty()) return users_of(picture, segment);
   if (!segment.header) return segment.trouble;
-  if (picture.pid_namespace == 0) return "without /proc nobody can tell who has it mapped";
+  if (picture.pid_namespace == 0) return "without /proc it is unknown who has it mapped";
   const std::string advice = std::string("; ") + who_sees_more();
   if (picture.hides_processes)
     return "this /proc hides processes (hidepid), which may have it mapped" + advice;
-  // Who opens a segment runs as its user. Root may have become any user since.
+  // A process that opens a segment runs as the segment's user or as root, and root may have changed its user.
   for (const Process& process : picture.processes)
     if (!process.is_seen && (segment.user == 0 || process.leader.runs_as(segment.user)))
-      return who(process.leader) + " may have it mapped, and could not be looked into" + advice;
+      return who(process.leader) + " may have it mapped, and cannot be examined" + advice;
   if (others_use_none || picture.is_whole_machine) return "";
-  for (const Lock& lock : picture.locks)  // no other PID namespace than its own can use a lock
+  for (const Lock& lock : picture.locks)  // only processes of a lock's own PID namespace can use it
     if (&picture.segments[lock.segment] == &segment && segment.is_lock() &&
         lock.pid_namespace == picture.pid_namespace)
       return "";
-  return "processes of other PID namespaces may have it mapped, and cannot be seen from here; ask as the "
+  return "processes of other PID namespaces may have it mapped and cannot be seen from here; ask as the "
          "host's "
-         "root, or see --foreign of heirlock clean";
+         "root, or see heirlock clean --foreign";
 }
 
 Picture look(const Wanted& wanted) {

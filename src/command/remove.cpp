@@ -14,11 +14,11 @@ int remove(int count, char** arguments) {
   bool is_forced = false;
   if (const auto status = read_arguments(count, arguments,
                                          "usage: heirlock remove [--force] NAME\n\n"
-                                         "Removes a segment that no process has mapped. Whoever has it "
-                                         "mapped keeps it, and shares no lock with those\n"
-                                         "who open the name afterwards: so it is refused while a process has "
-                                         "it mapped, or may have. --force removes\n"
-                                         "it all the same.\n",
+                                         "Removes a segment that no process has mapped. A process that has "
+                                         "it mapped would keep it, and would share no\n"
+                                         "lock with processes that open the name later. So heirlock refuses "
+                                         "to remove a segment that a process has or\n"
+                                         "may have mapped. --force removes it nevertheless.\n",
                                          {{"--force", nullptr, &is_forced}}, 1, 1, names))
     return *status;
   if (!is_forced) {
@@ -29,14 +29,14 @@ int remove(int count, char** arguments) {
       is_found = true;
       const std::string reason = printable(reason_to_keep(picture, segment, false));
       if (reason.empty()) continue;
-      std::fprintf(stderr, "heirlock remove: %s is kept: %s; %suse --force\n", names[0].c_str(),
+      std::fprintf(stderr, "heirlock remove: %s is not removed: %s; %suse --force\n", names[0].c_str(),
                    reason.c_str(), segment.users.empty() ? "" : "end them first, or ");
       return failed;
     }
     struct stat status = {};
     if (!is_found && lstat(segment_path(names[0]).c_str(), &status) == 0) {
       std::fprintf(stderr,
-                   "heirlock remove: %s is kept: nobody can tell who has it mapped%s%s; use --force\n",
+                   "heirlock remove: %s is not removed: who has it mapped is unknown%s%s; use --force\n",
                    names[0].c_str(), picture.trouble.empty() ? "" : ", ", picture.trouble.c_str());
       return failed;
     }

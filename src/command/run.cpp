@@ -25,19 +25,22 @@ namespace {
 
 constexpr char usage[] = R"(usage: heirlock run NAME [OPTION...] -- COMMAND [ARGUMENT...]
 
-Runs COMMAND while holding the lock NAME, which is made if there is none. Meanwhile HEIRLOCK_NAME is NAME.
+Runs COMMAND while holding the lock NAME, which is created if there is none. COMMAND finds NAME in the
+environment variable HEIRLOCK_NAME.
 
   -n, --no-wait            give up at once if the lock is held
-  -w, --timeout SECONDS    give up after so long, such as 0.5
-      --repaired           go on if an owner died: COMMAND mends what the lock guards, or nothing needs it.
+  -w, --timeout SECONDS    give up after this time, such as 0.5
+      --repaired           run COMMAND even if an owner died: it repairs the data, or no data can be half-written.
                            The lock counts as repaired once COMMAND has ended with status 0.
   -h, --help
 
-The exit status is COMMAND's, or 128+N if signal N killed it. Otherwise COMMAND did not run:
-  75  the lock was held, until the time was over
-  65  an owner died: what the lock guards may be half-written
-  64  wrong usage        66  NAME is no lock that can be used here
-  69  COMMAND cannot be executed        71  the system refused
+The exit status is COMMAND's, or 128+N if signal N killed it. If COMMAND did not run:
+  64  wrong usage
+  65  an owner died, so the data under the lock may be half-written
+  66  NAME is not a lock that can be used here
+  69  COMMAND cannot be executed
+  71  the system refused
+  75  the lock was held, and the time to wait was over
 )";
 
 constexpr std::int64_t for_ever = INT64_MAX;
@@ -49,7 +52,7 @@ struct Options {
   char** command = nullptr;
 };
 
-// On one line, and returns the status.
+// Prints one line and returns the status.
 __attribute__((format(printf, 2, 3))) int complain(int status, const char* format, ...) {
   std::fputs("heirlock run: ", stderr);
   std::va_list values;
@@ -68,7 +71,7 @@ bool read_seconds(const char* text, std::int64_t& nanoseconds) {
   return true;
 }
 
-// Returns EX_OK when there is a command to run.
+// Returns EX_OK if there is a command to run.
 int read_options(int count, char** arguments, Options& options) {
   static const option known[] = {
       {"no-wait", no_argument, nullptr, 'n'},
@@ -77,7 +80,8 @@ int read_options(int count, char** arguments, Options& options) {
       {"help", no_argument, nullptr, 'h'},
       {nullptr, 0, nullptr, 0},
   };
-  // What is no option comes as 1, in its place: first the name, then the command, whose options are its own.
+  // getopt_long returns arguments that are not options as 1, in their order: the name, then the command. What
+  // follows belongs to the command.
   constexpr int argument = 1;
   for (int found = 0; (found = getopt_long(count, arguments, "-nw:h", known, nullptr)) != -1;) {
     switch (found) {
@@ -93,7 +97,7 @@ int read_options(int count, char** arguments, Options& options) {
         break;
       case 'w':
         if (!read_seconds(optarg, options.nanoseconds))
-          return complain(EX_USAGE, "found --timeout '%s', expected seconds, 0 or more", optarg);
+          return complain(EX_USAGE, "--timeout '%s' is not a time; give seconds, 0 or more", optarg);
         break;
       case 'r':
         options.repaired = true;
@@ -106,7 +110,7 @@ int read_options(int count, char** arguments, Options& options) {
     }
   }
   if (options.name == nullptr || optind == count)
-    return complain(EX_USAGE, "found no %s; heirlock run NAME -- COMMAND [ARGUMENT...]",
+    return complain(EX_USAGE, "the %s is missing; usage: heirlock run NAME -- COMMAND [ARGUMENT...]",
                     options.name == nullptr ? "name" : "command");
   options.command = arguments + optind;
   return EX_OK;
@@ -126,24 +130,23 @@ int refused(heirlock_outcome outcome) {
   }
 }
 
-// The first signal that asked to end, while heirlock run waited.
+// The first signal that ended the wait, or 0.
 volatile std::sig_atomic_t ended_by = 0;
 void end_by(int signal) {
   if (ended_by == 0) ended_by = signal;
 }
 
-// What signals do. During the wait they end it, and heirlock run with it. From when it owns the lock until it
-// ends they go to the command: a death of the owner's would say that what the lock guards may be
-// half-written.
+// Handles signals. During the wait they end heirlock run. Once it owns the lock, it passes them on to the
+// command: if they killed the owner, the next owner would have to repair the data.
 class Supervisor {
  public:
   Supervisor() {
     for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2})
       if (change(signal, end_by) == SIG_IGN) change(signal, SIG_IGN);
-    on_child_before_ = change(SIGCHLD, SIG_DFL);  // ignored, it would take the command's status away
+    on_child_before_ = change(SIGCHLD, SIG_DFL);  // if it is ignored, waitpid() gets no status
   }
 
-  // Returns false if a signal had come by then: then die_of_signal().
+  // Returns false if a signal has come already: then call die_of_signal().
   bool take_over() {
     sigemptyset(&awaited_);
     for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT, SIGCHLD})
@@ -157,7 +160,7 @@ class Supervisor {
   [[noreturn]] void die_of_signal() const {
     raise(ended_by);
     sigprocmask(SIG_SETMASK, &mask_before_, nullptr);
-    _exit(128 + ended_by);  // it was blocked before
+    _exit(128 + ended_by);  // only if the signal was blocked from the beginning
   }
 
   int run(const char* name, char** command) {
@@ -171,15 +174,15 @@ class Supervisor {
       if (sigwaitinfo(&awaited_, &signal) < 0) continue;
       int status = 0;
       if (signal.si_signo != SIGCHLD) {
-        // A terminal sends its signals to the command as well, but those of its end to the session's leader
-        // alone. What a process sends to the whole group comes to the command twice: nobody can tell it from
-        // what it sends to this process, which must not get lost.
+        // A terminal signals the command, too, but at its end only the leader of the session. A signal that a
+        // process sends to the whole group reaches the command twice: it looks like one to this process,
+        // which must not get lost.
         const bool is_end = signal.si_signo == SIGHUP || signal.si_signo == SIGCONT;
         if (signal.si_code != SI_KERNEL || (is_end && getsid(0) == getpid())) kill(command_, signal.si_signo);
       } else if (waitpid(command_, &status, WNOHANG | WUNTRACED) == command_) {
         if (WIFEXITED(status)) return WEXITSTATUS(status);
         if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-        if (WSTOPSIG(status) != SIGSTOP) raise(SIGSTOP);  // by Ctrl-Z: the shell waits for us both
+        if (WSTOPSIG(status) != SIGSTOP) raise(SIGSTOP);  // Ctrl-Z: the shell waits for both to stop
       }
     }
   }
@@ -195,7 +198,7 @@ class Supervisor {
   }
 
   [[noreturn]] void execute(char** command, pid_t parent) const {
-    // Without the lock it may not go on. The parent may be gone already.
+    // The command must not run on without the lock. The parent may be dead already.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(EX_OSERR);
     change(SIGCHLD, on_child_before_);
@@ -226,10 +229,9 @@ heirlock_outcome acquire(heirlock_lock* lock, const Options& options, std::int64
   if (at_once != heirlock_not_acquired || options.nanoseconds == 0) return at_once;
   const char* const outer = std::getenv("HEIRLOCK_NAME");
   if (deadline == for_ever && outer != nullptr && std::strcmp(outer, options.name) == 0)
-    complain(0, "waiting for %s, which the enclosing heirlock run may hold; if it does, this never ends",
-             options.name);
+    complain(0, "waiting for %s; if the enclosing heirlock run holds it, this never ends", options.name);
   for (;;) {
-    // A signal just before the sleep does not end it: it is seen after the slice.
+    // A signal just before the sleep does not end it, so look for signals once a second.
     const std::int64_t slice_end = std::min(deadline, now() + 1'000'000'000);
     const heirlock_outcome outcome = heirlock_acquire_interruptible(lock, slice_end);
     const bool is_over = slice_end == deadline && outcome == heirlock_not_acquired;
@@ -238,8 +240,8 @@ heirlock_outcome acquire(heirlock_lock* lock, const Options& options, std::int64
   }
 }
 
-// Acquires the lock that the name leads to: while one waits, the name may have been removed and made anew.
-// `segment` is then open, unless the outcome is below 0.
+// Acquires the lock that the name leads to. If the name was removed and created again during the wait, it
+// acquires the new lock. `segment` is open afterwards, unless the outcome is below 0.
 heirlock_outcome acquire_by_name(heirlock_segment& segment, const Options& options) {
   const std::int64_t start = now();
   const bool is_limited = options.nanoseconds < for_ever - start;
@@ -260,9 +262,9 @@ heirlock_outcome acquire_by_name(heirlock_segment& segment, const Options& optio
 
 int not_had(const heirlock_lock* lock, const Options& options) {
   const std::int32_t owner = heirlock_owner(lock);
-  char held[48] = "was just held";
+  char held[48] = "was held";
   if (owner != 0) std::snprintf(held, sizeof held, "is held by thread %d", owner);
-  return complain(EX_TEMPFAIL, "%s %s; 'heirlock show %s' says what to do", options.name, held, options.name);
+  return complain(EX_TEMPFAIL, "%s %s; see heirlock show %s", options.name, held, options.name);
 }
 
 }  // namespace
@@ -283,16 +285,15 @@ int command::run(int count, char** arguments) {
   if (outcome == heirlock_not_acquired) return not_had(lock, options);
   const bool is_inherited = outcome == heirlock_inherited;
   if (is_inherited && !options.repaired) {
-    heirlock_release(lock);  // its mark stays
+    heirlock_release(lock);  // OWNER_DIED stays set
     return complain(EX_DATAERR,
-                    "an owner of %s died, and what the lock guards may be half-written; mend it by 'heirlock "
-                    "run %s --repaired -- COMMAND'",
+                    "an owner of %s died, so the data may be half-written; repair it with heirlock run %s "
+                    "--repaired -- COMMAND",
                     options.name, options.name);
   }
   const int status = supervisor.run(options.name, options.command);
   if (is_inherited && status == 0) heirlock_repaired(lock);
   heirlock_release(lock);
-  if (is_inherited && status != 0)
-    complain(0, "%s stays to be repaired, since the command failed", options.name);
+  if (is_inherited && status != 0) complain(0, "the command failed, so %s still needs repair", options.name);
   return status;
 }

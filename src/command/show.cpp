@@ -36,10 +36,10 @@ int show(int count, char** arguments) {
   if (const auto status =
           read_arguments(count, arguments,
                          "usage: heirlock show [--json] [--offset N] NAME\n\n"
-                         "Says all that is known of a lock, and what you can do next. NAME is a segment's, "
-                         "or the path of a file of\n"
-                         "your own with a lock in it. --offset N: the lock at N bytes in the object or file, "
-                         "as offsetof() gives it.\n",
+                         "Says all that is known of a lock, and what you can do next. NAME is the name of a "
+                         "segment, or the path of\n"
+                         "a file with a lock in it. --offset N means the lock N bytes into the object or "
+                         "file, see offsetof(3).\n",
                          {{"--json", nullptr, &as_json}, {"--offset", &offset, &has_offset}}, 1, 1, names))
     return *status;
   std::optional<std::uint64_t> at;
@@ -48,7 +48,7 @@ int show(int count, char** arguments) {
     errno = 0;
     at = std::strtoull(offset.c_str(), &end, 0);
     if (offset.empty() || *end != '\0' || errno != 0 || offset[0] == '-' || *at % 8 != 0) {
-      std::fprintf(stderr, "heirlock show: --offset %s is no multiple of 8, at which every lock lies\n",
+      std::fprintf(stderr, "heirlock show: no lock can be at --offset %s; give a multiple of 8\n",
                    offset.c_str());
       return wrong_usage;
     }
@@ -57,8 +57,7 @@ int show(int count, char** arguments) {
   const Picture picture = look(asked);
   const std::vector<const Lock*> locks = locks_of(picture, asked);
   if (locks.empty()) {
-    std::fprintf(stderr, "heirlock show: there is no lock %s; heirlock list shows those that there are\n",
-                 names[0].c_str());
+    std::fprintf(stderr, "heirlock show: there is no lock %s; see heirlock list\n", names[0].c_str());
     return failed;
   }
   if (const Segment& segment = picture.segments[locks[0]->segment]; segment.file.number == 0) {

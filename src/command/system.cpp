@@ -27,7 +27,7 @@ std::string read_all(const std::string& path) {
   return read_all(open_to_read(path));
 }
 
-// What stands after "Name:" and blanks in a file of such lines.
+// The value of the line "Name:   value".
 std::string field(const std::string& text, const char* name) {
   const std::string start = std::string("\n") + name + ":";
   std::size_t at = text.find(start);
@@ -127,7 +127,7 @@ bool hides_processes() {
   if (access("/proc/1/status", R_OK) != 0) return true;
   struct stat first = {};
   if (stat("/proc/1", &first) == 0 && first.st_uid != geteuid()) return false;
-  // One's own is shown in any case.
+  // hidepid never hides a user's own processes.
   constexpr unsigned long long trace = 1ULL << 19;  // CAP_SYS_PTRACE, which sees all
   if (std::strtoull(field(read_all("/proc/self/status"), "CapEff").c_str(), nullptr, 16) & trace)
     return false;
@@ -179,11 +179,11 @@ std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& me
   if (memory.number < 0) return std::nullopt;
   if (syscall(SYS_get_robust_list, thread, &at, &size) != 0) {
     if (errno != ESRCH) return std::nullopt;
-    return found;  // it has ended meanwhile
+    return found;  // the thread has ended
   }
   robust_list_head head;
   const auto head_at = reinterpret_cast<std::uint64_t>(at);
-  if (at == nullptr || !read_at(memory, head_at, &head, sizeof head)) return found;  // it is ending
+  if (at == nullptr || !read_at(memory, head_at, &head, sizeof head)) return found;  // the thread is ending
   const auto lock_of = [](const void* node) {
     constexpr std::uint64_t pi_mark = 1;
     return (reinterpret_cast<std::uint64_t>(node) & ~pi_mark) +

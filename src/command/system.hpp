@@ -1,4 +1,4 @@
-// What /proc tells of processes and threads. Whatever this user may not read is marked as unseen.
+// What /proc tells about processes and threads. What this user may not read is marked as unseen.
 #ifndef HEIRLOCK_COMMAND_SYSTEM_HPP
 #define HEIRLOCK_COMMAND_SYSTEM_HPP
 
@@ -19,7 +19,7 @@ namespace command {
 
 namespace detail = heirlock::detail;
 
-// Which file a mapping is of; its name may have gone.
+// Identifies a mapped file, also after its name was removed.
 struct FileId {
   dev_t device = 0;
   ino_t number = 0;
@@ -32,7 +32,7 @@ struct Range {
   FileId file;
 };
 
-// A task, as /proc/TID/status has it.
+// A thread, as in /proc/TID/status.
 struct Task {
   pid_t id = 0;
   pid_t process = 0;
@@ -51,13 +51,13 @@ struct Task {
 struct Process {
   Task leader;
   ino_t pid_namespace = 0;     // 0: unseen
-  pid_t living = 0;            // one of its threads that has not ended, to look through
+  pid_t living = 0;            // a thread that has not ended, through which to read the process
   bool is_seen = false;        // whether its mappings could be read
-  bool is_seen_inside = true;  // whether its memory could be
-  std::vector<Range> ranges;   // of the files asked for, by address
+  bool is_seen_inside = true;  // whether its memory could be read
+  std::vector<Range> ranges;   // mappings of the wanted files, by address
 };
 
-/// Of the segment that programs call by this name.
+/// The path of the segment with this name.
 inline std::string segment_path(const std::string& name) {
   return std::string(detail::segment_directory) + detail::segment_prefix + name;
 }
@@ -66,35 +66,35 @@ constexpr ino_t first_pid_namespace = 0xEFFFFFFC;  // the machine's: PROC_PID_IN
 
 std::optional<Task> task(pid_t id);
 std::vector<pid_t> task_ids(pid_t process);
-/// Whether /proc is of the caller's PID namespace.
+/// Whether /proc belongs to the caller's PID namespace.
 bool has_own_proc();
-/// 0 if there is no /proc, or one of another PID namespace.
+/// 0 if there is no /proc, or if it belongs to another PID namespace.
 ino_t own_pid_namespace();
-/// Whether this /proc hides other users' processes (hidepid of proc(5)).
+/// Whether this /proc hides other users' processes (hidepid, see proc(5)).
 bool hides_processes();
 
-/// Whether the file system that the path leads to is emptied by a boot; `type` is its magic number. None if
-/// that cannot be told: errno says why.
+/// Whether a reboot empties the file system of the path; `type` is its magic number. None, with errno, if
+/// that is unknown.
 std::optional<bool> is_in_memory(const std::string& path, unsigned long& type);
 
-/// All processes, with those of their mappings that `is_wanted` by file and path.
+/// All processes, with the mappings for which `is_wanted(file, path)` holds.
 std::vector<Process> processes(const std::function<bool(FileId, std::string_view path)>& is_wanted);
 
-/// Copies from an open file, which may be a process's memory. Nothing is mapped: who looks is no user of the
-/// lock. False if there are fewer bytes.
+/// Copies from an open file, which may be a process's memory. Returns false if there are fewer bytes. Maps
+/// nothing, so that the caller does not count as a user of the segment.
 bool read_at(const detail::FileDescriptor& file, std::uint64_t offset, void* to, std::size_t size);
 detail::FileDescriptor open_to_read(const std::string& path);
 detail::FileDescriptor memory_of(pid_t process);
 
-/// The locks that a thread has, as addresses in its process: those on its robust list, and the one that it is
-/// about to take or to release.
+/// A thread's locks, as addresses in its process: those on its robust list, and the one that it is about to
+/// acquire or release.
 struct Robust {
   std::vector<std::uint64_t> held;
   std::uint64_t pending = 0;
 };
-/// None if this user may not look into the process, or if it takes more than `reads_left`.
+/// None if this user may not read the process, or if the list is longer than `reads_left`.
 std::optional<Robust> robust_list(pid_t thread, const detail::FileDescriptor& memory, int& reads_left);
-constexpr int most_reads = 10'000;  // a process: a hostile one's list may lead in a circle
+constexpr int most_reads = 10'000;  // per process: a hostile one's list may be a circle
 
 }  // namespace command
 #endif

@@ -17,7 +17,7 @@ namespace {
 
 volatile std::sig_atomic_t is_ended = 0;
 
-// Single keys, without an echo, until the end, which signals bring about as well.
+// Reads single keys without echo. Signals end the program as q does, so that the terminal is restored.
 class Keys {
  public:
   Keys() {
@@ -36,7 +36,7 @@ class Keys {
   ~Keys() {
     if (is_set_) tcsetattr(STDIN_FILENO, TCSANOW, &before_);
   }
-  /// Whether q, or the end of the input, comes within a second.
+  /// Waits a second. Returns whether q, the end of the input or a signal has come.
   static bool end_within_a_second() {
     pollfd input{STDIN_FILENO, POLLIN, 0};
     if (poll(&input, 1, 1000) <= 0) return is_ended != 0;
@@ -55,9 +55,9 @@ int watch(int count, char** arguments) {
   std::vector<std::string> names;
   if (const auto status = read_arguments(count, arguments,
                                          "usage: heirlock watch [NAME]\n\n"
-                                         "Shows what `heirlock list`, or `heirlock show NAME`, shows, each "
-                                         "second, and for how long it has seen each\n"
-                                         "waiter wait. q ends.\n",
+                                         "Shows every second what `heirlock list`, or `heirlock show NAME`, "
+                                         "shows, and for how long it has seen\n"
+                                         "each waiter wait. q quits.\n",
                                          {}, 0, 1, names))
     return *status;
   const std::vector<const Column*> shown = columns(default_columns);

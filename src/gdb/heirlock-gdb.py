@@ -1,4 +1,4 @@
-"""How gdb prints a heirlock::ReentrantLock: who holds it, how deep, and what the next owner will find.
+"""Makes gdb print who holds a heirlock::ReentrantLock, at which depth, and whether it needs repair.
 
     (gdb) source PREFIX/share/heirlock/heirlock-gdb.py
     (gdb) print lock
@@ -6,10 +6,10 @@
     (gdb) heirlock lock
     held by thread 4711, depth 2, to be repaired, perhaps waiters
 
-The first line in ~/.gdbinit does it for every run; `print/r lock` shows the fields. C's heirlock_lock is printed likewise,
-and of a Lockable the lock that it has. `print` needs a program built with -g; `heirlock` takes a variable, or an address, of
-any program. It reads the lock as it is at that moment (for a `$1` too), in a program or a core. A core holds a named lock's
-memory only if bit 3 of /proc/PID/coredump_filter was set.
+Put the first line into ~/.gdbinit to load it in every run. `print/r lock` shows the fields. C's heirlock_lock and a Lockable
+are printed in the same way. `print` needs a program built with -g; `heirlock` takes a variable or an address of any program.
+Both read the lock as it is now (also for a `$1`), in a program or a core. A core has a named lock's memory only if bit 3 of
+/proc/PID/coredump_filter was set.
 """
 import struct
 import sys
@@ -23,10 +23,10 @@ WAITERS = 0x80000000
 OWNER_DIED = 0x40000000
 OWNER = 0x3FFFFFFF
 
-# Where a Lockable has the address of its lock. Not asked of gdb: it knows only if the library was built with -g.
+# The offset of the lock's address in a Lockable. gdb knows it only if the library was built with -g.
 LOCK_OF_LOCKABLE = 48
 
-VERSIONED = r"heirlock::(v\w+::)?"  # in whatever version's inline namespace
+VERSIONED = r"heirlock::(v\w+::)?"  # any version's inline namespace
 
 
 def read(address, size):
@@ -38,22 +38,22 @@ def read_address(at):
 
 
 def describe(address):
-    """What the bytes of a lock say, as the table of the word in SPECIFICATION.md reads them."""
+    """Describes a lock from its bytes; see the table of the word in SPECIFICATION.md."""
     word, depth, _, reserved = LAYOUT.unpack(read(address, LAYOUT.size))[:4]
     if reserved != 0 or address % 8 != 0:
         return "no lock"
     owner = word & OWNER
-    # The depth is the owner's; in a free lock it is what the last one left.
+    # In a free lock the depth is meaningless.
     said = [f"held by thread {owner}", f"depth {depth}"] if owner else ["free"]
     if word & OWNER_DIED:
         said.append("to be repaired" if owner else "to be inherited")
     if word & WAITERS:
-        said.append("perhaps waiters")  # the bit may be set in vain
+        said.append("perhaps waiters")  # the bit may stay set when nobody waits
     return ", ".join(said)
 
 
 class ReentrantLockPrinter:
-    """Reads the bytes, which are specified, and not the members, whose names are not."""
+    """Reads the bytes, which are specified, rather than the members, whose names are not."""
 
     def __init__(self, value):
         self.address = value.address
@@ -81,11 +81,11 @@ that begins with a Lockable. For a pointer that was built without -g: heirlock *
     def invoke(self, argument, from_tty):
         try:
             value = gdb.parse_and_eval(argument)
-        except gdb.error:  # a variable of unknown type has an address all the same
+        except gdb.error:  # a variable of unknown type still has an address
             value = gdb.parse_and_eval(f"&({argument})")
         is_address = value.type.strip_typedefs().code in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_INT)
         address = int(value if is_address else value.address)
-        # An object begins with the address of its class's table of virtual functions, a lock with its word.
+        # A Lockable begins with the address of its vtable, a lock with its word.
         if gdb.execute(f"info symbol {read_address(address)}", to_string=True).startswith("vtable for "):
             address = read_address(address + LOCK_OF_LOCKABLE)
         print(describe(address))

@@ -1,13 +1,14 @@
-// The lock, the decorator and the memory of heirlock for Python: what must be fast, or must not be torn by an
-// exception of a signal's handler. No handler runs between the acquire and the return from here.
+// The extension module of heirlock for Python: the lock, the decorator and the memory of locks. These must be
+// fast, or must not be torn by an exception of a signal handler: none runs between an acquire and the return
+// from this module.
 //
-// Limited API of Python 3.10, C11 or C++17. heirlock/__init__.py builds the public classes on it.
+// Limited API of Python 3.10, C11 or C++17. heirlock/__init__.py builds the public classes on this module.
 #define PY_SSIZE_T_CLEAN
 #ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030A0000
 #endif
 #include <Python.h>
-// After Python.h, which may define what the system's headers look at.
+// After Python.h, which may define macros that the system's headers test.
 #include <dlfcn.h>
 #include <errno.h>
 #include <math.h>
@@ -37,7 +38,7 @@ static PyObject* text_of(const char* bytes) {
   return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)strlen(bytes), "replace");
 }
 
-// Raises what the library's last refusal on this thread was. Returns null.
+// Raises the exception for this thread's last refusal. Returns null.
 COLD static PyObject* raise_refusal(heirlock_outcome outcome) {
   PyObject* kind = PyExc_OSError;
   PyObject* const message = text_of(heirlock_last_message());
@@ -63,10 +64,10 @@ static void free_object(PyObject* self) {
   Py_DECREF(type);
 }
 
-// --- Memory that locks lie in ---
+// --- The memory of locks ---
 
-// A file that is mapped whole, and its descriptor: which some other part of the program may close (daemons
-// close all), and the system then gives to another file. So it is looked at before each use.
+// A mapped file and its descriptor. Other parts of the program may close the descriptor (daemons close all),
+// and the system may then reuse its number. So each use checks it first.
 typedef struct Mapping {
   PyObject ob_base;
   void* address;
@@ -82,7 +83,7 @@ static int is_still_ours(const Mapping* self) {
          status.st_ino == self->inode;
 }
 
-// Mapping(descriptor): which is the mapping's from then on. Mapping(-1, size) makes a file for it.
+// Mapping(descriptor) takes over the descriptor. Mapping(-1, size) makes a file.
 static PyObject* mapping_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   int descriptor = -1;
   unsigned long size = 0;
@@ -124,12 +125,11 @@ static PyObject* mapping_descriptor(PyObject* object, PyObject* unused) {
   Mapping* const self = (Mapping*)object;
   (void)unused;
   if (is_still_ours(self)) return PyLong_FromLong(self->descriptor);
-  PyObject* const error = PyObject_CallFunction(PyExc_OSError, "is", EBADF,
-                                                "heirlock: found the descriptor of the locks' memory closed, "
-                                                "or another file's, expected it open, since "
-                                                "a child that is spawned gets the lock by it; make the lock "
-                                                "after such a close (os.closerange), or give "
-                                                "it a name");
+  PyObject* const error =
+      PyObject_CallFunction(PyExc_OSError, "is", EBADF,
+                            "heirlock: a spawned child gets the lock by a file descriptor, "
+                            "but the program has closed it; make the lock after the close "
+                            "(os.closerange), or give it a name");
   if (error != NULL) PyErr_SetObject(PyExc_OSError, error);
   Py_XDECREF(error);
   return NULL;
@@ -157,7 +157,7 @@ typedef struct Segment {
   heirlock_segment segment;
 } Segment;
 
-// Segment(how, name), how being "create", "open" or "open_or_create".
+// Segment(how, name); `how` is "create", "open" or "open_or_create".
 static PyObject* segment_new(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
   const char *how, *name;
   heirlock_outcome outcome;
@@ -209,16 +209,16 @@ typedef struct Lock {
   PyObject ob_base;
   heirlock_lock* lock;  // null until use()
   PyObject* memory;     // keeps it mapped
-  PyObject* place;      // how another process finds it: a name, an offset in a Mapping, or None
+  PyObject* place;      // for other processes: a name, an offset in a Mapping, or None
 } Lock;
 
 COLD static void raise_unmade(PyObject* self) {
   PyErr_Format(PyExc_RuntimeError,
-               "heirlock: found no lock in this %R, expected one; call super().__init__() in its __init__()",
+               "heirlock: this %R has no lock yet; call super().__init__() in its __init__()",
                (PyObject*)Py_TYPE(self));
 }
 
-// Null, with an exception, when __init__() has not been called.
+// Null, with an exception, if __init__() has not been called.
 static inline heirlock_lock* lock_of(PyObject* self) {
   heirlock_lock* const lock = ((Lock*)self)->lock;
   if (UNLIKELY(lock == NULL)) raise_unmade(self);
@@ -231,13 +231,12 @@ static int64_t now(void) {
   return (int64_t)time.tv_sec * one_second + time.tv_nsec;
 }
 
-// Lets the other threads of the interpreter run, and runs the handlers of signals: with an exception of
-// theirs it returns interrupted.
+// Waits without the GIL and runs signal handlers meanwhile. Returns interrupted if one raises an exception.
 COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
   const int64_t start = now();
   const int64_t deadline = nanoseconds < for_ever - start ? start + nanoseconds : for_ever;
-  // A signal just before the thread sleeps does not end the sleep: so the thread looks now, and at times.
-  // Most such signals come at the start, so it looks often there.
+  // A signal just before the sleep does not end the sleep, so the thread also looks for signals at intervals:
+  // often at first, as most such signals come early.
   for (int64_t slice = 4000000;; slice = slice < one_second ? 2 * slice : 2 * one_second) {
     if (PyErr_CheckSignals() != 0) return heirlock_interrupted;
     const int64_t look = now() + slice;
@@ -249,21 +248,21 @@ COLD static int wait_for(heirlock_lock* lock, int64_t nanoseconds) {
   }
 }
 
-// After a try that came to `outcome`. Returns the outcome; below 0 with an exception.
+// Goes on after a try with this outcome. Returns the outcome; if below 0, an exception is set.
 static int take_on(heirlock_lock* lock, int outcome, int64_t nanoseconds) {
   if (outcome == heirlock_not_acquired && nanoseconds > 0) outcome = wait_for(lock, nanoseconds);
   if (outcome < 0 && outcome != heirlock_interrupted) raise_refusal((heirlock_outcome)outcome);
   return outcome;
 }
 
-// The outcome; below 0 with an exception.
+// Returns the outcome; if below 0, an exception is set.
 static int take(PyObject* self, int64_t nanoseconds) {
   heirlock_lock* const lock = lock_of(self);
   if (UNLIKELY(lock == NULL)) return heirlock_invalid_argument;
   return take_on(lock, heirlock_try_acquire(lock), nanoseconds);
 }
 
-// Has the heir recover. Returns whether the caller has the lock; else with an exception.
+// Calls recover(). Returns whether the caller owns the lock; if not, an exception is set.
 COLD static int mend(PyObject* self) {
   heirlock_lock* const lock = lock_of(self);
   PyObject* const result = PyObject_CallMethod(self, "recover", NULL);
@@ -271,21 +270,21 @@ COLD static int mend(PyObject* self) {
   const int is_mended = result == Py_None && depth == 1;
   if (result != NULL && result != Py_None)
     PyErr_Format(PyExc_TypeError,
-                 "heirlock: found %R returned by recover() of %R, expected None; it must have done its work "
-                 "when it returns, so make it neither a coroutine nor a generator",
-                 result, (PyObject*)Py_TYPE(self));
+                 "heirlock: recover() of %R returned %R, not None; it must do its work before it returns, so "
+                 "make it neither a coroutine nor a generator",
+                 (PyObject*)Py_TYPE(self), result);
   else if (result != NULL && depth != 1)
     PyErr_Format(
         PyExc_RuntimeError,
-        "heirlock: found the lock at depth %lu after recover() of %R, expected 1; release it there as "
-        "often as acquire it",
-        (unsigned long)depth, (PyObject*)Py_TYPE(self));
+        "heirlock: recover() of %R left the lock at depth %lu, not 1; release the lock there as often as "
+        "acquire it",
+        (PyObject*)Py_TYPE(self), (unsigned long)depth);
   Py_XDECREF(result);
   if (is_mended) {
     heirlock_repaired(lock);
     return 1;
   }
-  while (heirlock_depth(lock) > 0) heirlock_release(lock);  // the mark stays
+  while (heirlock_depth(lock) > 0) heirlock_release(lock);  // OWNER_DIED stays set
   return 0;
 }
 
@@ -295,7 +294,8 @@ COLD static int take_whole_on(PyObject* self, int outcome, int64_t nanoseconds) 
   return outcome < 0 ? -1 : outcome != heirlock_not_acquired;
 }
 
-// The same as take(), but an heir recovers: 1 or 0 for whether the caller has the lock, -1 with an exception.
+// As take(), but calls recover() after a death. Returns 1 if the caller owns the lock, 0 if not, -1 with an
+// exception.
 static inline int take_whole(PyObject* self, int64_t nanoseconds) {
   heirlock_lock* const lock = lock_of(self);
   if (UNLIKELY(lock == NULL)) return -1;
@@ -305,7 +305,7 @@ static inline int take_whole(PyObject* self, int64_t nanoseconds) {
   return 1;
 }
 
-// Seconds, any real number, to nanoseconds, rounded up. Returns 0, or -1 with an exception.
+// Converts seconds, any real number, to nanoseconds, rounded up. Returns 0, or -1 with an exception.
 COLD static int read_timeout(PyObject* timeout, int64_t* nanoseconds) {
   double seconds = PyFloat_AsDouble(timeout);
   if (seconds == -1 && PyErr_Occurred()) {
@@ -318,9 +318,8 @@ COLD static int read_timeout(PyObject* timeout, int64_t* nanoseconds) {
     seconds = is_negative ? -HUGE_VAL : HUGE_VAL;
   }
   if (seconds != seconds) {
-    PyErr_SetString(
-        PyExc_ValueError,
-        "heirlock: found a timeout that is not a number, expected seconds, or None to wait for ever");
+    PyErr_SetString(PyExc_ValueError,
+                    "heirlock: the timeout is not a number; give seconds, or None to wait for ever");
     return -1;
   }
   if (seconds <= 0) {
@@ -334,13 +333,13 @@ COLD static int read_timeout(PyObject* timeout, int64_t* nanoseconds) {
   return 0;
 }
 
-// (blocking=True, timeout=None), as multiprocessing's locks have it; `block` is their name for `blocking`.
+// (blocking=True, timeout=None) as for multiprocessing's locks, which call `blocking` `block`.
 COLD static int read_arguments(PyObject* const* arguments, Py_ssize_t count, PyObject* names,
                                int64_t* nanoseconds) {
   PyObject* given[2] = {NULL, NULL};  // blocking, timeout
   const Py_ssize_t named = names == NULL ? 0 : PyTuple_Size(names);
   if (count > 2) {
-    PyErr_Format(PyExc_TypeError, "heirlock: found %zd arguments, expected at most blocking and timeout",
+    PyErr_Format(PyExc_TypeError, "heirlock: %zd arguments are too many; give at most blocking and timeout",
                  count);
     return -1;
   }
@@ -356,8 +355,8 @@ COLD static int read_arguments(PyObject* const* arguments, Py_ssize_t count, PyO
       else
         place = 2;
       if (place == 2 || given[place] != NULL) {
-        PyErr_Format(PyExc_TypeError, "heirlock: found the argument '%U'%s, expected blocking and timeout",
-                     name, place == 2 ? "" : " twice");
+        PyErr_Format(PyExc_TypeError, "heirlock: the argument '%U' is %s; give blocking and timeout", name,
+                     place == 2 ? "unknown" : "given twice");
         return -1;
       }
     }
@@ -411,7 +410,7 @@ static PyObject* lock_enter(PyObject* self, PyObject* unused) {
 static PyObject* lock_release(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   (void)arguments;
   if (UNLIKELY(count != 0)) {
-    PyErr_SetString(PyExc_TypeError, "heirlock: found arguments of release(), expected none");
+    PyErr_SetString(PyExc_TypeError, "heirlock: release() takes no arguments; give none");
     return NULL;
   }
   heirlock_lock* const lock = lock_of(self);
@@ -425,8 +424,7 @@ static PyObject* lock_exit(PyObject* self, PyObject* const* arguments, Py_ssize_
   heirlock_lock* const lock = lock_of(self);
   if (UNLIKELY(lock == NULL)) return NULL;
   const heirlock_outcome outcome = heirlock_release(lock);
-  // An exception that says how the lock was lost, as in a wait for a condition, is not to be hidden by
-  // another.
+  // Do not hide an exception that says how the lock was lost, as in a wait for a condition.
   if (UNLIKELY(outcome < 0) && (count == 0 || arguments[0] == Py_None)) return raise_refusal(outcome);
   Py_RETURN_NONE;
 }
@@ -444,18 +442,18 @@ static PyObject* lock_recover(PyObject* self, PyObject* unused) {
   (void)unused;
   PyObject* const error = PyObject_CallFunction(
       owner_died_error, "is", EOWNERDEAD,
-      "heirlock: an owner died, and recover() is not overridden; override it to mend what the lock guards, "
-      "with "
-      "an empty body if nothing can be half-written, or call acquire_result(), mend, and call repaired()");
+      "heirlock: an owner died, and recover() is not overridden; override it to repair the data, with an "
+      "empty "
+      "body if no data can be half-written, or call acquire_result(), repair the data and call repaired()");
   (void)self;
   if (error != NULL) PyErr_SetObject(owner_died_error, error);
   Py_XDECREF(error);
   return NULL;
 }
 
-// --- What threading and multiprocessing ask of an RLock of theirs ---
+// --- Methods that Condition calls ---
 
-// Gives back all levels, and says how many they were.
+// Releases all levels and returns their number.
 static PyObject* lock_release_save(PyObject* self, PyObject* unused) {
   (void)unused;
   heirlock_lock* const lock = lock_of(self);
@@ -467,8 +465,8 @@ static PyObject* lock_release_save(PyObject* self, PyObject* unused) {
   return PyLong_FromUnsignedLong(depth);
 }
 
-// Takes them back. Who waits for a condition relies on having the lock afterwards: so what a handler raises
-// comes when the lock has come.
+// Acquires them again. The caller of Condition.wait() owns the lock afterwards in any case: an exception of a
+// signal handler is raised once the lock is acquired.
 static PyObject* lock_acquire_restore(PyObject* self, PyObject* saved) {
   heirlock_lock* const lock = lock_of(self);
   const unsigned long depth = PyLong_AsUnsignedLong(saved);
@@ -483,7 +481,7 @@ static PyObject* lock_acquire_restore(PyObject* self, PyObject* saved) {
   }
   const int is_held = outcome > 0 && (outcome != heirlock_inherited || mend(self));
   for (unsigned long i = 1; is_held && i < depth; ++i)
-    if (heirlock_try_acquire(lock) < 0) break;  // as deep as a lock can be, and so before
+    if (heirlock_try_acquire(lock) < 0) break;  // `saved` was not from _release_save()
   if (is_held && type != NULL) {
     PyErr_Restore(type, value, traceback);
     return NULL;
@@ -495,7 +493,7 @@ static PyObject* lock_acquire_restore(PyObject* self, PyObject* saved) {
   Py_RETURN_NONE;
 }
 
-// --- Asking ---
+// --- Queries ---
 
 static PyObject* lock_owner(PyObject* self, PyObject* unused) {
   (void)unused;
@@ -527,7 +525,7 @@ static PyObject* lock_needs_repair(PyObject* self, PyObject* unused) {
 
 // --- The object ---
 
-// use(object, address, memory, place): the lock at this address, which is there as long as `memory`.
+// use(object, address, memory, place): gives the object the lock at this address, in `memory`.
 static PyObject* use(PyObject* module, PyObject* arguments) {
   PyObject* object = NULL;
   unsigned long address = 0;
@@ -536,13 +534,12 @@ static PyObject* use(PyObject* module, PyObject* arguments) {
   if (!PyArg_ParseTuple(arguments, "O!kOO", lock_type, &object, &address, &memory, &place)) return NULL;
   Lock* const self = (Lock*)object;
   if (self->lock != NULL) {
-    PyErr_Format(PyExc_RuntimeError,
-                 "heirlock: found a lock in this %R already, expected none; give it one name",
+    PyErr_Format(PyExc_RuntimeError, "heirlock: this %R has a lock already; give it one name",
                  (PyObject*)Py_TYPE(object));
     return NULL;
   }
   if (address == 0 || address % sizeof(uint64_t) != 0) {
-    PyErr_Format(PyExc_ValueError, "heirlock: found a lock at %p, expected a multiple of 8; move it",
+    PyErr_Format(PyExc_ValueError, "heirlock: no lock can be at %p; use an offset that is a multiple of 8",
                  (void*)address);
     return NULL;
   }
@@ -556,9 +553,9 @@ static PyObject* use(PyObject* module, PyObject* arguments) {
 
 static void lock_dealloc(PyObject* object) {
   Lock* const self = (Lock*)object;
-  // Memory that is unmapped while a thread holds the lock in it would tear that thread's list of locks, and
-  // the kernel would not find the others at its end. So what is not free stays. (What is free cannot be taken
-  // any more: nobody here has the lock.)
+  // A lock that is not free keeps its memory: to unmap that would break the owner's robust list, and its
+  // other locks would not be released when it dies. (A free lock stays free, as this process has no other
+  // handle.)
   if (self->lock != NULL && heirlock_owner(self->lock) == 0) Py_DECREF(self->memory);
   Py_XDECREF(self->place);
   free_object(object);
@@ -568,43 +565,45 @@ static void lock_dealloc(PyObject* object) {
 static PyMethodDef lock_methods[] = {
     {"acquire", KEYWORDS(lock_acquire),
      "acquire($self, /, blocking=True, timeout=None)\n--\n\n"
-     "Take the lock, and return whether the caller has it now.\n\n"
-     "Waits for it if `blocking`: for ever, or for `timeout` seconds, any real number; below\n"
-     "zero counts as zero. The timeout is ignored unless blocking. `block` is another name\n"
-     "for `blocking`. A signal's handler runs meanwhile, and what it raises ends the wait.\n\n"
-     "After the death of an owner it calls recover(). What that raises goes to the caller,\n"
-     "who then does not have the lock."},
+     "Acquire the lock and return whether the caller owns it now.\n\n"
+     "If `blocking`, wait for the lock: for ever, or for `timeout` seconds (any real number;\n"
+     "a negative one counts as zero). Unless `blocking`, the timeout is ignored. `block` is\n"
+     "another name for `blocking`. Signal handlers run during the wait; an exception of\n"
+     "theirs ends it.\n\n"
+     "If an owner has died, call recover(). If that raises, so does acquire(), and the\n"
+     "caller does not own the lock."},
     {"acquire_result", KEYWORDS(lock_acquire_result),
      "acquire_result($self, /, blocking=True, timeout=None)\n--\n\n"
-     "Take the lock as acquire() does, but tell of a death instead of calling recover().\n\n"
-     "Returns an AcquireResult. After `inherited` mend what the lock guards, then call\n"
-     "repaired(); until somebody does, each one after it inherits too."},
+     "Acquire the lock as acquire() does, but return `inherited` instead of calling recover().\n\n"
+     "Returns an AcquireResult. After `inherited`, repair the data, then call repaired().\n"
+     "Until then every later acquire inherits, too."},
     {"release", (PyCFunction)(void (*)(void))lock_release, METH_FASTCALL,
      "release($self, /)\n--\n\n"
-     "Give back one acquire; the last one frees the lock.\n\n"
-     "NotOwnerError unless the calling thread owns it."},
+     "Undo one acquire. The last release frees the lock.\n\n"
+     "Raises NotOwnerError unless the calling thread owns the lock."},
     {"repaired", lock_repaired, METH_NOARGS,
      "repaired($self, /)\n--\n\n"
-     "Declare whole what the lock guards: the next owner does not inherit.\n\n"
-     "NotOwnerError unless the calling thread owns it."},
+     "Declare that the data under the lock is consistent again: the next owner does not inherit.\n\n"
+     "Raises NotOwnerError unless the calling thread owns the lock."},
     {"recover", lock_recover, METH_NOARGS,
      "recover($self, /)\n--\n\n"
-     "Override it: mend the shared state after the death of an owner.\n\n"
-     "Called with the lock held once, by the acquire that inherits it; may call locked\n"
-     "methods. Finish the work of a method that was killed half-way, undo it, or reset the\n"
-     "state; an empty body declares that nothing can be half-written. If it raises, the lock\n"
-     "is released, and the next to acquire recovers again. This one raises OwnerDiedError."},
+     "Repair the shared data after the death of an owner. Override this method.\n\n"
+     "The acquire that inherits the lock calls it, with the lock held at depth 1. It may call\n"
+     "locked methods. A method may have been killed half-way: finish its work, undo it, or\n"
+     "reset the data. An empty body declares that no data can be half-written. If recover()\n"
+     "raises, the lock is released, and the next acquire calls it again. The default raises\n"
+     "OwnerDiedError."},
     {"owner", lock_owner, METH_NOARGS,
      "owner($self, /)\n--\n\n"
-     "The owner's thread id, as threading.get_native_id() gives it; 0 when the lock is free."},
+     "The owner's thread id, as threading.get_native_id() returns it; 0 if the lock is free."},
     {"depth", lock_depth, METH_NOARGS,
      "depth($self, /)\n--\n\n"
-     "How many releases the calling thread owes; 0 unless it owns the lock."},
+     "How often the calling thread must call release() to free the lock; 0 unless it owns it."},
     {"needs_repair", lock_needs_repair, METH_NOARGS,
      "needs_repair($self, /)\n--\n\n"
-     "Whether an owner died, or gave the lock up unrepaired, and nobody has repaired since."},
+     "Whether an owner died and nobody has called repaired() since."},
     {"__enter__", lock_enter, METH_NOARGS,
-     "__enter__($self, /)\n--\n\nacquire(), and the lock itself for `as`."},
+     "__enter__($self, /)\n--\n\nacquire(), and return the lock itself."},
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL,
      "__exit__($self, /, *exception)\n--\n\nrelease()."},
     {"_release_save", lock_release_save, METH_NOARGS, NULL},
@@ -624,16 +623,14 @@ static PyType_Spec lock_spec = {"heirlock._heirlock.Lock", sizeof(Lock), 0,
 
 // --- The decorator ---
 
-// Calls without a tuple of arguments. The limited API has them from 3.12 on, and what is declared here is the
-// same in 3.10 and 3.11. The function that makes such a call is null in 3.10: the interpreter then calls with
-// a tuple.
+// Vectorcall. The limited API has it since 3.12; these declarations also fit 3.10 and 3.11. In 3.10
+// call_by_vector is null, and the interpreter calls with a tuple.
 typedef PyObject* VectorCall(PyObject*, PyObject* const*, size_t, PyObject*);
 #define HAS_VECTORCALL (1UL << 11)
 #define ARGUMENTS_OFFSET ((size_t)1 << (8 * sizeof(size_t) - 1))
 static VectorCall* call_by_vector;
 
-// A function whose first argument is a lock, which is held while it runs. As an attribute of a class it is a
-// method.
+// A function that holds the lock that is its first argument. As a class attribute it is a method.
 typedef struct Locked {
   PyObject ob_base;
   PyObject *function, *dictionary, *weak_references;
@@ -654,12 +651,11 @@ static PyObject* locked_new(PyTypeObject* type, PyObject* arguments, PyObject* k
   return (PyObject*)self;
 }
 
-// Null, with an exception, unless the first argument is a lock that the caller has now.
+// Acquires the lock that is the first argument. Null, with an exception, if that fails.
 static inline heirlock_lock* lock_for(PyObject* self, PyObject* first) {
   if (UNLIKELY(first == NULL || !PyObject_TypeCheck(first, lock_type))) {
-    PyErr_Format(PyExc_TypeError,
-                 "heirlock: found %R as the first argument of %R, expected a Lock or a Lockable",
-                 first == NULL ? Py_None : first, ((Locked*)self)->function);
+    PyErr_Format(PyExc_TypeError, "heirlock: the first argument of %R is %R; give a Lock or a Lockable",
+                 ((Locked*)self)->function, first == NULL ? Py_None : first);
     return NULL;
   }
   return UNLIKELY(take_whole(first, for_ever) < 0) ? NULL : ((Lock*)first)->lock;
@@ -667,7 +663,7 @@ static inline heirlock_lock* lock_for(PyObject* self, PyObject* first) {
 
 static inline PyObject* unlocked(heirlock_lock* lock, PyObject* result) {
   const heirlock_outcome outcome = heirlock_release(lock);
-  if (UNLIKELY(outcome < 0) && result != NULL) {  // the method has given up the lock itself
+  if (UNLIKELY(outcome < 0) && result != NULL) {  // the method has released the lock itself
     Py_DECREF(result);
     return raise_refusal(outcome);
   }
@@ -697,7 +693,7 @@ static PyObject* locked_get(PyObject* self, PyObject* object, PyObject* type) {
 
 static PyObject* locked_reduce(PyObject* self, PyObject* unused) {
   (void)unused;
-  return PyObject_GetAttrString(self, "__qualname__");  // by which pickle finds it in its module
+  return PyObject_GetAttrString(self, "__qualname__");  // pickle finds it by this name in its module
 }
 
 static PyObject* locked_repr(PyObject* self) {
@@ -749,7 +745,7 @@ static PyType_Spec locked_spec = {
 
 // --- The module ---
 
-// Adds the object, if there is one, and keeps it for good. Returns whether there is one.
+// Adds the object unless it is null, and never frees it. Returns whether it did.
 static int add(PyObject* module, const char* name, PyObject* object) {
   Py_XINCREF(object);
   return object != NULL && PyModule_AddObject(module, name, object) == 0;
@@ -763,7 +759,7 @@ static PyObject* make_exception(const char* name, const char* description, PyObj
   return made;
 }
 
-// An attribute of a module that is not imported yet.
+// Imports the module and returns its attribute.
 static PyObject* from_module(const char* module_name, const char* name) {
   PyObject* const module = PyImport_ImportModule(module_name);
   PyObject* const found = module == NULL ? NULL : PyObject_GetAttrString(module, name);
@@ -779,14 +775,14 @@ static PyObject* set_results(PyObject* module, PyObject* results) {
   Py_RETURN_NONE;
 }
 
-// What is static here belongs to one interpreter. Versions up to 3.12 import into others without
-// PyInit__heirlock().
+// The static variables belong to one interpreter. Up to Python 3.12 an import into another interpreter does
+// not call PyInit__heirlock().
 static PyObject* require_main(PyObject* module, PyObject* unused) {
   (void)module;
   (void)unused;
   if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
   PyErr_SetString(PyExc_ImportError,
-                  "heirlock: found a subinterpreter, expected the main interpreter; import it there");
+                  "heirlock: this is a subinterpreter; import heirlock in the main interpreter");
   return NULL;
 }
 
@@ -810,12 +806,12 @@ PyMODINIT_FUNC PyInit__heirlock(void) {
   call_by_vector = (VectorCall*)dlsym(RTLD_DEFAULT, "PyObject_Vectorcall");
   not_owner_error = make_exception("heirlock.NotOwnerError",
                                    "The calling thread does not own the lock.\n\n"
-                                   "AssertionError is what multiprocessing.RLock raises, RuntimeError what "
-                                   "threading.RLock does.",
+                                   "multiprocessing.RLock raises AssertionError, threading.RLock "
+                                   "RuntimeError; this is both.",
                                    PyExc_AssertionError, PyExc_RuntimeError);
   owner_died_error = make_exception(
       "heirlock.OwnerDiedError",
-      "An owner of the lock died, and nobody has mended what it guards; its errno is EOWNERDEAD.",
+      "An owner of the lock died, and nobody has repaired the data since. Its errno is EOWNERDEAD.",
       PyExc_OSError, NULL);
   if (!add(module, "Lock", (PyObject*)lock_type) || !add(module, "Locked", (PyObject*)locked_type) ||
       !add(module, "Mapping", PyType_FromSpec(&mapping_spec)) ||

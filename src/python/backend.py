@@ -8,7 +8,7 @@ from setuptools.command.sdist import sdist
 
 HEADERS = glob.glob("include/heirlock/**/*.h*", recursive=True) + glob.glob("src/*.hpp")
 HIDDEN = ["-fvisibility=hidden"]
-# The C interface, which needs no C++ runtime. As target heirlock_c of CMakeLists.txt has it.
+# The C interface, which needs no C++ runtime: as the target heirlock_c in CMakeLists.txt.
 LIBRARY = ("heirlock_c", {
     "sources": ["src/c_interface.cpp", "src/linux_platform.cpp", "src/segment.cpp"], "obj_deps": {"": HEADERS},
     "include_dirs": ["include"],
@@ -25,7 +25,7 @@ class Sdist(sdist):
 
 
 class Backend(build_meta._BuildMetaBackend):
-    """Of which each hook of a build calls run_setup()."""
+    """Each hook of a build calls run_setup()."""
 
     def run_setup(self, setup_script="setup.py"):
         with open("include/heirlock/heirlock.h", encoding="utf-8") as header:

@@ -98,7 +98,8 @@ TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_is_refused) {
   with_dev_shm("size=32k", [] {
     const auto refusal = refusal_of([] { Shared<Untouched>::create("large"); });
     EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
-    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.large", "no room for 65792 bytes", "enlarge it"));
+    EXPECT_TRUE(
+        says(refusal.message, "no room for the 65792 bytes of /dev/shm/heirlock.large", "enlarge /dev/shm"));
   });
 }
 
@@ -151,7 +152,7 @@ TEST_F(OwnMounts, creating_without_dev_shm_is_refused) {
     ASSERT_TRUE(mount_tmpfs("/dev", "size=64k"));
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
     EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
-    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "expected a tmpfs", "mount one"));
+    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
   }).join();
 }
 
@@ -162,7 +163,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_read_only_is_refused) {
       [] {
         const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
         EXPECT_EQ(refusal.code, std::errc::read_only_file_system);
-        EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "to write to"));
+        EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
         EXPECT_EQ(files(), 0);
       },
       MS_RDONLY);
@@ -175,7 +176,7 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused
     ASSERT_EQ(setresuid(65534, 65534, 65534), 0);
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "to write to"));
+    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
     EXPECT_EQ(files(), 0);
   });
 }
@@ -189,7 +190,7 @@ TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
     EXPECT_TRUE(refusal.code == std::errc::operation_not_supported ||
                 refusal.code == std::errc::read_only_file_system)
         << refusal.message;
-    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", "expected a tmpfs"));
+    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
   }).join();
 }
 

@@ -143,7 +143,7 @@ class OfEachKind(unittest.TestCase):
     def test_release_by_another_is_an_assertion_error_and_changes_nothing(self):
         for counter, other in self.parties():
             counter.acquire()
-            with self.assertRaisesRegex(NotOwnerError, "found .* expected"):
+            with self.assertRaisesRegex(NotOwnerError, "does not own the lock"):
                 other.call("release")
             self.assertFalse(other.call("acquire", False))
             counter.release()
@@ -181,7 +181,7 @@ class Object(unittest.TestCase):
 
         for method in (coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3, Asynchronous(),
                        contextlib.contextmanager(generator), contextlib.asynccontextmanager(asynchronous_generator)):
-            self.assertRaisesRegex(TypeError, "locked cannot hold .* expected", Lockable.locked, method)
+            self.assertRaisesRegex(TypeError, "locked cannot hold ", Lockable.locked, method)
 
     # Spec: python.base
     def test_it_may_be_a_base_among_others(self):
@@ -276,7 +276,7 @@ class Object(unittest.TestCase):
         counter = Counter()
         other = Party(self, "thread", counter)
         other.call("acquire")
-        self.assertRaisesRegex(ValueError, "found a timeout", counter.acquire, True, float("nan"))
+        self.assertRaisesRegex(ValueError, "not a number", counter.acquire, True, float("nan"))
         self.assertRaises(AssertionError, counter.release)
 
     # Spec: python.pickle

@@ -20,7 +20,7 @@ def changes_of(mutant):
         elif line.startswith("+"):
             come.append(line[1:])
         elif line.strip() or (come and not gone):
-            sys.exit(f"{mutant.name}: found '{line}', expected lines with '-' and then lines with '+'")
+            sys.exit(f"{mutant.name}: '{line}' is out of place; write lines with '-' and then lines with '+'")
         else:
             if gone:
                 changes.append((gone, come))
@@ -33,7 +33,7 @@ def main():
     with open(mutant_path) as mutant:
         changes = changes_of(mutant)
     if not changes:
-        sys.exit(f"{mutant_path}: found no change")
+        sys.exit(f"{mutant_path} has no change")
     with open(header_path) as header:
         lines = header.read().splitlines()
     for gone, come in changes:
@@ -41,7 +41,7 @@ def main():
         places = [i for i in range(len(lines)) if stripped[i:i + len(gone)] == gone]
         if len(places) != 1:
             text = "\n  ".join(gone)
-            sys.exit(f"{mutant_path}: found these lines {len(places)} times in {header_path}, expected once:\n  {text}")
+            sys.exit(f"{mutant_path}: these lines stand {len(places)} times in {header_path}, not once:\n  {text}")
         lines[places[0]:places[0] + len(gone)] = come
     with open(output_path, "w") as output:
         output.write("\n".join(lines) + "\n")

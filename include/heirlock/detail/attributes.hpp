@@ -1,10 +1,9 @@
-// Compiler attributes: Clang's thread-safety analysis (clang.llvm.org/docs/ThreadSafetyAnalysis.html) and
-// hints.
+// Compiler attributes: hints, and those of Clang's -Wthread-safety
+// (clang.llvm.org/docs/ThreadSafetyAnalysis.html).
 #ifndef HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 #define HEIRLOCK_DETAIL_ATTRIBUTES_HPP
 
-// Several versions of the library may meet in one process: each has names of its own, by its minor version,
-// and so uses its own code.
+// Each minor version has its own names, so that several versions can be linked into one process.
 namespace heirlock {
 inline namespace v0_1 {}
 namespace detail_v0_1 {}
@@ -16,7 +15,7 @@ namespace detail = detail_v0_1;
 #ifndef HEIRLOCK_VISIBLE
 #define HEIRLOCK_VISIBLE __attribute__((visibility("default")))
 #endif
-// No call, and so no allocation, to reach a thread's variable, also in what dlopen loads.
+// Access to a thread_local variable then calls no function and allocates no memory, also after dlopen.
 #define HEIRLOCK_STATIC_TLS __attribute__((tls_model("initial-exec")))
 #define HEIRLOCK_UNLIKELY(condition) __builtin_expect(static_cast<bool>(condition), false)
 
@@ -26,8 +25,7 @@ namespace detail = detail_v0_1;
 #define HEIRLOCK_THREAD_SAFETY(attribute)
 #endif
 
-#if defined(__clang__) && \
-    __clang_major__ >= 20  // which can be told that taking the capability twice is meant
+#if defined(__clang__) && __clang_major__ >= 20  // the first with reentrant_capability
 #define HEIRLOCK_REENTRANT_CAPABILITY __attribute__((reentrant_capability))
 #else
 #define HEIRLOCK_REENTRANT_CAPABILITY

@@ -1,4 +1,4 @@
-// From what a caller gives as a timeout to a moment on CLOCK_MONOTONIC.
+// Turns a caller's timeout into a deadline on CLOCK_MONOTONIC.
 #ifndef HEIRLOCK_DETAIL_DEADLINE_HPP
 #define HEIRLOCK_DETAIL_DEADLINE_HPP
 
@@ -14,8 +14,8 @@ namespace heirlock::detail_v0_1 {
 
 [[noreturn]] void throw_not_a_number();
 
-/// A duration in nanoseconds, rounded up so that no wait ends early; at most `for_ever`, at least 0.
-/// Throws std::invalid_argument on NaN.
+/// The duration in nanoseconds, rounded up so that no wait ends early, and clamped to 0 .. `for_ever`.
+/// Throws std::invalid_argument if it is NaN.
 template <class Rep, class Period>
 std::int64_t nanoseconds_of(std::chrono::duration<Rep, Period> timeout) {
   using Tick = std::ratio_divide<Period, std::nano>;
@@ -32,7 +32,7 @@ std::int64_t nanoseconds_of(std::chrono::duration<Rep, Period> timeout) {
   }
 }
 
-/// Takes the lock, waiting at least for `nanoseconds`. The clock is asked only when one has to wait.
+/// Acquires the lock, or gives up after `nanoseconds`. Reads the clock only if it has to wait.
 inline Outcome acquire_for(LinuxLock& lock, std::int64_t nanoseconds) noexcept {
   using Algorithm = LockAlgorithm<LinuxPlatform>;
   const Outcome at_once = Algorithm::acquire(lock, LinuxPlatform::no_wait);

@@ -1,7 +1,7 @@
-// What the lock needs from Linux: atomics, who the calling thread is, its robust list, and futexes.
+// The Platform for Linux: atomics, the calling thread's identity, its robust list, and futexes.
 //
-// This header is also the contract of a Platform: LockAlgorithm uses these members and no others. Operations
-// that enter the kernel stand in src/linux_platform.cpp. None of them changes errno.
+// This header is also the contract of every Platform: LockAlgorithm uses no other members. The operations
+// that enter the kernel are defined in src/linux_platform.cpp. None of them changes errno.
 #ifndef HEIRLOCK_DETAIL_LINUX_PLATFORM_HPP
 #define HEIRLOCK_DETAIL_LINUX_PLATFORM_HPP
 
@@ -16,7 +16,7 @@
 #include "heirlock/detail/lock_algorithm.hpp"
 
 #if !defined(__linux__) || !defined(__LP64__) || !defined(__GLIBC__)
-#error "heirlock: found a target that is not 64-bit Linux with glibc; the lock shares the robust list of both"
+#error "heirlock needs 64-bit Linux with glibc: it shares the robust list of both"
 #endif
 
 #if HEIRLOCK_THREAD_SANITIZER
@@ -28,7 +28,7 @@ namespace heirlock::detail_v0_1 {
 static_assert(waiters_bit == FUTEX_WAITERS && owner_died_bit == FUTEX_OWNER_DIED &&
               owner_mask == FUTEX_TID_MASK);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free,
-              "a lock shared between processes cannot hide another lock inside");
+              "an atomic with a hidden lock does not work between processes");
 
 inline constexpr std::memory_order standard(Order order) noexcept {
   return order == Order::acquire   ? std::memory_order_acquire
@@ -36,7 +36,7 @@ inline constexpr std::memory_order standard(Order order) noexcept {
                                    : std::memory_order_relaxed;
 }
 
-// An atomic of the lock. Every operation names its order; a failed compare_exchange orders nothing.
+// A failed compare_exchange is relaxed.
 template <class T>
 class LinuxAtomic {
  public:
@@ -51,7 +51,7 @@ class LinuxAtomic {
   std::atomic<T> value_{};
 };
 
-// A field that only the lock's owner reads and writes.
+// A field that only the owner of the lock reads and writes.
 template <class T>
 class LinuxPlain {
  public:
@@ -62,48 +62,84 @@ class LinuxPlain {
   T value_{};
 };
 
-// What a thread has learned about waiting; times in nanoseconds. WaitingPolicy in src/linux_platform.cpp says
-// what follows from it.
+// How a thread waits; all times in nanoseconds. Correctness does not depend on these numbers. TUNING.md in
+// tests/bench has the measurements behind them.
+//
+// A waiter first spins, then sleeps in the kernel's queue. If it wakes and another thread has taken the lock
+// again, it naps outside the queue before it sleeps there once more. While waiters nap, the owner's releases
+// find nobody to wake and soon need no system call. An owner that keeps taking the lock back steps aside
+// once per tenure, for a thread that it has woken.
+struct WaitingPolicy {
+  // 2 to 5 us of spinning give 0.9 of the best throughput of short sections; 25 us waste processor time in
+  // long ones. The spin time adapts per thread: halved when spinning ended in sleep, doubled otherwise. Below
+  // shortest_spin the thread does not spin, as on one processor, where the owner cannot run meanwhile; one in
+  // spins_anew contended acquires tries again.
+  std::int64_t shortest_spin = 250;
+  std::int64_t longest_spin = 10'000;  // and the first
+  std::uint32_t spins_anew = 32;
+  std::uint32_t most_pauses = 128;  // between two looks, 1 to 5 us: a look takes the owner's cache line
+  std::uint32_t most_looks = 100;   // in case the clock stands still
+
+  // A nap lasts half the rest of the thread's usual wait, or half the time waited so far. It costs 8 us of
+  // processor time, the owner's included. With 64 waiters, naps of at most 10 ms reach 0.92 of the throughput
+  // of glibc's robust mutex, and of at most 5 ms 0.74; longer ones are unfair. The lock may be free while all
+  // waiters nap.
+  std::int64_t shortest_nap = 100'000;
+  std::int64_t longest_nap = 10'000'000;
+
+  // How long an owner keeps taking the lock back before it steps aside. 1 ms costs 0.03 of the throughput,
+  // 4 ms 0.1 of the fairness.
+  std::int64_t tenure = 2'000'000;
+  std::int64_t aside = 200'000;  // with a processor free, a woken thread runs within 50 us
+
+  // A waiter sleeps for a slice, then asks the kernel whether the owner is gone. That costs 30 to 40 us of
+  // processor time: with the first slice less than 0.1 % of a processor. Each slice is twice as long as the
+  // one before.
+  std::int64_t first_slice = 50'000'000;
+  std::int64_t longest_slice = 1'000'000'000;
+};
+inline constexpr WaitingPolicy policy;
+
+// What a thread has learned about waiting; times in nanoseconds.
 struct LinuxHabits {
-  std::int64_t spin_time = 10'000;  // before it sleeps
-  std::int64_t usual_wait = 0;      // of the waits in which it was woken in vain
-  std::int64_t tenure_began = 0;    // a moment
-  const void* woken_at = nullptr;   // the word of the lock at which this thread woke somebody last
-  std::uint32_t woken = 0;          // how many it has woken there since it last waited itself
+  std::int64_t spin_time = policy.longest_spin;
+  std::int64_t usual_wait = 0;     // average over acquires with a nap
+  std::int64_t tenure_began = 0;   // a moment
+  const void* woken_at = nullptr;  // the word of this thread's last wake-up
+  std::uint32_t woken = 0;         // sleepers woken there since this thread last waited
   bool spinning_was_enough = false;
 };
 
-// What a thread knows of itself. It is valid while `generation` equals that of the process.
+// A thread's record of itself. It is valid while `generation` equals that of the process.
 struct LinuxThread {
-  // Never filled: no process ever has this number, nor is it a wiped page's 0.
-  std::uint64_t generation = ~std::uint64_t{0};
+  std::uint64_t generation = ~std::uint64_t{0};  // no process draws this number, and 0 is a wiped page's
   std::uint32_t tid = 0;
   std::uint32_t pid_namespace = 0;
   std::uint64_t id = 0;  // random, never 0; tells a thread from an earlier one with the same tid
   robust_list_head* robust_list = nullptr;
-  // Locks whose last wake-up by this thread found nobody, by their address. One that is pushed out costs a
-  // system call.
+  // Locks at which this thread's last wake-up found nobody, in slots by address. A lost entry costs a system
+  // call.
   const void* quiet[8] = {};
   std::uint32_t last_draw = 0;
   LinuxHabits habits;
 };
 
-// What a process knows of itself, in a page that the kernel wipes to 0 in every child that does not share
-// memory with its parent, however it was made.
+// A process's record of itself. The kernel zeroes its page in every child that does not share its parent's
+// memory (MADV_WIPEONFORK), so a child notices that it is another process however it was made.
 struct LinuxProcess {
   std::atomic<std::uint64_t> generation{0};  // random
   std::atomic<std::uint32_t> pid_namespace{0};
 };
 
 static_assert(sizeof(LinuxThread) == 144 && sizeof(LinuxProcess) == 16,
-              "another layout: a new minor version");
+              "copies of one minor version share these records: a new layout needs a new minor version");
 
-// One of each in a process: visible however a program that includes this is compiled.
+// One of each in a process, also when the program is compiled with -fvisibility=hidden.
 HEIRLOCK_VISIBLE inline thread_local LinuxThread this_thread_record HEIRLOCK_STATIC_TLS{};
 HEIRLOCK_VISIBLE inline const LinuxProcess no_process_yet{};
 HEIRLOCK_VISIBLE inline std::atomic<const LinuxProcess*> this_process{&no_process_yet};
 
-// What is drawn for an owner_id, so that nothing that a libc mutex has at its place is taken for one.
+// Only such numbers are drawn for an owner_id: a libc mutex never has one in the same place.
 constexpr bool is_owner_id(std::uint64_t number) noexcept {
   return number >> 32 != 0;
 }
@@ -115,29 +151,30 @@ struct LinuxPlatform {
   using Plain = LinuxPlain<T>;
   using Thread = LinuxThread;
 
-  // --- Who I am ---
+  // --- Identity ---
 
-  /// The calling thread's record, or null when this thread has used no lock since it, or its process, began.
+  /// The calling thread's record. Null if the thread has used no lock yet, or none since its process was
+  /// forked.
   static Thread* known_thread() noexcept {
     Thread& me = this_thread_record;
     const LinuxProcess* const process = this_process.load(std::memory_order_acquire);
     const bool is_known = me.generation == process->generation.load(std::memory_order_relaxed);
     return HEIRLOCK_UNLIKELY(!is_known) ? nullptr : &me;
   }
-  /// Whether the caller has a record, and the lock is one of the caller's PID namespace.
+  /// Whether the caller has a record and the lock belongs to the caller's PID namespace.
   static bool is_admitted(const Thread* me, const Atomic<std::uint32_t>& of_lock) noexcept {
     return !HEIRLOCK_UNLIKELY(me == nullptr || of_lock.load(Order::relaxed) != me->pid_namespace);
   }
-  /// Makes the record where there is none, and the lock, if it belongs to no PID namespace yet, one of the
-  /// caller's. Refused, with its message in last_error: unsupported_platform, foreign_pid_namespace, or the
-  /// system's error if there is no memory.
+  /// Makes the caller's record if there is none. Gives the lock the caller's PID namespace if it has none
+  /// yet. Refused, with a message in last_error: unsupported_platform, foreign_pid_namespace, no_memory or
+  /// system_error.
   static Outcome admit(Atomic<std::uint32_t>& of_lock) noexcept;
 
   // --- The robust list (kernel: Documentation/locking/robust-futex-ABI.rst) ---
   //
-  // One per thread, registered by libc and shared with its robust mutexes: SPECIFICATION.md has its
-  // conventions (section 5, Linking) and what the kernel does with it at the thread's death (section 7). Each
-  // store stays where the program has it, as the kernel sees it.
+  // libc registers one list per thread, which heirlock shares with libc's robust mutexes. SPECIFICATION.md
+  // describes the format (section 5, Linking) and what the kernel does with the list when the thread dies
+  // (section 7). The kernel sees these stores in program order.
   using Link = std::uintptr_t;
 
   template <class Lock>
@@ -160,108 +197,110 @@ struct LinuxPlatform {
     constexpr Link owner_id_from_node = 16;
     return *reinterpret_cast<volatile std::uint64_t*>((at & ~pi_mark) - owner_id_from_node);
   }
-  /// Whether a lock on the calling thread's list shows this owner_id. Libc's mutexes there have their kind,
-  /// of 32 bits, and zeros in its place.
+  /// Whether a lock on the calling thread's list has this owner_id. A libc mutex has its 32-bit kind and
+  /// zeros in that place.
   static bool lists_owner_id(const Thread& me, std::uint64_t owner_id) noexcept {
     if (!is_owner_id(owner_id)) return false;
     Link at = first(me);
     while ((at & ~pi_mark) != head(me) && owner_id_at(at) != owner_id) at = next(at);
     return (at & ~pi_mark) != head(me);
   }
-  /// Does nothing at the head: glibc has a word for it there, other libcs have not.
+  /// Does nothing at the head: only glibc has memory for it there.
   static void set_prev(const Thread& me, Link at, Link to) noexcept {
     if ((at & ~pi_mark) != head(me)) *reinterpret_cast<Link*>((at & ~pi_mark) - sizeof(Link)) = to;
   }
 
-  // --- Waiting (futex(2); shared, so keyed by the memory and not by its address) ---
+  // --- Waiting (futex(2), without FUTEX_PRIVATE_FLAG) ---
 
-  // A moment on CLOCK_MONOTONIC, in nanoseconds.
+  // A time of CLOCK_MONOTONIC, in nanoseconds.
   using Deadline = std::int64_t;
   static constexpr Deadline no_wait = 0;
   static constexpr Deadline for_ever = INT64_MAX;
 
-  // How long one acquire has spun and slept.
+  // The waiting state of one contended acquire.
   struct Patience {
     explicit Patience(Thread& thread) noexcept : me(thread) {}
     Patience(const Patience&) = delete;
     Patience& operator=(const Patience&) = delete;
-    /// The acquire ends.
+    /// Learns from this acquire.
     ~Patience();
     Thread& me;
     std::uint32_t pauses = 0;  // between the last two looks at the word
     std::uint32_t looks = 0;
     Deadline spin_end = no_wait;
-    Deadline began = no_wait;         // the first wait
-    std::int64_t slice = 50'000'000;  // nanoseconds; doubles up to 1 s
-    Deadline slice_end = no_wait;     // a moment, so that signals do not put it off; set by the first wait
-    bool was_woken = false;           // by the last wait
+    Deadline began = no_wait;  // when the first sleep began
+    std::int64_t slice = policy.first_slice;
+    Deadline slice_end = no_wait;  // a time, so that signals cannot postpone it
+    bool was_woken = false;        // by the last wait
     bool has_napped = false;
   };
 
-  /// Whether the deadline is one that has passed from the beginning.
+  /// Whether the caller asked for a try.
   static constexpr bool is_try(Deadline deadline) noexcept { return deadline == no_wait; }
-  /// Whether the time is over, or a signal handler ran that ends the wait.
+  /// Whether the deadline has passed, or a signal ended an interruptible wait.
   static bool has_passed(Deadline deadline) noexcept;
-  /// The moment that lies `nanoseconds` ahead; `for_ever` if that is too far to count.
+  /// The time `nanoseconds` from now; `for_ever` if that does not fit.
   static Deadline deadline_after(std::int64_t nanoseconds) noexcept;
 
   /// May pause for a bounded time, so that a thread that the caller has woken takes the lock first.
   static void step_aside(Atomic<std::uint32_t>& word, Deadline deadline, Patience& patience) noexcept;
 
-  /// Returns true after a pause while it is better to look again than to sleep.
+  /// Pauses and returns true if the caller should look again rather than sleep.
   static bool spin(Patience& patience) noexcept;
 
-  /// Sleeps if the word still holds `seen`, compared and queued in one step, until woken, the deadline, a
-  /// signal, or the end of the slice, which is the backstop's. May return for no reason.
-  /// May nap instead, without being queued, for a bounded time and not past the deadline.
-  /// Returns `slice_ended` only when the slice ended its sleep, and never when it consumed a wake-up.
-  /// Promises no order of memory, not even that the word as read next is as new as the wake-up.
+  /// If the word still is `seen`, queues the thread in the same step. Then sleeps until a wake-up, a signal,
+  /// the deadline or the end of the slice; may also return without a reason. May instead nap, without being
+  /// queued, for a bounded time and at most until the deadline.
+  /// Returns `slice_ended` only if the slice ended the sleep, never if it consumed a wake-up.
+  /// Orders no memory: the next read of the word may return a value older than the wake-up.
   static Wait wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline,
                    Patience& patience) noexcept;
   enum class Sleep : std::uint8_t { woken, timed_out, disturbed };
-  /// As wait(), without slices and naps. Disturbed: the word had changed, or a signal came.
+  /// As wait(), without slices and naps. `disturbed`: the word was not `seen`, or a signal came.
   static Sleep sleep(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadline deadline) noexcept;
 
-  /// Whether a try that fails is one of the few, here of 64, that ask after the owner, since asking costs
-  /// more than trying. Drawn at random: a count could keep step with one who tries several locks in turn.
+  /// Whether a failing try asks the kernel if the owner still exists: one in 64, as asking costs more than
+  /// trying. Drawn at random: with a counter, a thread that polls several locks in turn might never ask for
+  /// one of them.
   static bool asks_this_time(Thread& me) noexcept { return HEIRLOCK_UNLIKELY(one_in(64, me)); }
 
-  /// Wakes one sleeper, whichever the kernel likes. Returns how many it woke. The lock may be gone: needs no
-  /// memory at the address. Promises no order of memory.
+  /// Wakes one sleeper, of the kernel's choice. Returns how many it woke. The lock's memory may be unmapped
+  /// already. Orders no memory.
   static int wake_one(Atomic<std::uint32_t>& word) noexcept;
 
-  /// Stores 0 and wakes every sleeper, in one step. Promises no order of memory: fence() first.
+  /// Stores 0 and wakes every sleeper, in one step. Orders no memory: call fence() first.
   static void clear_and_wake_all(Atomic<std::uint32_t>& word) noexcept;
 
-  /// Where the thread notes that its last wake-up for this lock, or another of its slot, found nobody.
+  /// The slot in which the thread notes a lock at which its last wake-up found nobody asleep.
   template <class Lock>
   static const void*& quiet(Thread& me, const Lock& lock) noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(&lock);
     return me.quiet[((address >> 12) ^ (address >> 5)) % std::size(me.quiet)];
   }
 
-  /// Orders what comes before it ahead of the store that the kernel then makes to the word.
+  /// Orders earlier memory accesses before the kernel's store in clear_and_wake_all().
   static void fence([[maybe_unused]] Atomic<std::uint32_t>& word, Order order) noexcept {
 #if HEIRLOCK_THREAD_SANITIZER
-    if (order == Order::release) __tsan_release(&word);  // it sees neither fences nor the kernel's stores
+    if (order == Order::release) __tsan_release(&word);  // which sees neither fences nor the kernel's stores
 #else
     std::atomic_thread_fence(standard(order));
 #endif
   }
 
-  /// Whether no thread `tid` that could own a lock lives in the caller's PID namespace: none lives, or it has
-  /// no robust list, having just begun or called exec. False where one cannot know. Brings in what it wrote.
-  /// The answer is newer than what the caller has read before, and older than what it reads next.
+  /// Whether no live thread `tid` of the caller's PID namespace can own a lock: there is none, or it has no
+  /// robust list, because it has just started or called exec. False if the kernel does not tell.
+  /// Acquires what the dead thread wrote. The answer is newer than the caller's earlier reads and older than
+  /// its later ones.
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:
-  // At random.
+  // True at random, once in `number` calls. The generator is Numerical Recipes' "quick and dirty" one.
   static bool one_in(std::uint32_t number, Thread& me) noexcept {
-    me.last_draw = me.last_draw * 1664525 + 1013904223;  // Numerical Recipes' "quick and dirty" generator
+    me.last_draw = me.last_draw * 1664525 + 1013904223;
     return me.last_draw < UINT32_MAX / number;
   }
 
-  static constexpr Link pi_mark = 1;
+  static constexpr Link pi_mark = 1;  // in a link to a priority-inheritance mutex
   static void store_for_kernel(void* at, Link value) noexcept {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     *static_cast<volatile Link*>(at) = value;
@@ -269,7 +308,7 @@ struct LinuxPlatform {
   }
 };
 
-// The 40 bytes of a lock, and the distance from a node to its word that the kernel was told by libc.
+// libc tells the kernel the distance from a list node to its word; in a lock the node is `next`.
 using LinuxLock = LockMemory<LinuxPlatform>;
 inline constexpr std::int64_t word_from_node = -32;
 static_assert(sizeof(LinuxLock) == 40 && alignof(LinuxLock) == 8);
@@ -278,15 +317,15 @@ static_assert(offsetof(LinuxLock, word) == 0 && offsetof(LinuxLock, depth) == 4 
               offsetof(LinuxLock, owner_id) == offsetof(LinuxLock, next) - 16 &&
               offsetof(LinuxLock, prev) == 24 && offsetof(LinuxLock, next) == -word_from_node);
 
-/// Notes why the algorithm, which knows no messages, refused `call` on the lock. Returns the outcome.
+/// Writes the message for a refusal by the algorithm: `call` names the operation. Returns the outcome.
 HEIRLOCK_COLD Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noexcept;
 
-/// As LockAlgorithm's acquire, but refused as `interrupted` when a signal handler ran in the caller while it
-/// slept, and the lock was still not to be had. A handler that ran just before it slept is not noticed.
+/// As LockAlgorithm's acquire, but refused with `interrupted` if a signal handler ran in the calling thread
+/// while it slept and the lock is still busy. A handler that runs just before the sleep goes unnoticed.
 Outcome acquire_interruptible(LinuxLock& lock, LinuxPlatform::Deadline deadline) noexcept;
 
-/// Takes a lock of the process's own, free in each child. Guards what must be whole between any two of its
-/// changes, as its owner may end, or be missing in a child. Refused as admit() is.
+/// Acquires a lock private to the process, which is free again in each child. Refused as admit() is.
+/// The owner may die, or not exist in a child: data under it must be consistent after every store.
 Outcome hold_process(LinuxLock*& lock) noexcept;
 
 }  // namespace heirlock::detail_v0_1

@@ -1,8 +1,8 @@
-// The protocol of heirlock, written once over a Platform. SPECIFICATION.md states it in words.
+// The lock's algorithm, a template over a Platform. SPECIFICATION.md explains it: the word (section 3), the
+// invariants INV-... (section 4), each step (section 5) and the memory orders (section 6).
 //
-// No system call, no atomic type and no checker is named here: the Platform supplies them. The library
-// instantiates this file over Linux; model checks, fuzz targets and tests instantiate the very same text.
-// Nothing here throws: an operation returns its Outcome, a refusal included.
+// The Platform supplies atomics, thread identity and system calls. The library uses LinuxPlatform; model
+// checks, fuzz targets and tests compile this same file over Platforms of their own. Nothing here throws.
 #ifndef HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 #define HEIRLOCK_DETAIL_LOCK_ALGORITHM_HPP
 
@@ -13,7 +13,7 @@
 
 namespace heirlock::detail_v0_1 {
 
-// Above 0 the operation did what its name says, 0 means busy, below 0 it was refused and has changed nothing.
+// Above 0: success. 0: the lock is busy. Below 0: the operation was refused and changed nothing.
 using Outcome = heirlock_outcome;
 constexpr bool is_refused(Outcome outcome) {
   return outcome < heirlock_not_acquired;
@@ -21,23 +21,25 @@ constexpr bool is_refused(Outcome outcome) {
 
 enum class Order : std::uint8_t { relaxed, acquire, release };
 
-// How a wait ended. `slice_ended` is the backstop's: time to ask whether the owner still exists.
+// How a wait ended. A long wait is cut into slices. At the end of each, the waiter asks the kernel whether
+// the owner still exists, in case the kernel did not mark the owner's death in the word.
 enum class Wait : std::uint8_t { look_again, slice_ended };
 
-// The word is the kernel's robust futex (linux/futex.h); section 3 of SPECIFICATION.md says what its values
-// mean. Free means that the owner part is 0, never that the word is.
-inline constexpr std::uint32_t waiters_bit = 0x80000000;     // may be set in vain, may never be missing
+// The word has the format of the kernel's robust futex (linux/futex.h): the owner's thread id and two flags.
+// The lock is free when the thread id is 0, whatever the flags are. When a thread dies, the kernel replaces
+// its id by OWNER_DIED in each lock on its robust list and in its pending lock, and wakes one sleeper.
+inline constexpr std::uint32_t waiters_bit = 0x80000000;     // set while anyone sleeps, perhaps longer
 inline constexpr std::uint32_t owner_died_bit = 0x40000000;  // cleared by repaired() alone
 inline constexpr std::uint32_t owner_mask = 0x3fffffff;
 inline constexpr std::uint32_t owner_of(std::uint32_t word) {
   return word & owner_mask;
 }
 
-// A lock in memory; SPECIFICATION.md gives its bytes. All zero is a free lock.
+// The 40 bytes of a lock. All zero is a free lock.
 template <class Platform>
 struct LockMemory {
   typename Platform::template Atomic<std::uint32_t> word{};
-  typename Platform::template Plain<std::uint32_t> depth{};  // written and read by the owner only
+  typename Platform::template Plain<std::uint32_t> depth{};  // only the owner reads and writes it
   typename Platform::template Atomic<std::uint32_t> pid_namespace{};
   std::uint32_t reserved{};
   typename Platform::template Atomic<std::uint64_t> owner_id{};
@@ -45,7 +47,6 @@ struct LockMemory {
   typename Platform::template Plain<typename Platform::Link> next{};
 };
 
-// INV-OWNER and the other invariants cited below stand in section 4 of SPECIFICATION.md.
 template <class Platform>
 class LockAlgorithm {
  public:
@@ -53,26 +54,25 @@ class LockAlgorithm {
   using Thread = typename Platform::Thread;
   using Deadline = typename Platform::Deadline;
 
-  // Memory orders; what is not named here is relaxed. SPECIFICATION.md, section 6, gives the partner and the
-  // reason of each, and the mutant of verify/breaks that shows what happens without it.
-  static constexpr Order take = Order::acquire;            // brings in what all the others send out
-  static constexpr Order free_it = Order::release;         // what this owner wrote, and those before it
-  static constexpr Order free_in_kernel = Order::release;  // a fence: the store that follows is the kernel's
-  static constexpr Order bury_it =
-      Order::release;  // what the dead owner wrote; owner_is_gone() brought it in
+  // Memory orders. All others are relaxed. Section 6 of SPECIFICATION.md argues each and names the mutant in
+  // verify/breaks that fails without it.
+  static constexpr Order take = Order::acquire;            // pairs with the other three
+  static constexpr Order free_it = Order::release;         // passes on what this owner wrote
+  static constexpr Order free_in_kernel = Order::release;  // a fence, as the kernel makes the store
+  static constexpr Order bury_it = Order::release;         // passes on what owner_is_gone() brought in
 
-  /// Takes the lock, waiting for it until the deadline.
+  /// Takes the lock. Waits for it until the deadline.
   static Outcome acquire(Lock& lock, Deadline deadline) {
     Thread* me = Platform::known_thread();
     if (me != nullptr && has_my_id(lock, *me)) return reenter(lock);
-    if (!Platform::is_admitted(me, lock.pid_namespace)) {  // two namespaces share thread ids
+    if (!Platform::is_admitted(me, lock.pid_namespace)) {  // a thread id is unique in one namespace only
       const Outcome outcome = Platform::admit(lock.pid_namespace);
       if (is_refused(outcome)) return outcome;
       me = Platform::known_thread();
     }
-    bool asks = true;  // after the owner, before it gives up
+    bool asks = true;  // whether to ask the kernel, before giving up, if the owner still exists
     if (Platform::is_try(deadline)) {
-      // To fail, a try need not take the cache line from the owner. Few of many ask after the owner.
+      // A try that fails only reads the word, so the owner keeps the cache line. Few tries ask the kernel.
       const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
       asks = owner != 0;
       if (asks && owner != me->tid && !Platform::asks_this_time(*me)) return heirlock_not_acquired;
@@ -82,7 +82,7 @@ class LockAlgorithm {
     return acquire_contended(lock, *me, deadline, asks);
   }
 
-  /// Gives back one level; the last one frees the lock. Refused unless the caller owns it.
+  /// Undoes one acquire. The last release frees the lock. Refused unless the caller owns the lock.
   static Outcome release(Lock& lock) {
     Thread* const me = Platform::known_thread();
     if (me == nullptr || !is_mine(lock, *me)) return heirlock_not_owner;
@@ -95,7 +95,7 @@ class LockAlgorithm {
     unlink(lock, *me);
     lock.owner_id.store(~me->id, Order::relaxed);  // INV-ID
     if (!lock.word.compare_exchange(me->tid, 0, free_it)) free_marked(lock, *me);
-    // From here on the lock is another's, or gone: not a byte of it is touched.
+    // The lock may now belong to another thread, or its memory be unmapped: do not touch it any more.
     Platform::clear_pending(*me);
     return heirlock_done;
   }
@@ -106,7 +106,7 @@ class LockAlgorithm {
     return me != nullptr && is_mine(lock, *me);
   }
 
-  /// Declares the state whole: the next owner does not inherit. Refused unless the caller owns the lock.
+  /// Clears OWNER_DIED: the data is whole again. Refused unless the caller owns the lock.
   static Outcome repaired(Lock& lock) {
     if (!is_owned(lock)) return heirlock_not_owner;
     std::uint32_t word = lock.word.load(Order::relaxed);
@@ -115,7 +115,7 @@ class LockAlgorithm {
     return heirlock_done;
   }
 
-  /// Gives up the lock at any depth as the caller's death would: the next owner inherits. The caller owns it.
+  /// Frees the lock at any depth, as the caller's death would: the next owner inherits. The caller owns it.
   static void abandon(Lock& lock) {
     std::uint32_t word = lock.word.load(Order::relaxed);
     while (!lock.word.compare_exchange(word, word | owner_died_bit, Order::relaxed))
@@ -125,20 +125,20 @@ class LockAlgorithm {
   }
 
  private:
-  // Relaxed is enough. Nobody else writes my id. If I own the lock, it is the last that was written. If I do
-  // not, I have never written it, or its complement after it: no read of mine finds what is older (INV-ID).
-  // The word is not asked: to read it between two read-modify-writes of it costs as much as half of one.
+  // Relaxed is enough. Only I write my id. If I own the lock, my id is the latest value. Otherwise my last
+  // write here, if any, was its complement; coherence keeps me from reading an older value (INV-ID).
+  // The word is not read: between two read-modify-writes of it, a read costs half as much as one of them.
   static bool has_my_id(const Lock& lock, const Thread& me) {
     return lock.owner_id.load(Order::relaxed) == me.id;
   }
 
-  // To another copy of the library I have another id, but the same thread id and list. It may have mapped the
-  // lock elsewhere: so the list is searched for the id that the lock shows, not for its address.
+  // Another copy of the library in this process has another id for me and may map the lock elsewhere. Thread
+  // id and robust list are the same for both.
   static bool is_mine(const Lock& lock, const Thread& me) {
     return has_my_id(lock, me) || is_mine_by_list(lock, me, lock.word.load(Order::relaxed));
   }
 
-  // A dead owner's lock, whose thread id has come to me, is not on my list.
+  // If a dead owner had my thread id, its lock is not on my list.
   static bool is_mine_by_list(const Lock& lock, const Thread& me, std::uint32_t word) {
     return owner_of(word) == me.tid && Platform::lists_owner_id(me, lock.owner_id.load(Order::relaxed));
   }
@@ -162,10 +162,10 @@ class LockAlgorithm {
     typename Platform::Patience patience(me);
     Platform::step_aside(lock.word, deadline, patience);
     bool has_slept = false;
-    for (;;) {  // after every wait, whatever ended it: look, try once more, and only then mind the deadline
+    for (;;) {  // after every wait, try once more before the deadline counts: the wake-up may be the only one
       std::uint32_t word = lock.word.load(Order::relaxed);
       if (owner_of(word) == 0) {
-        // Keeps WAITERS for those who still sleep, and OWNER_DIED until repaired().
+        // Keep WAITERS, as others may sleep, and OWNER_DIED, until repaired().
         if (lock.word.compare_exchange(word, word | me.tid, take))
           return taken(lock, me, word & owner_died_bit);
         continue;
@@ -174,7 +174,7 @@ class LockAlgorithm {
         Platform::clear_pending(me);
         return reenter(lock);
       }
-      if (owner_of(word) == me.tid) {  // not mine: a dead owner's thread id has come to me
+      if (owner_of(word) == me.tid) {  // not mine: a dead owner had my thread id
         bury(lock, word);
         continue;
       }
@@ -184,8 +184,8 @@ class LockAlgorithm {
           bury_if_gone(lock, word);
           continue;
         }
-        // A wake-up that has come may be the only one, and brings no newer word with it: what was read may be
-        // older. A compare-exchange knows.
+        // I may have consumed the only wake-up and yet have read a word older than it: futexes order no
+        // memory. If the compare-exchange succeeds, the word is the latest.
         if (has_slept && !lock.word.compare_exchange(word, word, Order::relaxed)) continue;
         break;
       }
@@ -201,26 +201,28 @@ class LockAlgorithm {
     return heirlock_not_acquired;
   }
 
-  // Backstop. If the kernel's walk missed no lock, the owner's death is in the word before the owner is gone,
-  // and the compare-exchange fails. A new owner with the same thread id and word is told by owner_id: but for
-  // the few instructions between, of which section 9 of SPECIFICATION.md speaks.
+  // Backstop for a death that the kernel did not mark in the word. The kernel marks a death before the owner
+  // is gone, so then the compare-exchange in bury() fails. owner_id tells a new owner with the same thread id
+  // from the dead one, except within a few instructions (section 9 of SPECIFICATION.md).
   static void bury_if_gone(Lock& lock, std::uint32_t word) {
     const std::uint64_t id = lock.owner_id.load(Order::relaxed);
     if (Platform::owner_is_gone(owner_of(word)) && lock.owner_id.load(Order::relaxed) == id) bury(lock, word);
   }
 
-  // Bends INV-OWNER: the owner is gone and the kernel has not said so in the word. Meanwhile a waiter may
-  // have set its bit, and this caller may have no time left for another look.
+  // Marks the death in the word, as the kernel should have (the exception of INV-OWNER). The second attempt
+  // is for a word in which a waiter has just set WAITERS: this caller may have no time for another round.
   static void bury(Lock& lock, std::uint32_t word) {
     if (!lock.word.compare_exchange(word, (word & waiters_bit) | owner_died_bit, bury_it))
       lock.word.compare_exchange(word | waiters_bit, waiters_bit | owner_died_bit, bury_it);
   }
 
-  // OWNER_DIED is set, and passed on until repaired(); or WAITERS is. While that stays, the word itself
-  // remembers the sleepers, and whoever frees the lock next, by a release or by dying, wakes one. After a
-  // plain 0 the one that is woken takes a lock that shows no others, and wakes none in turn; and waking all
-  // in turn, one kill between the 0 and the last would leave the rest asleep for ever. So the bit is dropped
-  // only by the kernel, in the same step that wakes everybody, and only after a wake-up found nobody.
+  // Frees a word with OWNER_DIED, which stays until repaired(), or WAITERS, or both.
+  //
+  // WAITERS is kept, because nothing else remembers the other sleepers: the next owner, when it releases or
+  // dies, must wake one of them. If the word became 0, the woken thread would take the lock without WAITERS
+  // and wake nobody. If the release stored 0 and then woke all, a kill between the two would leave them all
+  // asleep. So only the kernel drops WAITERS, in the same step that wakes every sleeper. The thread asks for
+  // that when its last wake-up of this lock found nobody asleep (`quiet`).
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;
@@ -236,7 +238,7 @@ class LockAlgorithm {
     }
   }
 
-  // INV-LIST. The kernel may walk the list after any of these stores: a node is whole before it is published.
+  // INV-LIST. I may die after any store, and the kernel then walks the list: finish a node before linking it.
   static void link(Lock& lock, Thread& me) {
     const auto first = Platform::first(me);
     lock.next.store(first);

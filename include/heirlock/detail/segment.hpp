@@ -1,4 +1,4 @@
-// Memory that processes share: anonymous mappings, and named segments in /dev/shm.
+// Shared memory: anonymous mappings, and named segments in /dev/shm.
 #ifndef HEIRLOCK_DETAIL_SEGMENT_HPP
 #define HEIRLOCK_DETAIL_SEGMENT_HPP
 
@@ -11,8 +11,8 @@
 
 namespace heirlock::detail_v0_1 {
 
-/// A handle of memory that processes share: of an anonymous mapping, or of a named segment, which a process
-/// maps once for all its handles, so that an owner's robust list leads to the same place through each.
+/// A handle of shared memory: an anonymous mapping or a named segment. A process maps a segment once for all
+/// its handles, so that a lock acquired through one handle can be released through another.
 class Mapping {
  public:
   Mapping() noexcept = default;
@@ -28,13 +28,14 @@ class Mapping {
   ~Mapping() { static_cast<void>(end()); }
 
   void* at(std::size_t offset) const noexcept { return static_cast<char*>(memory_) + offset; }
-  /// Ends the handle. The process's last gives up what locks the caller holds in the memory, and unmaps it;
-  /// unless it is in static storage, as threads that outlive main() may go on, or another thread of the
-  /// process holds `lock`, which this call or one for an earlier handle named. Refused as hold_process() is.
+  /// Closes the handle. The last handle in the process frees the locks in the memory that the calling thread
+  /// holds, with OWNER_DIED set, and unmaps the memory. It stays mapped if a handle was in static storage, as
+  /// threads may outlive main(), or if another thread of the process holds the `lock` given for any handle.
+  /// Refused as hold_process() is.
   Outcome end(LinuxLock* lock = nullptr) noexcept;
-  /// Whether the name still leads to the segment; false if that cannot be told.
+  /// Whether the name still leads to this segment. False if the system does not tell.
   bool is_named() const noexcept;
-  /// Leaves it to another handle to end this one.
+  /// Forgets the memory without closing it: another handle will.
   void leave() noexcept { memory_ = nullptr; }
 
  private:
@@ -43,18 +44,18 @@ class Mapping {
   bool is_segment_ = false;
 };
 
-/// Zeroed memory that children forked later share. Refused with the system's error when there is none.
+/// Maps zeroed memory that later forked children share. Refused: the system's error.
 Outcome map_anonymous(std::size_t size, Mapping& made) noexcept;
 
-/// What a named segment holds, as its header says it.
+/// The type of a segment's object, as its header records it.
 struct ObjectType {
   std::uint64_t size;
   std::uint64_t alignment;  // at most a page
-  std::string_view name;    // in the Itanium C++ ABI: the same for every compiler on Linux
+  std::string_view name;    // mangled by the Itanium C++ ABI, as all compilers on Linux do
 };
 
-/// Each character of the type's name that is recorded: the same for every version of heirlock, whose
-/// versioned namespace is left out (a mangled name has it once).
+/// Visits each character of the type's name as it is recorded: without heirlock's versioned namespace, so
+/// that all versions record the same. A mangled name has that namespace once at most.
 template <class Visit>
 constexpr void for_each_recorded(std::string_view mangled_name, Visit visit) noexcept {
   constexpr std::string_view parent = "8heirlock", version = "4v0_1";
@@ -73,7 +74,7 @@ constexpr std::uint64_t fingerprint_of(std::string_view mangled_name) noexcept {
   return hash;
 }
 
-// The first 256 bytes of a named segment. SPECIFICATION.md gives its bytes.
+// The first 256 bytes of a named segment; section 8 of SPECIFICATION.md.
 struct SegmentHeader {
   static constexpr std::uint32_t current_version = 1;
 
@@ -84,17 +85,17 @@ struct SegmentHeader {
   std::uint64_t object_alignment;
   std::uint64_t fingerprint;
   std::uint64_t file_size;
-  char type_name[208];  // to be shown: cut at 207 characters
+  char type_name[208];  // for messages only: cut at 207 characters
 };
 static_assert(sizeof(SegmentHeader) == 256);
 
-/// What stands for a character of a stranger's text on a terminal.
+/// The character to print for one of an untrusted text.
 constexpr char printable(char c) noexcept {
   return c >= ' ' && c <= '~' ? c : '?';
 }
 
-/// The name of the type in `header`, to be printed: demangled where there is a C++ runtime, and cut to
-/// `room`.
+/// Writes the printable name of the type in `header` to `shown`, cut to `room` bytes. Demangled if the
+/// library is built with RTTI.
 void show_type(const SegmentHeader& header, char* shown, std::size_t room) noexcept;
 
 constexpr std::size_t object_offset(const ObjectType& type) noexcept {
@@ -105,7 +106,7 @@ constexpr std::size_t object_offset(const ObjectType& type) noexcept {
 inline constexpr char segment_directory[] = "/dev/shm/";
 inline constexpr char segment_prefix[] = "heirlock.";
 
-/// Whether it is the beginning of a named segment, of whatever layout version.
+/// Whether this is the header of a named segment, of any layout version.
 inline bool has_magic(const SegmentHeader& header) noexcept {
   return std::string_view(header.magic, sizeof header.magic) == "heirlock";
 }
@@ -115,10 +116,11 @@ struct FileDescriptor {
   ~FileDescriptor();
 };
 
-/// A segment in the making, in a file without a name: nothing is left of it when its maker dies or throws.
+/// A segment under construction, in a file without a name: the system removes it if its creator dies or
+/// throws.
 class SegmentDraft {
  public:
-  /// Refused: invalid_name, file_missing without a /dev/shm, or the system's error, such as no room.
+  /// Refused: invalid_name, file_missing without a /dev/shm, or the system's error (such as no space left).
   Outcome begin(std::string_view name, const ObjectType& type) noexcept;
   void* object(const ObjectType& type) const noexcept { return mapping_.at(object_offset(type)); }
   /// Gives the finished segment its name. Refused: file_exists, or the system's error.
@@ -130,14 +132,15 @@ class SegmentDraft {
   Mapping mapping_;
 };
 
-/// Maps an existing segment after checking that it can be trusted and holds a `type`.
+/// Maps an existing segment, after checking that it is trusted and holds a `type`.
 /// Refused: invalid_name, file_missing, not_trusted, layout_mismatch, or the system's error.
 Outcome open_segment(std::string_view name, const ObjectType& type, Mapping& opened) noexcept;
 
-/// Takes the name away; who has the segment open keeps it. Refused: invalid_name, file_missing, the system's.
+/// Removes the name. Processes that have the segment open keep it. Refused: invalid_name, file_missing, or
+/// the system's error.
 Outcome remove_segment(std::string_view name) noexcept;
 
-/// Makes a segment whose object `construct` makes at the address that it is given.
+/// Creates a segment. `construct` makes the object at the address it is given.
 template <class Construct>
 Outcome create_segment(std::string_view name, const ObjectType& type, Mapping& made, Construct construct) {
   SegmentDraft draft;
@@ -146,7 +149,7 @@ Outcome create_segment(std::string_view name, const ObjectType& type, Mapping& m
   return draft.publish(made);
 }
 
-/// Opens the segment, or creates it when there is none. `construct` may be called more than once.
+/// Opens the segment, or creates it if there is none. May call `construct` more than once.
 template <class Construct>
 Outcome open_or_create_segment(std::string_view name, const ObjectType& type, Mapping& mapping,
                                Construct construct) {

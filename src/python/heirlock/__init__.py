@@ -1,8 +1,8 @@
 """A reentrant, process-shared lock for Linux whose next owner inherits when its owner is killed.
 
-See help(heirlock.Lockable) for an example. A Lockable is used like an object built on multiprocessing.RLock, by threads and by
-processes, forked or spawned. Beyond that, when its owner is killed the next one to acquire runs `recover()` and goes on; and
-`Lockable(name)` is one lock for all programs of a user, in C++ or C as well. `Lock` is the lock alone.
+See help(heirlock.Lockable) for an example. Threads and processes, forked or spawned, use a Lockable like an object with a
+multiprocessing.RLock. Beyond that, when an owner is killed, the next owner runs `recover()` and goes on. `Lockable(name)` is
+one lock for all programs of a user, also those in C++ and C. `Lock` is the lock alone.
 """
 import copyreg
 import enum
@@ -23,10 +23,10 @@ __all__ = ["AcquireResult", "Lock", "Lockable", "NotOwnerError", "OwnerDiedError
 class AcquireResult(enum.Enum):
     """Result of acquire_result(). `not_acquired` is false, the others are true.
 
-    not_acquired  busy, or the time was over
-    acquired      was free, now the caller's
-    reentered     was the caller's already, one deeper
-    inherited     its last owner died, or released it unrepaired: what it guards may be half-written
+    not_acquired  the lock is busy, or the timeout has passed
+    acquired      the caller owns the lock, at depth 1
+    reentered     the caller owned the lock already, now one level deeper
+    inherited     the caller owns the lock, at depth 1; an owner died, and the data may be half-written
     """
     not_acquired = 0
     acquired = 1
@@ -41,22 +41,21 @@ _heirlock.set_results(list(AcquireResult))
 
 
 class Lock(_heirlock.Lock):
-    """A process-shared, reentrant lock that the next owner inherits when its owner dies. An owner is a thread of a process.
+    """A process-shared, reentrant lock. When its owner dies, the next owner inherits it. An owner is a thread of a process.
 
-    Lock() is shared with the children of this process: forked ones have it, spawned ones are given it as they are given
-    multiprocessing's locks. Lock(name) is the same in all programs of the user; it lives until Lock.remove(name).
+    Lock() is shared with the children of this process. Forked children have it already; pass it to spawned children as you
+    pass multiprocessing's locks. Lock(name) is one lock for all programs of the user. It lives until Lock.remove(name).
 
-    After the death of an owner acquire(), `with` and locked methods call recover(), which raises OwnerDiedError unless a
-    class that derives from this one overrides it. acquire_result() tells of the death instead.
+    If an owner has died, acquire(), `with` and locked methods call recover(). It raises OwnerDiedError unless a subclass
+    overrides it. acquire_result() returns `inherited` instead.
 
-    A lock that is collected while a thread of the process holds it stays held, until that thread ends and the next owner
-    inherits.
+    If the garbage collector frees a lock object while a thread holds the lock, the lock stays held until that thread ends.
     """
 
     def __init__(self, name=None, **others):
-        """`others` go to the next class in line, in a class with several bases."""
+        """`others` go to the next base class."""
         if others and getattr(super().__init__, "__objclass__", None) is object:  # before the name is made
-            raise TypeError(f"heirlock: found the argument {next(iter(others))!r}, expected at most a name")
+            raise TypeError(f"heirlock: the argument {next(iter(others))!r} is unknown; give at most a name")
         if name is not None:
             _use_segment(self, "open_or_create", name)
         elif self._heirlock_memory is None:  # create(), open() and at() have given it one
@@ -66,38 +65,38 @@ class Lock(_heirlock.Lock):
 
     @classmethod
     def create(cls, name, *arguments, **keywords):
-        """A new lock with this name; FileExistsError if it is taken. The other arguments are for the class's __init__()."""
+        """Create a lock with this name. Raises FileExistsError if there is one. The other arguments are for __init__()."""
         return _made(cls, _use_segment, ("create", name), arguments, keywords)
 
     @classmethod
     def open(cls, name, *arguments, **keywords):
-        """The lock with this name; FileNotFoundError if there is none. The other arguments are for the class's __init__()."""
+        """Open the lock with this name. Raises FileNotFoundError if there is none. The other arguments are for __init__()."""
         return _made(cls, _use_segment, ("open", name), arguments, keywords)
 
     @classmethod
     def at(cls, memory, offset=0, *arguments, **keywords):
-        """The lock in `memory`, a writable buffer that is shared, such as an mmap: 40 bytes, aligned to 8. Zeros are a free
-        lock. The buffer cannot be closed meanwhile, and is never freed if it refers to the lock: the collector does not see that
-        cycle. The other arguments are for the class's __init__()."""
+        """Use the lock in `memory`, a writable shared buffer such as an mmap: 40 bytes, aligned to 8. All zero is a free lock.
+        The buffer cannot be closed while the lock object exists. If the buffer refers to the lock object, neither is ever freed:
+        the garbage collector does not see that cycle. The other arguments are for __init__()."""
         return _made(cls, _use_buffer, (memory, offset), arguments, keywords)
 
     @staticmethod
     def remove(name):
-        """Takes the name of a lock away; those who have the lock keep it. Returns whether there was one."""
+        """Remove the name of a lock. Processes that use the lock keep it. Returns whether there was such a name."""
         return _remove(name)
 
     @staticmethod
     def locked(method):
-        """Decorator: acquires the object's lock before the method and releases it afterwards, also after an exception.
+        """Decorator: the method acquires the object's lock first and releases it at the end, also after an exception.
 
-        TypeError for a coroutine or a generator: its body runs after the call has returned."""
+        Raises TypeError for a coroutine or a generator, as its body runs after the call has returned."""
         import inspect  # which takes longer to import than all here
         call = type(method).__call__ if callable(method) else None
         body = inspect.unwrap(method)  # a context manager's is a generator
         if (call is None or inspect.iscoroutinefunction(method) or inspect.iscoroutinefunction(call)
                 or inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)):
-            raise TypeError(f"heirlock: locked cannot hold the lock for {method!r}, expected a function that has done its work "
-                            "when it returns; inside of a coroutine or a generator use `with self:` around code without await "
+            raise TypeError(f"heirlock: locked cannot hold the lock for {method!r}: it must be a function that does its "
+                            "work before it returns; in a coroutine or a generator use `with self:` around code without await "
                             "and yield")
         return functools.update_wrapper(Locked(method), method)
 
@@ -115,7 +114,7 @@ class Lock(_heirlock.Lock):
         return types.SimpleNamespace(_count=functools.partial(Lock.depth, self), _is_mine=functools.partial(Lock._is_owned, self))
 
     def __copy__(self, *memo):
-        raise TypeError(f"heirlock: found a copy of a {type(self).__name__}, expected one lock; share this one")
+        raise TypeError(f"heirlock: a {type(self).__name__} cannot be copied; share this one")
 
     __deepcopy__ = __copy__
 
@@ -128,17 +127,17 @@ class Lock(_heirlock.Lock):
 
 
 class Lockable(Lock):
-    """A base class for objects whose methods are called from many threads and processes: decorate each such method with
-    Lockable.locked, and override recover(). The object itself is each process's own; the lock is shared, and what the object keeps
-    must be too.
+    """A base class for objects whose methods are called from many threads and processes. Decorate each such method with
+    Lockable.locked, and override recover(). Each process has its own copy of the object; the lock is shared, and the object's
+    data must be in shared memory, too.
 
-    Lockable() has a lock of its own, for the children of this process, forked or spawned. Lockable(name) has that of all programs
-    which give this name; it lives until Lockable.remove(name).
+    Lockable() has its own lock, shared with the children of this process, forked or spawned. Lockable(name) uses one lock in
+    all programs that give this name; it lives until Lockable.remove(name).
 
         class Counter(heirlock.Lockable):
             def __init__(self):
                 super().__init__()
-                self._value = multiprocessing.RawValue("i", 0)  # live state must be shared as well
+                self._value = multiprocessing.RawValue("i", 0)  # the data must be in shared memory, too
 
             @heirlock.Lockable.locked
             def increment(self):
@@ -157,18 +156,18 @@ class Lockable(Lock):
 # --- The memory of locks without a name ---
 
 class _Arena(Mapping):
-    """A file without a name, in memory, in which many locks lie; gone with the last of them in the last process. What was a
-    lock is never another: some process may still use it."""
-    SIZE, SPACING = 1 << 20, 64  # a cache line each; what is not used takes no memory
+    """A memory file without a name that holds many locks. It goes with the last of them in the last process. The place of a
+    lock is never reused: some process may still use the lock."""
+    SIZE, SPACING = 1 << 20, 64  # one cache line per lock; unused pages take no memory
 
     def __init__(self, *_):
         self.process = os.getpid()
         self.offsets = iter(range(0, self.SIZE, self.SPACING))
 
 
-_newest = None  # a weak reference to the arena for the next lock, which this process alone makes locks in
-_received = weakref.WeakValueDictionary()  # from identity to arena: what this process was given at its start
-_given = weakref.WeakKeyDictionary()  # from a process that is being started to what it is given
+_newest = None  # a weak reference to the arena for the next lock; only this process makes locks there
+_received = weakref.WeakValueDictionary()  # identity -> arena that this process received at its start
+_given = weakref.WeakKeyDictionary()  # process being started -> arenas it receives
 
 
 def _new_place():
@@ -177,10 +176,10 @@ def _new_place():
     arena = _newest and _newest()
     offset = None
     try:
-        # A fork that Python did not make has not called _forked().
+        # After a fork outside Python, _forked() has not been called.
         if arena is not None and arena.process == os.getpid() and arena.descriptor() >= 0:
             offset = next(arena.offsets, None)
-    except OSError:  # somebody closed it: no child to be spawned could be given a lock in it
+    except OSError:  # the program has closed it: a spawned child could not receive a lock in it
         pass
     if offset is None:
         arena = _Arena(-1, _Arena.SIZE)
@@ -191,7 +190,7 @@ def _new_place():
 
 def _forked():
     global _newest
-    _newest = None  # the parent goes on making locks there, and in another PID namespace it has the child's id
+    _newest = None  # the parent's; the check of the process id fails if both have the same in two PID namespaces
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -206,20 +205,19 @@ def _unpickled(kind, use, *place):
 # --- Where a lock lies ---
 
 def _pickled_place(lock):
-    """What gives an object the lock in another process, and its arguments."""
+    """The function that gives an object the lock in another process, and its arguments."""
     from multiprocessing import context, reduction
     if isinstance(lock._heirlock_place, str):
         return _use_segment, "open", lock._heirlock_place
     if not isinstance(lock._heirlock_memory, _Arena):
-        raise TypeError("heirlock: found a lock in memory of the program's own, expected one with a name or a memory of its "
-                        "own; give the memory to the child, and use Lock.at() there")
+        raise TypeError("heirlock: a lock in the program's own memory cannot be pickled; give the memory to the child, and use "
+                        "Lock.at() there")
     popen = context.get_spawning_popen()
     if popen is None:
         kind = type(lock).__name__
-        raise RuntimeError(f"heirlock: cannot pickle a {kind} without a name, but for a process that is being started, by "
-                           f"inheritance: pass it as an argument of Process(); or give it a name, {kind}(name), and use "
-                           f"{kind}.open(name) there")
-    # One descriptor for each arena, however many locks: multiprocessing cannot pass one on twice.
+        raise RuntimeError(f"heirlock: a {kind} without a name can only be shared through inheritance; pass it as an argument "
+                           f"of Process(), or give it a name, {kind}(name), and use {kind}.open(name) there")
+    # One descriptor per arena, however many locks: multiprocessing cannot pass one twice.
     given = _given.setdefault(popen, {})
     identity, descriptor = lock._heirlock_memory.identity, lock._heirlock_memory.descriptor()
     if identity not in given:
@@ -251,8 +249,8 @@ def _use_received(lock, duplicate, identity, offset):
         descriptor = duplicate.detach()
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != identity:
-            raise RuntimeError(f"heirlock: found another file as descriptor {descriptor}, expected the memory of the lock "
-                               "that this process was given; do not close descriptors before it is unpickled")
+            raise RuntimeError(f"heirlock: descriptor {descriptor} is not the memory of the lock that this process received; "
+                               "do not close descriptors before the lock is unpickled")
         os.set_inheritable(descriptor, False)
         arena = _received[identity] = _Arena(descriptor)
     _use(lock, arena.address + offset, arena, offset)

@@ -227,7 +227,7 @@ class Options(Case):
         path = self.file("driver", "import os\n")
         path.chmod(0o700)
         text, status = play(drivers=[str(path)])
-        self.assertRegex(text, r"cannot be started: .*Exec format error.* \(does it begin with #!\?\); expected the command of a driver")
+        self.assertRegex(text, r"cannot be started: .*Exec format error.* \(does it begin with #!\?\); give the command of a driver")
         self.assertEqual(status, 2)
 
     def test_drivers_may_stand_before_and_behind_an_option(self):
@@ -236,15 +236,15 @@ class Options(Case):
 
     def test_what_cannot_be_run_is_refused(self):
         for arguments, drivers, expected in (
-                ((), ["no-such-program"], "found 'no-such-program', which cannot be started: .*expected the command of a driver"),
-                ((), [], "found no driver, expected one or more"),
-                (("--only", "x*"), [STAND_IN], r"found no vector of a name like x\*, expected one"),
-                (("--window", "-1"), [STAND_IN], "--window: found '-1', expected seconds, more than 0"),
-                (("--speed",), [STAND_IN], "found the option --speed, expected another; --help lists them"),
-                (("--require", "death,speed"), [STAND_IN], "--require: found 'death,speed', expected some of death, exec, .*, with commas between"),
-                (("--junit", "/dev/null/x"), [STAND_IN], "expected a file that can be read, or written"),
-                (("--differences", "/dev/null/x"), [STAND_IN], "expected a file that can be read, or written"),
-                (("--write-differences", "x"), [STAND_IN, STAND_IN], "with several drivers, expected one")):
+                ((), ["no-such-program"], "the driver 'no-such-program' cannot be started: .*give the command of a driver"),
+                ((), [], "the driver is missing; see --help"),
+                (("--only", "x*"), [STAND_IN], r"no vector has a name like x\*; see --list"),
+                (("--window", "-1"), [STAND_IN], "--window: '-1' is not a time; give seconds, more than 0"),
+                (("--speed",), [STAND_IN], "there is no option --speed; see --help"),
+                (("--require", "death,speed"), [STAND_IN], "--require: 'death,speed' is not a list of capabilities; give some of death, exec, .*, with commas between"),
+                (("--junit", "/dev/null/x"), [STAND_IN], "give a file that can be read, or written"),
+                (("--differences", "/dev/null/x"), [STAND_IN], "give a file that can be read, or written"),
+                (("--write-differences", "x"), [STAND_IN, STAND_IN], "needs exactly one driver")):
             with self.subTest(expected):
                 text, status = play(*arguments, drivers=drivers)
                 self.assertRegex(text, f"^heirlock-conformance: .*{expected}")
@@ -264,7 +264,7 @@ class Capabilities(Case):
     def test_a_run_that_skips_every_vector_fails(self):
         text, status = play("--only", "family", capabilities="")
         self.assertRegex(text,
-                         r"1 skipped: exec \(1\), fork \(1\), threads \(1\)\nFAILED: found that every vector was skipped, expected that one was run")
+                         r"1 skipped: exec \(1\), fork \(1\), threads \(1\)\nFAILED: every vector was skipped")
         self.assertEqual(status, 1)
 
     def test_an_unknown_capability_fails(self):
@@ -312,7 +312,7 @@ class Mixed(Case):
 
     def test_drivers_without_a_common_layout_are_refused(self):
         text, status = play(drivers=[STAND_IN, self.OTHER], capabilities="death query")
-        self.assertRegex(text, "without the capability layout, expected it of all drivers that are mixed")
+        self.assertRegex(text, "lacks the capability layout, which all drivers need")
         self.assertEqual(status, 2)
 
 
@@ -382,13 +382,13 @@ class Vectors(Case):
 
     def test_no_step_no_file_and_a_name_twice_are_refused(self):
         text, status = play(vectors=self.vector("# nothing\n"))
-        self.assertRegex(text, "it.vector:1: found no step, expected one")
+        self.assertRegex(text, "it.vector:1: there is no step; write one")
         self.assertEqual(status, 2)
         text, status = play(vectors=self.folder / "none.vector")
-        self.assertRegex(text, "none.vector.*expected a readable vector")
+        self.assertRegex(text, "none.vector.*give a readable vector")
         self.assertEqual(status, 2)
         text, status = play("--vectors", HERE / "vectors/inherits.vector")
-        self.assertRegex(text, "found the name of .*, expected another")
+        self.assertRegex(text, "has the same name as .*; rename one")
         self.assertEqual(status, 2)
 
 
@@ -421,11 +421,11 @@ class Differences(Case):
         self.assertEqual(status, 1, text)
 
     def test_one_that_passes_by_now_fails(self):
-        self.refutes(r"inherits: FAILED\n  found that it passes, expected 'B unblocks -> inherited' to give 'acquired'; remove \S*known:1", self.LINE,
+        self.refutes(r"inherits: FAILED\n  it passes, but \S*known:1 says that 'B unblocks -> inherited' gives 'acquired'; remove that line", self.LINE,
                      wrong="")
 
     def test_one_that_is_skipped_fails(self):
-        self.refutes("inherits: FAILED\n  found that it is skipped", self.LINE, capabilities="names query")
+        self.refutes("inherits: FAILED\n  it is skipped, but", self.LINE, capabilities="names query")
 
     def test_one_that_fails_at_another_step_fails(self):
         self.refutes(r"known:1 lists it otherwise; .*: inherits \| B unblocks -> inherited \| acquired \| REASON",
@@ -435,7 +435,7 @@ class Differences(Case):
         self.refutes("known:1 lists it otherwise", self.LINE.replace("| acquired", "| reentered"))
 
     def test_one_that_is_no_vector_fails(self):
-        self.refutes("gone: FAILED\n  .*known:2: found gone, which is no vector; remove it", self.LINE, self.LINE.replace("inherits", "gone"))
+        self.refutes("gone: FAILED\n  .*known:2: there is no vector gone; remove this line", self.LINE, self.LINE.replace("inherits", "gone"))
 
     def test_one_that_is_not_chosen_is_left_alone(self):
         text, status = self.run_with(self.LINE, only="names")

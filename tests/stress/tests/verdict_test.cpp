@@ -66,8 +66,8 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
       {Obstacle::dead_owner, "behind an owner that is dead"},
-      {Obstacle::unaware_owner, "behind an owner that does not know it is the owner"},
-      {Obstacle::unknown_owner, "for a lock that was not free and had no owner"}};
+      {Obstacle::unaware_owner, "behind an owner that does not know that it is the owner"},
+      {Obstacle::unknown_owner, "for a lock that was not free but had no owner"}};
   for (const auto& [obstacle, words] : cases) {
     Result result;
     result.stranded_waiters = 15;
