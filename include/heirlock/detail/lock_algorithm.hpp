@@ -127,13 +127,13 @@ class LockAlgorithm {
  private:
   // Relaxed is enough. Only I write my id. If I own the lock, my id is the latest value. Otherwise my last
   // write here, if any, was its complement; coherence keeps me from reading an older value (INV-ID).
-  // The word is not read: between two read-modify-writes of it, a read costs half as much as one of them.
+  // The word is not read: between the exchanges of acquire and release a read costs half of one of them.
   static bool has_my_id(const Lock& lock, const Thread& me) {
     return lock.owner_id.load(Order::relaxed) == me.id;
   }
 
-  // Another copy of the library in this process has another id for me and may map the lock elsewhere. Thread
-  // id and robust list are the same for both.
+  // If I took the lock through another copy of the library in this process, owner_id is that copy's id for
+  // me. Thread id and robust list are the same for both.
   static bool is_mine(const Lock& lock, const Thread& me) {
     return has_my_id(lock, me) || is_mine_by_list(lock, me, lock.word.load(Order::relaxed));
   }
@@ -221,8 +221,8 @@ class LockAlgorithm {
   // WAITERS is kept, because nothing else remembers the other sleepers: the next owner, when it releases or
   // dies, must wake one of them. If the word became 0, the woken thread would take the lock without WAITERS
   // and wake nobody. If the release stored 0 and then woke all, a kill between the two would leave them all
-  // asleep. So only the kernel drops WAITERS, in the same step that wakes every sleeper. The thread asks for
-  // that when its last wake-up of this lock found nobody asleep (`quiet`).
+  // asleep. So only the kernel drops WAITERS, in the step that stores 0 and wakes every sleeper. A release asks
+  // for it if its thread's last wake-up of this lock woke nobody (`quiet`) and no death is to be told.
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;
