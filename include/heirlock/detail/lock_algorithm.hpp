@@ -221,8 +221,8 @@ class LockAlgorithm {
   // WAITERS is kept, because nothing else remembers the other sleepers: the next owner, when it releases or
   // dies, must wake one of them. If the word became 0, the woken thread would take the lock without WAITERS
   // and wake nobody. If the release stored 0 and then woke all, a kill between the two would leave them all
-  // asleep. So only the kernel drops WAITERS, in the step that stores 0 and wakes every sleeper. A release asks
-  // for it if its thread's last wake-up of this lock woke nobody (`quiet`) and no death is to be told.
+  // asleep. So only the kernel drops WAITERS, in the step that stores 0 and wakes every sleeper. A release
+  // asks for it if its thread's last wake-up of this lock woke nobody (`quiet`) and no death is to be told.
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;
