@@ -42,42 +42,42 @@ def refuse(message):
 
 def whole_number(text):
     if not text.isdecimal() or not 0 <= int(text) < 2**63:
-        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number from 0 to 2^63 - 1")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to 2^63 - 1")
     return int(text)
 
 
 def rounds_number(text):
     if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"found '{text}', expected a number of rounds from 1 to 1000")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of rounds from 1 to 1000")
     return int(text)
 
 
 def read_options():
     parser = Parser(
         prog="ci/bench", description=__doc__, allow_abbrev=False, epilog=plan.LEFT_OUT_OF_QUICK +
-        " Exit status: 0 when all was measured (with --check: and nothing is worse than its bound); 1 when not; 2 for a bad option, or"
-        " when the programs cannot be built; 130 after Ctrl-C.")
+        " Exit status: 0 if all was measured (and with --check nothing is worse than its bound); otherwise 1; 2 for a bad option, or if"
+        " the programs cannot be built; 130 after Ctrl-C.")
     parser.add_argument("--quick", action="store_true", help="2 minutes instead of 15, not counting the building")
     parser.add_argument("--check", action="store_true",
-                        help="measures as --quick does (as the full run with --full), and fails when a ratio against the peers is worse"
-                             " than in tests/bench/bounds.json by more than the noise of both runs, and is so again when it is measured"
-                             " anew; the bounds hold for the machine that they were set on, which the file names")
-    parser.add_argument("--full", action="store_true", help="with --check: measures all for 15 minutes")
-    parser.add_argument("--publish", action="store_true", help="writes tests/bench/RESULTS.md and its charts")
-    parser.add_argument("--set-bounds", action="store_true", help="makes the ratios of this run the bounds that --check knows")
+                        help="measure as --quick (or --full) does; fail if a ratio to the peers is worse than in"
+                             " tests/bench/bounds.json by more than the noise of both runs, and again in a second measurement;"
+                             " the bounds hold for the machine that the file names")
+    parser.add_argument("--full", action="store_true", help="with --check: measure everything, for 15 minutes")
+    parser.add_argument("--publish", action="store_true", help="write tests/bench/RESULTS.md and its charts")
+    parser.add_argument("--set-bounds", action="store_true", help="make the ratios of this run the bounds of --check")
     parser.add_argument("--from", dest="source", type=pathlib.Path, metavar="FILE",
-                        help="measures nothing and takes the results from FILE, a results.json")
-    parser.add_argument("--seed", type=whole_number, help="chooses the order of the measurements (default: a random one, printed)")
-    parser.add_argument("--rounds", type=rounds_number, metavar="N", help="exactly N rounds, however long they take")
+                        help="measure nothing; read the results from FILE, a results.json")
+    parser.add_argument("--seed", type=whole_number, help="chooses the order of the measurements (default: random, and printed)")
+    parser.add_argument("--rounds", type=rounds_number, metavar="N", help="measure exactly N rounds, however long they take")
     parser.add_argument("--output", type=pathlib.Path, metavar="DIR", default=BUILT,
-                        help="where results.json, RESULTS.md and charts/*.svg go (build/bench)")
+                        help="folder for results.json, RESULTS.md and charts/*.svg (build/bench)")
     parser.add_argument("--programs", type=pathlib.Path, metavar="DIR", help=argparse.SUPPRESS)  # instead of building them
     parser.add_argument("--bounds", type=pathlib.Path, default=HERE / "bounds.json", help=argparse.SUPPRESS)
     options, unknown = parser.parse_known_args()
     if unknown:
-        parser.error(f"found '{unknown[0]}', expected one of the options that --help lists")
+        parser.error(f"there is no option '{unknown[0]}'; see --help")
     if options.check and not options.bounds.exists():
-        parser.error(f"--check: found no {options.bounds.name}, expected one; make it with ci/bench --quick --set-bounds")
+        parser.error(f"--check: there is no {options.bounds.name}; make it with ci/bench --quick --set-bounds")
     return options
 
 

@@ -5,7 +5,7 @@
 namespace bench {
 namespace {
 
-// Spec: bench.longest-wait
+// Spec: bench.quantiles
 TEST(Ticks, a_wait_is_never_said_to_have_been_longer) {
   const Shared<Stage> stage;
   Ticks ticks(*stage, 10 * Ticks::period);
@@ -25,7 +25,7 @@ TEST(Ticks, a_wait_is_never_said_to_have_been_longer) {
   EXPECT_GE(ticks.least_between(before, after), 200'000);
 }
 
-// Spec: bench.longest-wait
+// Spec: bench.quantiles
 TEST(Ticks, the_last_one_stays_the_last_when_a_run_takes_longer) {
   const Shared<Stage> stage;
   Ticks ticks(*stage, 2 * Ticks::period);
@@ -33,7 +33,7 @@ TEST(Ticks, the_last_one_stays_the_last_when_a_run_takes_longer) {
   EXPECT_EQ(stage->tick, 2U);
 }
 
-// Spec: bench.longest-wait
+// Spec: bench.quantiles
 TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   Locks<Heirlock> lock;
   const Shared<Stage> stage;
@@ -58,7 +58,7 @@ TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   EXPECT_GE(account->longest_wait, 20 * millisecond);
 }
 
-// Spec: bench.longest-wait
+// Spec: bench.quantiles
 TEST(Sample, one_of_16_is_taken) {
   Sample sample(3);
   int taken = 0;

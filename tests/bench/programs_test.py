@@ -132,7 +132,7 @@ class Refused(unittest.TestCase):
             for word in [*words, "found", "expected"]:
                 self.assertIn(word, result.stderr)
 
-    # Spec: bench.refused
+    # Spec: bench.json
     def test_a_case_that_a_lock_has_no_part_in(self):
         self.check("contended --lock std-recursive --processes 2", "std-recursive", "--threads")
         self.check("kill --lock sem", "sem", "robust")

@@ -78,11 +78,11 @@ static void find_no_message(void* unused) {
 static void each_thread_has_a_last_message_of_its_own(void) {
   heirlock_lock* const lock = shared_memory(sizeof *lock);
   CHECK(lib.release(lock) == heirlock_not_owner);
-  CHECK(strstr(lib.last_message(), "release() found a free lock") != NULL);
+  CHECK(strstr(lib.last_message(), "does not own the lock: it is free") != NULL);
   in_thread(find_no_message, NULL);
 }
 
-// Spec: c.unload
+// Spec: c.dlopen
 static void a_lock_that_is_held_over_dlclose_is_known_after(void) {
   heirlock_lock* const lock = shared_memory(sizeof *lock);
   CHECK(lib.acquire(lock) == heirlock_acquired);

@@ -228,7 +228,7 @@ static void a_pointer_that_is_null_or_not_aligned_is_refused(void) {
   for (int i = 0; i < 6; ++i) CHECK(memory[i] == 0);
 }
 
-// Spec: c.errno-value
+// Spec: c.text
 static void each_outcome_has_its_errno_value(void) {
   static const struct {
     heirlock_outcome outcome;
@@ -270,7 +270,7 @@ static void ask_for_errno_after_vain_acquires(void* lock) {
   CHECK(heirlock_errno(heirlock_not_acquired) == ETIMEDOUT);
 }
 
-// Spec: c.errno-value
+// Spec: c.text
 static void only_a_timed_acquire_in_vain_has_timed_out(void) {
   heirlock_lock* const lock = shared_lock();
   acquire(lock);

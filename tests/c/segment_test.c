@@ -114,7 +114,7 @@ static int is_mapped(const heirlock_segment* segment) {
   return msync(segment->mapping, segment->mapping_size, MS_ASYNC) == 0;
 }
 
-// Spec: c.segment-close
+// Spec: c.segment
 static void the_last_of_several_handles_unmaps_the_segment(void) {
   heirlock_segment made, opened;
   CHECK(heirlock_segment_remove(name) == heirlock_file_missing); /* whatever the first call maps */
@@ -213,7 +213,7 @@ static void create_without_files(void* unused) {
   CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
 }
 
-// Spec: c.outcome, c.message, c.errno-value
+// Spec: c.outcome, c.message, c.text
 static void another_error_of_the_system_comes_with_its_errno(void) {
   in_child(create_without_files, NULL);
 }
@@ -230,7 +230,7 @@ static void each_thread_has_the_errno_and_the_message_of_its_own_last_error(void
   CHECK(heirlock_release(&lock) == heirlock_not_owner);
   in_thread(remove_what_is_missing, NULL);
   CHECK(heirlock_last_errno() == 0);
-  CHECK(strstr(heirlock_last_message(), "found a free lock, expected one owned by the calling thread") !=
+  CHECK(strstr(heirlock_last_message(), "does not own the lock: it is free; call it once per acquire") !=
         NULL);
   CHECK(heirlock_acquire(&lock) == heirlock_acquired);
   CHECK(heirlock_release(&lock) == heirlock_done);
@@ -238,7 +238,8 @@ static void each_thread_has_the_errno_and_the_message_of_its_own_last_error(void
   CHECK(heirlock_segment_open_or_create(&segment, name, sizeof(ledger), 8, "6ledger") == heirlock_done);
   CHECK(heirlock_segment_close(&segment) == heirlock_done);
   CHECK(heirlock_segment_remove(name) == heirlock_done);
-  CHECK(strstr(heirlock_last_message(), "found a free lock") != NULL); /* a success leaves it */
+  CHECK(strstr(heirlock_last_message(), "does not own the lock: it is free") !=
+        NULL); /* a success leaves it */
 }
 
 // Spec: c.text
@@ -302,7 +303,7 @@ static void* be_not_cancelled(void* unused) {
   return unused;
 }
 
-// Spec: c.cancellation
+// Spec: lock.error.cancellation
 static void who_may_not_be_cancelled_may_not_be_after_a_call(void) {
   pthread_t thread;
   CHECK(pthread_create(&thread, NULL, be_not_cancelled, NULL) == 0);
@@ -315,7 +316,7 @@ static void* be_cancelled_after_that(void* unused) {
   return unused;
 }
 
-// Spec: c.cancellation
+// Spec: lock.error.cancellation
 static void no_call_is_a_cancellation_point(void) {
   pthread_t thread;
   void* result = NULL;

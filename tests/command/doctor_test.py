@@ -75,7 +75,7 @@ class Doctor(unittest.TestCase):
     def test_it_names_a_call_that_a_sandbox_refuses(self):
         eperm = 1
         for call, verdict, consequence in (("get_robust_list", "unusable", "no lock can be acquired"),
-                                           ("tgkill", "degraded", "what another thread holds may be unmapped")):
+                                           ("tgkill", "degraded", "a lock that another thread holds may be unmapped")):
             with self.subTest(call):
                 checks, worst = examine(preexec_fn=sandbox(call, ERRNO + eperm))
                 self.assertEqual(checks[call]["verdict"], verdict)
@@ -128,7 +128,7 @@ class DoctorInAContainer(unittest.TestCase):
         read_only = container("mount -t tmpfs -o ro tmpfs /dev/shm")
         self.assert_said(read_only, "a named lock", "unusable", "/dev/shm")
         on_disk = container("mount -t proc proc /dev/shm", "--pid", "--fork")
-        self.assert_said(on_disk, "/dev/shm", "degraded", "no tmpfs")
+        self.assert_said(on_disk, "/dev/shm", "degraded", "not a tmpfs")
 
     # Spec: command.doctor
     def test_systemd_removes_an_ordinary_users_files_at_logout(self):

@@ -255,7 +255,7 @@ class CommandTest(unittest.TestCase):
         self.assertIn("--repaired", self.shown(name))
         heir.do("acquire", name)
         self.assertEqual(self.seen(name)["state"], "poisoned")
-        self.assertIn("the owner's to mend", self.shown(name))
+        self.assertIn("must repair the data", self.shown(name))
         heir.do("repaired", name)
         self.assertEqual(self.seen(name)["state"], "held")
 
@@ -279,7 +279,7 @@ class CommandTest(unittest.TestCase):
         self.write_lock(name, "=I", 0, worker.pid)
         owner = self.seen(name)["owner"]
         self.assertEqual((owner["is"], owner["state"]), ("dead", "zombie"))
-        self.assertIn("notices", self.shown(name))
+        self.assertIn("notices the death", self.shown(name))
 
     # Spec: command.owner, command.show
     def test_other_pid_namespace(self):
@@ -290,14 +290,14 @@ class CommandTest(unittest.TestCase):
         worker.do("acquire", name)
         owner = self.seen(name)["owner"]
         self.assertEqual((owner["is"], owner["tid_there"], owner["pid_there"], owner["pid"]), ("seen", 1, 1, worker.pid))
-        self.assertIn("heirlock refuses it here", self.shown(name))
+        self.assertIn("cannot be used here", self.shown(name))
         worker.kill()
         until(lambda: state_of(worker.pid) is None)
         self.assertEqual(self.seen(name)["state"], "to be inherited")
         self.write_lock(name, "=I", 0, 1)  # as if the kernel had missed its death
         self.assertEqual(self.seen(name)["owner"]["is"], "namespace gone" if sees_all_namespaces() else "elsewhere")
 
-    # Spec: command.removed, command.show
+    # Spec: command.list, command.show
     def test_removed_name(self):
         name = self.name()
         make(name)  # its maker's mapping has no name
@@ -308,7 +308,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(self.seen(name)["state"], "free")
         lock = self.seen(name, removed=True)
         self.assertEqual((lock["state"], lock["owner"]["pid"]), ("held", old.pid))
-        self.assertIn("restart its processes", self.shown(name))
+        self.assertIn("restart these processes", self.shown(name))
         self.assertNotIn(new.pid, [user["pid"] for user in lock["mapped_by"]])
 
     # Spec: command.inside, command.waiters
@@ -324,9 +324,9 @@ class CommandTest(unittest.TestCase):
         owner.do("release", name, 16)
         waiter.answer()
         waiter.do("release", name, 16)
-        self.assertIn("It is free", self.shown(name, "--offset", "16"))
+        self.assertIn("The lock is free", self.shown(name, "--offset", "16"))
 
-    # Spec: command.boot
+    # Spec: command.show
     def test_file_that_outlives_a_boot(self):
         with tempfile.NamedTemporaryFile(dir=".") as file:
             if subprocess.run(["stat", "-fc%T", file.name], capture_output=True, text=True).stdout.strip() == "tmpfs":
@@ -334,7 +334,7 @@ class CommandTest(unittest.TestCase):
             file.write(struct.pack("=IIIIQQQ", os.getpid(), 1, os.stat("/proc/self/ns/pid").st_ino, 0, 1 << 40, 0, 0) + b"\xff" * 40)
             file.flush()
             self.assertIn("outlives a boot", self.shown(file.name))
-            self.assertIn("No lock of heirlock's", self.shown(file.name, "--offset", "40"))
+            self.assertIn("no lock at this place", self.shown(file.name, "--offset", "40"))
             os.utime(file.name, (0, 0))
             self.assertIn("before this boot", self.shown(file.name))
 
@@ -410,7 +410,7 @@ class CommandTest(unittest.TestCase):
         worker.do("acquire", name)
         lock = self.seen(name, user=NOBODY)
         self.assertEqual((lock["state"], lock["owner"]["pid"], lock["mapped_by"]), ("held", worker.pid, []))
-        self.assertIn("could not look into", run("list", user=NOBODY).stderr)
+        self.assertIn("cannot examine", run("list", user=NOBODY).stderr)
         refused = run("remove", name, user=NOBODY)
         self.assertEqual((refused.returncode, str(worker.pid) in refused.stderr), (1, True))
         of_root = self.name()
@@ -447,7 +447,7 @@ class CommandTest(unittest.TestCase):
     # Spec: command.remove
     @unittest.skipUnless(OWN_MOUNTS, "this system permits no mounts of the test's own")
     def test_remove_refuses_what_a_container_hides(self):
-        for option, reason in ("rw", "could not be looked into"), ("hidepid=2", "hidepid"):
+        for option, reason in ("rw", "cannot be examined"), ("hidepid=2", "hidepid"):
             name = self.name()
             script = f"""
 import mmap, os, signal, subprocess
@@ -510,7 +510,7 @@ subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
             with open(SHM + name, "rb") as file:
                 self.assertEqual(file.read(), before, command)
 
-    # Spec: command.time
+    # Spec: command.list
     @unittest.skipUnless(OWN_MOUNTS, "this system permits no /dev/shm of the test's own")
     def test_a_second_for_1000_segments_and_200_processes(self):
         names = [self.name() for _ in range(1000)]

@@ -166,7 +166,7 @@ class Run(unittest.TestCase):
             holder.process.send_signal(signal.SIGCONT)
             self.assertEqual(holder.end(3), 3)
 
-    # Spec: command.run.waiting-signal
+    # Spec: command.run.signals
     def test_a_signal_ends_the_wait_and_leaves_the_lock_alone(self):
         with Holder() as holder:
             waiter = subprocess.Popen([HEIRLOCK, "run", NAME, "--", "true"])

@@ -282,7 +282,7 @@ class Play:
                                      start_new_session=True)  # Ctrl-C is for this program alone
         except (OSError, ValueError) as error:
             hint = " (does it begin with #!?)" if getattr(error, "errno", None) == errno.ENOEXEC else ""
-            raise Bad(f"found '{driver}', which cannot be started: {error}{hint}; expected the command of a driver") from error
+            raise Bad(f"the driver '{driver}' cannot be started: {error}{hint}; give the command of a driver") from error
         finally:
             os.close(stdin)
             os.close(stdout)

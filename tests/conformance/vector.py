@@ -68,7 +68,7 @@ class Vector:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise Bad(f"{path}: {error}; expected a readable vector")
+            raise Bad(f"{path}: {error}; give a readable vector")
         for number, line in enumerate(lines, 1):
             text, comment = " ".join(line.split()), re.match(r"# (Spec|Claim|Needs): (.+)", line)
             if comment:
@@ -82,7 +82,7 @@ class Vector:
         if not self.needs <= CAPABILITIES:
             raise Bad(f"{path}:1: found '# Needs: {head['Needs']}', expected of: {', '.join(sorted(CAPABILITIES))}")
         if not self.steps:
-            raise Bad(f"{path}:1: found no step, expected one")
+            raise Bad(f"{path}:1: there is no step; write one")
         Check(self)
 
     def step(self, number, text):

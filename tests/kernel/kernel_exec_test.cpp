@@ -161,7 +161,7 @@ TEST_P(ExecBy, wakes_one_for_a_pending_free_lock) {
   EXPECT_EQ(sleepers.woken(), 1);
 }
 
-// Spec: kernel.exec-others, kernel.exit-walk
+// Spec: kernel.exec, kernel.exit-walk
 TEST_P(ExecBy, treats_the_other_threads_locks) {
   Execing process(GetParam(), hold_two_locks);
   const Caller other = GetParam() == Caller::the_leader ? Caller::another_thread : Caller::the_leader;

@@ -133,7 +133,7 @@ TEST_P(APendingFreeLock, wakes_as_this_walk_does) {
   EXPECT_EQ(woken, wakes ? 1 : 0);
 }
 
-// Spec: kernel.listed-free
+// Spec: kernel.pending-foreign
 TEST_P(AListedFreeLock, keeps_its_word_and_has_nobody_woken) {
   let_its_thread_die(Owner::nobody);
   EXPECT_EQ(word, word_before());

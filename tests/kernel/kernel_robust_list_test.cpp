@@ -51,7 +51,7 @@ TEST_P(AThreadsList, is_found_while_the_thread_lives) {
 }
 
 // A thread may be joined a moment before its tid is given up.
-// Spec: kernel.list-gone
+// Spec: kernel.list-query
 TEST_P(AThreadsList, is_not_found_after_its_death) {
   Mortal mortal(GetParam(), [&](std::uint32_t) { list->register_for_this_thread(); });
   const pid_t tid = mortal.tid();
@@ -85,7 +85,7 @@ TEST(AStoppedThreadsList, is_found) {
   EXPECT_EQ(list_of(mortal.tid()).head, list->head());
 }
 
-// Spec: kernel.list-gone
+// Spec: kernel.list-query
 TEST(AZombiesList, is_none) {
   InSharedMemory<RobustList> list;
   Mortal mortal(Death::by_sigkill, [&](std::uint32_t) { list->register_for_this_thread(); });
@@ -96,7 +96,7 @@ TEST(AZombiesList, is_none) {
   EXPECT_EQ(list_of(mortal.tid()).head, nullptr);
 }
 
-// Spec: kernel.list-gone
+// Spec: kernel.list-query
 TEST(TheListOfALeaderThatHasEnded, is_none_although_its_process_lives) {
   InSharedMemory<RobustList> list;
   support::Gate prepared;

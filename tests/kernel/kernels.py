@@ -343,12 +343,12 @@ def read_options():
     parser.add_argument("names", nargs="*", default=DEFAULT, metavar="NAME",
                         help=f"{', '.join(RELEASES)}, a series as 6.12 (of all releases the newest), or a version as 6.12.101, and of arm64"
                              f" as arm64-6.1 (default: {' '.join(DEFAULT)})")
-    parser.add_argument("--again", action="store_true", help="runs what this build has done already, too")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JSON, after each kernel")
-    parser.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JUnit XML, after each kernel")
-    parser.add_argument("--list", action="store_true", help="names the kernels there are, and boots none")
-    parser.add_argument("--shell", metavar="NAME", help="boots this one with a shell on the terminal; the tests are there")
-    parser.add_argument("--table", nargs="+", type=pathlib.Path, metavar="FILE", help="prints the rows of README.md from files of --json")
+    parser.add_argument("--again", action="store_true", help="also run what this build has done already")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write the results to FILE as JSON after each kernel")
+    parser.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="write the results to FILE as JUnit XML after each kernel")
+    parser.add_argument("--list", action="store_true", help="only print the kernels there are")
+    parser.add_argument("--shell", metavar="NAME", help="boot this kernel with a shell on the terminal, with the tests")
+    parser.add_argument("--table", nargs="+", type=pathlib.Path, metavar="FILE", help="print the rows of README.md from files of --json")
     return parser.parse_args()
 
 

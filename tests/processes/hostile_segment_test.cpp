@@ -119,7 +119,7 @@ struct Field {
   std::size_t size;
   std::uint64_t value;  // what stands there instead
   const char* found;    // what the message says of it
-  const char* expected;
+  const char* why;
 };
 std::ostream& operator<<(std::ostream& out, const Field& field) {
   return out << field.name;
@@ -128,8 +128,8 @@ std::ostream& operator<<(std::ostream& out, const Field& field) {
 class HeaderField : public HostileSegment, public testing::WithParamInterface<Field> {};
 INSTANTIATE_TEST_SUITE_P(
     Fields, HeaderField,
-    testing::Values(Field{"magic_first", 0, 1, 'H', "a header of something else", "heirlock's"},
-                    Field{"magic_last", 7, 1, 'K', "a header of something else", "heirlock's"},
+    testing::Values(Field{"magic_first", 0, 1, 'H', "another program's file", "a segment of heirlock"},
+                    Field{"magic_last", 7, 1, 'K', "another program's file", "a segment of heirlock"},
                     Field{"version_newer", 8, 4, 2, "layout version 2", "expected 1"},
                     Field{"version_older", 8, 4, 0, "layout version 0", "expected 1"},
                     Field{"object_offset", 12, 4, 72, "Account with object offset 72", "expected 256"},
@@ -226,8 +226,8 @@ struct Trap {
   // Sets the trap at the first path; the second is that of a sound segment of the right type. Returns false
   // where the system does not let the caller.
   bool (*set)(const std::string& path, const std::string& sound);
-  const char* found;
-  const char* expected;
+  const char* what;
+  const char* why;
 };
 std::ostream& operator<<(std::ostream& out, const Trap& trap) {
   return out << trap.name;
@@ -251,23 +251,23 @@ bool make_socket(const std::string& path, const std::string&) {
 using Path = const std::string&;
 const Trap traps[] = {
     {"symbolic_link", [](Path path, Path sound) { return symlink(sound.c_str(), path.c_str()) == 0; },
-     "a symbolic link", "a file"},
+     "is a symbolic link", "not a segment"},
     {"dangling_symbolic_link",
      [](Path path, Path) { return symlink((path + ".nowhere").c_str(), path.c_str()) == 0; },
-     "a symbolic link", "a file"},
+     "is a symbolic link", "not a segment"},
     {"directory", [](Path path, Path) { return mkdir(path.c_str(), 0700) == 0; }, "a directory", "a file"},
     {"fifo", [](Path path, Path) { return mkfifo(path.c_str(), 0600) == 0; }, "a FIFO", "a file"},
     {"character_device",
-     [](Path path, Path) { return mknod(path.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0; }, "a device",
-     "a file"},
+     [](Path path, Path) { return mknod(path.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0; }, "is a device",
+     "not a segment"},
     {"block_device", [](Path path, Path) { return mknod(path.c_str(), S_IFBLK | 0600, makedev(7, 0)) == 0; },
-     "a device", "a file"},
-    {"socket", make_socket, "a socket", "a file"},
-    {"hard_link", [](Path path, Path sound) { return link(sound.c_str(), path.c_str()) == 0; },
-     "a second name", "one name"},
-    {"group_writable", set_mode<0620>, "others than its owner may write", "mode 0600"},
-    {"writable_by_others", set_mode<0602>, "others than its owner may write", "mode 0600"},
-    {"writable_by_all", set_mode<0666>, "others than its owner may write", "mode 0600"},
+     "is a device", "not a segment"},
+    {"socket", make_socket, "is a socket", "not a segment"},
+    {"hard_link", [](Path path, Path sound) { return link(sound.c_str(), path.c_str()) == 0; }, "is a file",
+     "and has a second name"},
+    {"group_writable", set_mode<0620>, "is a file", "so users other than its owner may write to it"},
+    {"writable_by_others", set_mode<0602>, "is a file", "so users other than its owner may write to it"},
+    {"writable_by_all", set_mode<0666>, "is a file", "so users other than its owner may write to it"},
     {"writable_by_one_more_user",
      [](Path path, Path sound) {
        // The access control list (acl(5)) of an owner, user 65534, the group, the mask, and all others.
@@ -277,14 +277,14 @@ const Trap traps[] = {
        return rename(sound.c_str(), path.c_str()) == 0 &&
               setxattr(path.c_str(), "system.posix_acl_access", rights, sizeof rights, 0) == 0;
      },
-     "others than its owner may write", "mode 0600"},
+     "is a file", "so users other than its owner may write to it"},
     {"of_another_user",
      [](Path path, Path sound) {
        return geteuid() == 0 && rename(sound.c_str(), path.c_str()) == 0 &&
               chown(path.c_str(), nobody, nobody) == 0;
      },
-     "a segment of user 65534 with mode 0600",
-     "one of the calling user or of root (the caller is user 0); run as its user"},
+     "is a file of user 65534 with mode 0600",
+     "neither the caller nor root (the caller is user 0); run as that user"},
 };
 
 class ATrap : public testing::TestWithParam<Trap> {
@@ -306,7 +306,7 @@ TEST_P(ATrap, is_not_trusted_and_left_as_it_is) {
   const Snapshot before(name.path());
   const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
   EXPECT_EQ(refusal.code, errc::not_trusted);
-  EXPECT_TRUE(says(refusal.message, name.path(), "found ", GetParam().found, "expected ", GetParam().expected,
+  EXPECT_TRUE(says(refusal.message, name.path(), GetParam().what, GetParam().why,
                    "use another name, or remove it only if no process uses it"));
   EXPECT_EQ(refusal_of([&] { Shared<Account>::open_or_create(name); }).code, errc::not_trusted);
   EXPECT_EQ(refusal_of([&] { Shared<Account>::create(name); }).code, std::errc::file_exists);
@@ -488,7 +488,7 @@ TEST_F(AnotherUser, cannot_open_what_root_created) {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
     EXPECT_TRUE(says(refusal.message, name.path(), "of user 0 with mode 0600",
-                     "for reading and writing (the caller is user 65534); run as its user"));
+                     "may not both read and write it (the caller is user 65534); run as that user"));
   });
 }
 
@@ -500,7 +500,7 @@ TEST_F(AnotherUser, does_not_trust_what_a_third_user_owns) {
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, errc::not_trusted);
     EXPECT_TRUE(
-        says(refusal.message, "of user 65533", "of the calling user or of root (the caller is user 65534)"));
+        says(refusal.message, "of user 65533", "neither the caller nor root (the caller is user 65534)"));
   });
 }
 
@@ -511,7 +511,7 @@ TEST_F(AnotherUser, cannot_open_what_he_made_read_only) {
     ASSERT_EQ(chmod(name.path().c_str(), 0400), 0);
     const auto refusal = refusal_of([&] { Shared<Account>::open(name); });
     EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, name.path(), "of user 65534 with mode 0400", "chmod it 600"));
+    EXPECT_TRUE(says(refusal.message, name.path(), "of user 65534 with mode 0400", "chmod it to 600"));
   });
 }
 
@@ -522,7 +522,7 @@ TEST_F(AnotherUser, cannot_remove_what_root_created) {
     const auto refusal = refusal_of([&] { Shared<Account>::remove(name); });
     EXPECT_EQ(refusal.code, std::errc::operation_not_permitted);
     EXPECT_TRUE(
-        says(refusal.message, "of user 0 with mode 0600", "(the caller is user 65534); run as its user"));
+        says(refusal.message, "of user 0 with mode 0600", "(the caller is user 65534); run as that user"));
   });
   EXPECT_TRUE(name.is_taken());
 }

@@ -81,7 +81,7 @@ INSTANTIATE_TEST_SUITE_P(Corpse, ManyLocks,
                                          Corpse::leader_of_a_process_that_lives_on),
                          testing::PrintToStringParamName());
 
-// Spec: lock.inherit.many, lock.inherit.zombie
+// Spec: lock.inherit.many, lock.inherit.death
 TEST_P(ManyLocks, are_all_inherited) {
   let_the_owner_die();
   std::atomic<std::size_t> inherited{0};

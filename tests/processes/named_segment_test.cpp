@@ -87,7 +87,7 @@ TEST_F(NamedSegment, create_of_a_taken_name_is_refused) {
   const int mappings = support::segment_mappings();
   const auto refusal = refusal_of([&] { Shared<int>::create(name, 2); });
   EXPECT_EQ(refusal.code, std::errc::file_exists);
-  EXPECT_TRUE(says(refusal.message, name.path(), "found a segment", "expected none", "open it"));
+  EXPECT_TRUE(says(refusal.message, name.path() + " exists already; open it"));
   EXPECT_EQ(refusal_of([&] { Shared<double>::create(name, 2.0); }).code, std::errc::file_exists);
   EXPECT_EQ(support::segment_mappings(), mappings);
   EXPECT_EQ(*first, 1);
@@ -112,7 +112,7 @@ TEST_P(NamedSegment, open_shares_what_create_made) {
 TEST_F(NamedSegment, open_of_a_missing_name_is_refused) {
   const auto refusal = refusal_of([&] { Shared<int>::open(name); });
   EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
-  EXPECT_TRUE(says(refusal.message, name.path(), "found no segment", "expected one", "create it first"));
+  EXPECT_TRUE(says(refusal.message, "there is no segment " + name.path() + "; create it first"));
   EXPECT_EQ(files_that_begin_with(name), 0);
 }
 
@@ -356,7 +356,7 @@ TEST_F(NamedSegment, fingerprints_leave_out_no_namespace_but_heirlocks_own) {
 }
 
 // A thread that is being cancelled goes on to its next cancellation point: none of these is one.
-// Spec: shared.cancellation
+// Spec: lock.error.cancellation
 TEST_F(NamedSegment, no_operation_is_a_cancellation_point) {
   std::thread([&] {
     pthread_cancel(pthread_self());
@@ -518,7 +518,7 @@ TEST_P(BadName, is_refused_by_each_operation) {
   } catch (const std::invalid_argument& error) {
     message = error.what();
   }
-  EXPECT_TRUE(says(message, "found a name", "expected 1 to 200 letters, digits, '.', '-' and '_'"));
+  EXPECT_TRUE(says(message, "is not allowed; use 1 to 200 letters, digits, '.', '-' and '_'"));
   EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= ' ' && c <= '~'; }))
       << "a terminal would be at the mercy of: " << message;
   struct stat status = {};

@@ -159,7 +159,7 @@ TEST(AnExecThatFails, leaves_the_owner_the_owner) {
   EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
 }
 
-// Spec: lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST(AnOwnerThatIsNotReaped, is_taken_for_dead) {
   SharedLock lock;
   const pid_t owner = fork();

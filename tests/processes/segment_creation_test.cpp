@@ -92,13 +92,14 @@ class OwnMounts : public testing::Test {
   }
 };
 
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_what_has_no_room_is_refused) {
   with_dev_shm("size=32k", [] {
     const fsblkcnt_t before = free_blocks();
     const auto refusal = refusal_of([] { Shared<Untouched>::create("large"); });
     EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
-    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.large", "no room for 65792 bytes", "enlarge it"));
+    EXPECT_TRUE(
+        says(refusal.message, "no room for the 65792 bytes of /dev/shm/heirlock.large", "enlarge /dev/shm"));
     EXPECT_EQ(refusal_of([] { Shared<Untouched>::open_or_create("large"); }).code,
               std::errc::no_space_on_device);
     EXPECT_EQ(files(), 0);
@@ -111,7 +112,7 @@ TEST_F(OwnMounts, creating_what_has_no_room_is_refused) {
 }
 
 // What was created must not fail later: nothing can report a page that is missing but SIGBUS.
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, an_object_has_all_its_room) {
   with_dev_shm("size=128k", [] {
     const auto made = Shared<Untouched>::create("large");
@@ -122,7 +123,7 @@ TEST_F(OwnMounts, an_object_has_all_its_room) {
 }
 
 // Whatever is wrong with /dev/shm is told, and nothing is left there.
-// Spec: shared.no-room
+// Spec: shared.system-error
 TEST_F(OwnMounts, creating_without_a_file_is_refused) {
   const auto refusal_to_create = [](const char* what) {
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });

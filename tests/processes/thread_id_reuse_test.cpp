@@ -118,7 +118,7 @@ class AWordThatTheKernelsWalkMissed : public testing::Test {
   SharedLock lock;
 };
 
-// Spec: lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped) {
   const pid_t owner = dead_process();
   leave_as_if_held_by(owner, *lock);
@@ -126,7 +126,7 @@ TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped)
   waitpid(owner, nullptr, 0);
 }
 
-// Spec: lock.inherit.zombie
+// Spec: lock.inherit.death
 TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_was_a_leader) {
   DyingOwner process(Death::by_end_of_leader, [] {});
   process.die();

@@ -44,7 +44,7 @@ TEST(Order, n_acquires_need_n_releases_in_any_nesting) {
   });
 }
 
-// Spec: lock.release.owner-only, lock.release.free, lock.error.unchanged
+// Spec: lock.release.owner-only, lock.error.unchanged
 TEST(Order, a_release_by_anyone_else_throws_and_changes_nothing) {
   check([] {
     const Program before = *any_program();

@@ -42,7 +42,7 @@ void expect_agreement(Backstop backstop) {
 
 // Spec: lock.acquire.free, lock.acquire.blocking, lock.acquire.exclusion, lock.acquire.progress
 // Spec: lock.try.busy, lock.try.free, lock.reentry.result, lock.reentry.depth, lock.release.owner-only
-// Spec: lock.release.free, lock.owner.query, lock.owner.depth, lock.owner.tid, lock.owner.child
+// Spec: lock.release.owner-only, lock.owner.query, lock.owner.child
 // Spec: lock.inherit.death, lock.inherit.flag
 // Spec: property.model
 TEST(Programs, agree_with_the_model_without_the_backstop) {
@@ -50,7 +50,7 @@ TEST(Programs, agree_with_the_model_without_the_backstop) {
 }
 
 // Spec: lock.acquire.progress, lock.timeout.ends, lock.inherit.death, lock.inherit.exec, lock.owner.query
-// Spec: lock.owner.depth, lock.owner.tid
+// Spec: lock.owner.query
 // Spec: property.model
 TEST(Programs, agree_with_the_model_as_shipped) {
   expect_agreement(Backstop::on);

@@ -29,7 +29,7 @@ def add(kind, base, **members):
         unittest.expectedFailure(getattr(made, test))
 
 
-# Spec: python.acquire, python.release, python.depth, python.condition, python.signal-raises, python.repr
+# Spec: python.acquire, python.release, lock.reentry.depth, python.condition, python.signal, python.repr
 for a_lock in Lock, Lockable:
     @staticmethod
     def semaphore(value, kind=a_lock):

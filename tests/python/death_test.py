@@ -73,7 +73,7 @@ class AfterADeath(unittest.TestCase):
             self.assertEqual((account.total(), account.recovered.value), (100, 1))
             self.assertEqual((other.call("total"), account.recovered.value), (100, 1))
 
-    # Spec: python.recover.raises, python.recover.exception
+    # Spec: python.recover.raises
     def test_what_recover_raises_reaches_the_caller_and_the_next_recovers_again(self):
         for account, doomed, other in self.accounts():
             self.die(doomed)

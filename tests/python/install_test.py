@@ -32,7 +32,7 @@ class Install(unittest.TestCase):
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240, check=False)
         return done.returncode, done.stdout
 
-    # Spec: python.install, python.typed
+    # Spec: python.install
     def test_from_an_sdist_to_an_uninstall(self):
         with tempfile.TemporaryDirectory() as scratch:
             folder, venv = pathlib.Path(scratch), pathlib.Path(scratch) / "venv"

@@ -77,7 +77,7 @@ class Arguments(unittest.TestCase):
 
 class Errors(unittest.TestCase):
     def assertRaisesWith(self, kind, number, call, *arguments):
-        with self.assertRaisesRegex(kind, "heirlock: .*found .*expected ") as caught:
+        with self.assertRaisesRegex(kind, "heirlock: .*; ") as caught:
             call(*arguments)
         self.assertEqual(getattr(caught.exception, "errno", None), number)
 
@@ -144,7 +144,7 @@ class Places(unittest.TestCase):
         lock.release()
         self.assertTrue(other.call("acquire", False))
 
-    # Spec: python.place-kept
+    # Spec: python.place
     def test_the_callers_memory_cannot_be_unmapped_under_a_lock(self):
         memory = mmap.mmap(-1, 4096)
         lock = Lock.at(memory)
@@ -193,18 +193,18 @@ class Pickles(unittest.TestCase):
 
     # Spec: python.pickle
     def test_a_lock_without_a_name_is_pickled_for_a_process_that_is_started_alone(self):
-        self.assertRaisesRegex(RuntimeError, r"inheritance: .* Lock.open\(name\)", pickle.dumps, Lock())
+        self.assertRaisesRegex(RuntimeError, r"inheritance; .* Lock.open\(name\)", pickle.dumps, Lock())
 
     # Spec: python.pickle
     def test_a_lock_in_the_callers_memory_is_not_pickled(self):
         for kind in ("spawn", "forkserver"):
-            with self.subTest(kind=kind), self.assertRaisesRegex(TypeError, "found .* expected"):
+            with self.subTest(kind=kind), self.assertRaisesRegex(TypeError, "cannot be pickled"):
                 multiprocessing.get_context(kind).Process(target=print, args=(Lock.at(mmap.mmap(-1, 64)),)).start()
 
-    # Spec: python.copy
+    # Spec: python.pickle
     def test_a_lock_cannot_be_copied(self):
         for copied in (copy.copy, copy.deepcopy):
-            self.assertRaisesRegex(TypeError, "found a copy of a Lock", copied, Lock())
+            self.assertRaisesRegex(TypeError, "a Lock cannot be copied", copied, Lock())
 
 
 def await_notice(condition, count):

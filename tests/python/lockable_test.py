@@ -149,7 +149,7 @@ class Object(unittest.TestCase):
 
         for method in (coroutine, asynchronous_generator, generator, functools.partial(generator, 1), 3, Asynchronous(),
                        contextlib.contextmanager(generator), contextlib.asynccontextmanager(asynchronous_generator)):
-            self.assertRaisesRegex(TypeError, "locked cannot hold .* expected", Lockable.locked, method)
+            self.assertRaisesRegex(TypeError, "locked cannot hold ", Lockable.locked, method)
 
     # Spec: python.base
     def test_it_may_be_a_base_among_others(self):
@@ -244,10 +244,10 @@ class Object(unittest.TestCase):
         counter = Counter()
         other = Party(self, "thread", counter)
         other.call("acquire")
-        self.assertRaisesRegex(ValueError, "found a timeout", counter.acquire, True, float("nan"))
+        self.assertRaisesRegex(ValueError, "not a number", counter.acquire, True, float("nan"))
         self.assertRaises(AssertionError, counter.release)
 
-    # Spec: python.copy
+    # Spec: python.pickle
     def test_it_cannot_be_copied(self):
         for copied in (copy.copy, copy.deepcopy):
             self.assertRaisesRegex(TypeError, "Counter", copied, Counter())

@@ -55,7 +55,7 @@ class WhileItWaits(unittest.TestCase):
                 return
         self.fail("found no wait that ended within a second, expected each to")
 
-    # Spec: python.signal-raises
+    # Spec: python.signal
     def test_ctrl_c_ends_a_wait_and_leaves_nothing_acquired(self):
         for arguments in (), (True, 3600):
             with self.subTest(arguments=arguments):
@@ -80,7 +80,7 @@ class WhileItWaits(unittest.TestCase):
         self.assertTrue(self.lock.acquire())
         self.assertEqual(handled, [0] * 3)
 
-    # Spec: python.signal-raises
+    # Spec: python.signal
     def test_who_waited_for_a_condition_has_the_lock_when_a_handler_raises(self):
         def handler(*_):
             self.holder.call("release")
@@ -91,7 +91,7 @@ class WhileItWaits(unittest.TestCase):
         self.assertRaises(Interrupt, self.lock._acquire_restore, 2)
         self.assertEqual(self.lock.depth(), 2)
 
-    # Spec: python.threads
+    # Spec: python.acquire
     def test_one_that_waits_lets_the_other_threads_go_on(self):
         self.holder.call("release")
         self.lock.acquire()

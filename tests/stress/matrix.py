@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs heirlock-stress in many configurations, and glibc's locks on the same load, which must fail."""
+"""Runs heirlock-stress in many configurations, which must pass, and on glibc's locks, which must fail."""
 import argparse
 import ctypes
 import datetime
@@ -36,8 +36,8 @@ CONFIGURATIONS = {
     "waits that are disturbed": "--processes 8 --threads 2 --kills-per-second 100"
                                 " --faults kill,stop,timeout,signal --faults-per-second 100",
 }
-# The same load on other locks. That the tool sees these fail shows that it would see heirlock fail; so they must fail
-# in the way that such a lock does, which shows in one of these counts, and not because a worker crashed.
+# The same load on other locks. They must fail, which shows that the tool would see heirlock fail. The failure must show in
+# one of these counts: a crashed worker proves nothing.
 STRANDS = ("stranded_waiters", "locks_never_free_again")
 CONTROLS = {
     "pthread": ("the demo, killed faster", STRANDS),
@@ -125,22 +125,22 @@ class Run:
 
     def read(self, status, file):
         if status is None:
-            self.error = f"found it still running after {self.limit:g} s, expected it to end by itself"
+            self.error = f"still running after {self.limit:g} s"
         elif status not in (0, 1):
-            self.error = f"found the exit status {status}, expected 0 or 1"
+            self.error = f"exit status {status}, which is neither 0 nor 1"
         else:
             try:
                 self.result = json.load(file)
             except json.JSONDecodeError as mistake:
-                self.error = f"found a result that is no JSON ({mistake}), expected that of --json"
+                self.error = f"the result is not JSON ({mistake})"
         if self.is_control and self.result.get("passed") is False:
             self.check_control()
 
     def check_control(self):
         if self.result["failed_workers"] > 0:
-            self.error = f"failed with {self.result['failed_workers']} failed workers, expected none"
+            self.error = f"failed, but {self.result['failed_workers']} of its workers failed, too"
         elif not any(self.result[sign] > 0 for sign in self.signs):
-            self.error = f"failed, but found none of {', '.join(self.signs)}, expected one above 0"
+            self.error = f"failed, but {' and '.join(self.signs)} are 0"
 
     @property
     def is_as_expected(self):
@@ -263,7 +263,7 @@ def survived(runs):
 
 class Parser(argparse.ArgumentParser):
     def error(self, message):
-        message = message.removeprefix("argument ").replace("expected one argument", "found no value, expected one")
+        message = message.removeprefix("argument ").replace("expected one argument", "the value is missing; give one")
         sys.exit(refuse(message))
 
 
@@ -279,7 +279,7 @@ def number(kind, is_allowed, expected):
         except ValueError:
             value = None
         if value is None or not is_allowed(value):
-            raise argparse.ArgumentTypeError(f"found '{text}', expected {expected}")
+            raise argparse.ArgumentTypeError(f"'{text}' is not {expected}")
         return value
     return read
 
@@ -287,22 +287,21 @@ def number(kind, is_allowed, expected):
 def read_options():
     parser = Parser(
         prog="ci/stress", description=__doc__, allow_abbrev=False,
-        epilog="Exit status: 0 when every configuration passed and every other lock failed as it must; 1 when not; 2 for a"
-               " bad option, or when heirlock-stress cannot be built; 130 after Ctrl-C and 143 after SIGTERM, which end the"
-               " run under way, and leave the files with what was done, marked as incomplete.")
+        epilog="Exit status: 0 if every configuration passed and every other lock failed as it must; otherwise 1; 2 for a bad"
+               " option, or if heirlock-stress cannot be built; 130 after Ctrl-C and 143 after SIGTERM, which end the present"
+               " run and leave the files with the runs done so far, marked as incomplete.")
     parser.add_argument("minutes", nargs="?", default=5,
                         type=number(float, lambda value: 0 < value <= 10000, "a number of minutes above 0, to 10000"),
-                        help="how long, all in all (%(default)s); no configuration takes less than a second")
+                        help="total time (%(default)s); each configuration takes at least a second")
     parser.add_argument("--seed", metavar="N",
                         type=number(int, lambda value: 0 <= value < 2**63, "a whole number from 0 to 2^63 - 1"),
-                        help="chooses the faults of the first configuration, and each one's seed is"
-                             f" {SEED_STEP} more than that of the one before (default: a random one, which is printed)")
-    parser.add_argument("--json", metavar="FILE", help="writes the result to FILE as JSON, after each run")
-    parser.add_argument("--junit", metavar="FILE", help="writes the result to FILE as JUnit XML, after each run")
+                        help=f"seed of the first configuration; the next ones' are {SEED_STEP} more each (default: random, and printed)")
+    parser.add_argument("--json", metavar="FILE", help="write the result to FILE as JSON after each run")
+    parser.add_argument("--junit", metavar="FILE", help="write the result to FILE as JUnit XML after each run")
     parser.add_argument("--program", help=argparse.SUPPRESS)  # instead of building heirlock-stress
     options, unknown = parser.parse_known_args()
     if unknown:
-        parser.error(f"found '{unknown[0]}', expected {OPTIONS}")
+        parser.error(f"there is no option '{unknown[0]}'; give {OPTIONS}")
     return options
 
 
@@ -342,7 +341,7 @@ def main():
         record.write()  # better told now than later
     except OSError as error:
         return refuse(f"cannot write '{error.filename}': {error.strerror}")
-    print(f"ci/stress {options.minutes:g} --seed {seed}    (each run's seed is {SEED_STEP} more than the last one's)",
+    print(f"ci/stress {options.minutes:g} --seed {seed}    (the seeds of the next runs are {SEED_STEP} more each)",
           flush=True)
     return execute(runs, options, record, children)
 

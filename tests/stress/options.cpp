@@ -12,10 +12,10 @@ namespace {
 
 constexpr std::string_view program = "heirlock-stress: ";
 
-// How one option is read. `set` returns false when the text is not what `expected` says.
+// How one option is read. `set` returns false if the text is not `what`.
 struct Rule {
   std::string_view name;
-  std::string expected;
+  std::string what;
   bool (*set)(Options& options, std::string_view text);
 };
 
@@ -111,7 +111,7 @@ const std::vector<Rule>& rules() {
        [](Options& o, std::string_view text) {
          return read_decimal(text, 0, most_kills, o.kills_per_second);
        }},
-      {"--faults", "'all', or some of " + as_list(Faults().set()) + " with commas between them",
+      {"--faults", "'all' or a list of " + as_list(Faults().set()),
        [](Options& o, std::string_view text) { return read_faults(text, o.faults); }},
       {"--faults-per-second", decimal_number(0, most_faults),
        [](Options& o, std::string_view text) {
@@ -129,13 +129,12 @@ const std::vector<Rule>& rules() {
        [](Options& o, std::string_view text) {
          return read_whole(text, std::uint64_t{0}, most_seed, o.seed.emplace());
        }},
-      {"--json", "the name of a file",
-       [](Options& o, std::string_view text) { return read_name(text, o.json); }},
+      {"--json", "a file name", [](Options& o, std::string_view text) { return read_name(text, o.json); }},
   };
   return all;
 }
 
-// What the user wrote, fit for one line on a terminal.
+// The user's text, cut and made printable.
 std::string quoted(std::string_view text) {
   constexpr std::size_t longest = 60;
   std::string result = "'";
@@ -147,12 +146,12 @@ std::string quoted(std::string_view text) {
 Mistake unknown(std::string_view argument) {
   std::string names;
   for (const Rule& rule : rules()) names += std::string(rule.name) + ", ";
-  return {std::string(program) + "found " + quoted(argument) + ", expected one of " + names +
+  return {std::string(program) + "there is no option " + quoted(argument) + "; choose from " + names +
           "--plan, --help"};
 }
 
-Mistake bad_value(const Rule& rule, const std::string& found) {
-  return {std::string(program) + std::string(rule.name) + ": found " + found + ", expected " + rule.expected};
+Mistake about(const Rule& rule, const std::string& problem) {
+  return {std::string(program) + std::string(rule.name) + ": " + problem + rule.what};
 }
 
 const Rule* rule_named(std::string_view name) {
@@ -165,8 +164,7 @@ const Rule* rule_named(std::string_view name) {
 
 std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string_view>& arguments) {
   Options options;
-  std::string_view kills_per_second;  // as they were written
-  std::string_view faults_per_second;
+  bool has_kill_rate = false, has_fault_rate = false;
   for (auto argument = arguments.begin(); argument != arguments.end(); ++argument) {
     if (*argument == "--help") return Help{};
     if (*argument == "--plan") {
@@ -182,91 +180,82 @@ std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string
     else if (++argument != arguments.end())
       value = *argument;
     else
-      return bad_value(*rule, "no value");
-    if (!rule->set(options, value)) return bad_value(*rule, quoted(value));
-    if (rule->name == "--kills-per-second") kills_per_second = value;
-    if (rule->name == "--faults-per-second") faults_per_second = value;
+      return about(*rule, "the value is missing; give ");
+    if (!rule->set(options, value)) return about(*rule, quoted(value) + " is not ");
+    has_kill_rate |= rule->name == "--kills-per-second";
+    has_fault_rate |= rule->name == "--faults-per-second";
   }
-  if (!kills_per_second.empty() && options.kills_per_second > 0 && !options.faults[index_of(Fault::kill)])
-    return Mistake{std::string(program) + "--kills-per-second: found " + quoted(kills_per_second) +
-                   ", expected 'kill' among --faults"};
-  if (!faults_per_second.empty() && options.faults_per_second > 0 &&
-      (options.faults & ~only(Fault::kill)).none())
-    return Mistake{std::string(program) + "--faults-per-second: found " + quoted(faults_per_second) +
-                   ", expected another than 'kill' among --faults"};
+  if (has_kill_rate && options.kills_per_second > 0 && !options.faults[index_of(Fault::kill)])
+    return Mistake{std::string(program) + "--kills-per-second: needs kill among --faults"};
+  if (has_fault_rate && options.faults_per_second > 0 && (options.faults & ~only(Fault::kill)).none())
+    return Mistake{std::string(program) + "--faults-per-second: needs a fault other than kill in --faults"};
   if (options.faults[index_of(Fault::exec_thread)] && options.threads == 1)
-    return Mistake{std::string(program) +
-                   "--threads: found '1', expected 2 or more, as --faults has exec-thread"};
+    return Mistake{std::string(program) + "--threads: exec-thread in --faults needs 2 or more threads"};
   return options;
 }
 
 std::string help_text() {
-  return R"(heirlock-stress: many processes work on one ledger under one lock, and are killed while they do.
+  return R"(heirlock-stress: many processes use one ledger under one lock, and are killed while they do.
 
-  --processes N         how many processes work at a time (1 to 512; 8)
-  --threads N           threads in each (1 to 64; 2)
-  --seconds S           how long (0.1 to 86400; 10)
-  --faults LIST         what happens to them, instead of the kills alone: 'all', or some of these with commas
-                        between them (kill)
+  --processes N         processes at a time (1 to 512; 8)
+  --threads N           threads in each process (1 to 64; 2)
+  --seconds S           duration (0.1 to 86400; 10)
+  --faults LIST         'all', or a list of these with commas between them (kill):
                           kill         SIGKILL
                           stop         SIGSTOP, and SIGCONT up to 100 ms later
-                          exit         a thread ends while it holds locks; the first ends its whole process
+                          exit         a thread ends while it holds locks; the first thread ends its process
                           fork         a thread forks while it holds locks; the child tries to release them
                           exec         the first thread of a process calls exec while it holds locks
                           exec-thread  another thread does
-                          timeout      a thread waits until its time is over
+                          timeout      a thread waits until its timeout
                           signal       a thread gets a signal while it waits
-  --kills-per-second K  how many of the processes are killed and replaced, if kill is among the faults (0 to
-                        10000; 50)
-  --faults-per-second F how many of the other faults there are, of all kinds together (0 to 1000; 20)
-  --locks N             locks, each with a ledger of its own (1 to 64; 1). With more than one, a thread holds a
-                        random subset of them at a time, and takes them in order
-  --lock NAME           the lock that all this is done to (heirlock). For comparison there are glibc's mutex, as
-                        pthread-robust and pthread, and its semaphore, as sem
+  --kills-per-second K  processes killed and replaced, if kill is among the faults (0 to 10000; 50)
+  --faults-per-second F other faults, of all kinds together (0 to 1000; 20)
+  --locks N             locks, each with its own ledger (1 to 64; 1). If there are several, a thread holds a
+                        random subset of them, which it acquires in order
+  --lock NAME           the lock to test (heirlock). For comparison: glibc's mutexes pthread-robust and pthread,
+                        and its semaphore sem
   --accounts N          accounts in each ledger (2 to 65536; 100)
-  --seed N              chooses faults, victims, moments and transfers (default: a random one, which is printed)
-  --plan                only shows the faults that a run with these options meets with
-  --json FILE           writes the result to FILE as well
-  --help                shows this
+  --seed N              chooses faults, victims, moments and transfers (default: random, and printed)
+  --plan                only print the faults of a run with these options
+  --json FILE           also write the result to FILE
+  --help                print this
 
-Each thread moves money between accounts, taking the lock in every way there is: waiting, trying, waiting for
-a limited time, and from one locked method in another. Whoever inherits the lock from an owner that died
-finishes or undoes the transfer that was under way.
+Each thread moves money between accounts. It acquires the lock in every way there is: by waiting, trying, waiting
+with a timeout, and from one locked method in another. A thread that inherits the lock from a dead owner finishes
+or undoes the transfer that was under way.
 
 The result:
-  waits under ...     how many waits were that long, and not as short as in the line before; a '#' stands for
-                      each doubling
-  waits               all of these together: attempts at a lock, each until it was had or given up. Of a thread
-                      that was killed as it waited, that wait is not counted
+  waits under ...     waits shorter than this and longer than the line before; each '#' is a doubling
+  waits               all waits: attempts to acquire a lock, until success or timeout. The wait of a thread that
+                      was killed meanwhile does not count
   operations          transfers and audits done
-  kills               processes that died of SIGKILL. Where there were fewer than planned until the end of the
-                      run, it says how many were planned: the system was too slow, or nobody was left to kill
-  fault: ...          how often the others took place. Some are orders to a thread, which carries them out when it
-                      next has a lock, or waits for one, if it lives to do so
-  inherited           times a lock was taken over from a dead owner
-  recoveries          of these, how many mended the ledger and went on; the others were killed while at it. It
-                      was a transfer to finish, or one to undo, or none was under way
-  timed out           times a thread got no lock in its time
-  longest wait        for a lock, of any one thread, waits that never ended included
-    with the lock free  the longest that anybody waited while nobody held or took the lock
-  money lost          must be 0: the largest difference any audit found, the last one included
+  kills               processes that died of SIGKILL. The number planned is printed if it is larger: then the
+                      system was too slow, or no process was left to kill
+  fault: ...          how often each other fault took place. Some are orders to a thread. It carries them out
+                      when it next holds a lock or waits for one, if it lives until then
+  inherited           how often a lock was inherited from a dead owner
+  recoveries          how often the heir repaired the ledger and went on; the other heirs were killed meanwhile.
+                      The transfer was finished, or undone, or none was under way
+  timed out           how often a thread got no lock before its timeout
+  longest wait        of any thread for a lock, including waits that never ended
+    with the lock free  the longest wait during which no thread held or acquired the lock
+  money lost          must be 0: the largest difference that any audit saw, including the last one
   stranded waiters    must be 0: threads that waited over 2 s while the lock was free; see below
-  wrong owners seen   must be 0: times that a thread which held the lock found another one inside, found the
-                      lock's owner or depth not to be its own, or still held what it had released, and that a
-                      forked child passed for the owner
+  wrong owners seen   must be 0: how often a thread held the lock together with another thread, saw a wrong owner
+                      or depth, or still held a lock that it had released; or a forked child counted as the owner
 
-Stranded is a thread, alive and not stopped, that waited over 2 s while the lock was free (3 s with exec-thread,
-of which the kernel says nothing: the waiters look after such an owner themselves, once a second). Free means
-that nobody held it who was alive and knew it, each time the supervisor looked, and that nobody took it in
-between. So that this shows in a lock which is always in use, the supervisor calls a roll many times a second
-and at the end: nobody begins anything new, and nobody is killed, until all who wait have had the lock.
+A thread is stranded if it is alive and not stopped, and has waited over 2 s while the lock was free. (Over 3 s
+with exec-thread: the kernel does not report this death, and the waiters ask for the owner once a second.) The
+lock counts as free while no thread acquires it, and no live thread that knows it is the owner holds it.
+To find stranded threads behind a lock that is always in use, the supervisor calls a roll many times a second and
+at the end: nobody starts anything new, and nobody is killed, until every waiting thread has had the lock.
 
-A run ends early when somebody is stranded behind an owner that will not come: nobody will get that lock.
+A run ends early if threads are stranded behind an owner that will never release: nobody can get that lock.
 
-Exit status: 0 when all that must be 0 is, and no worker failed; 1 when not; 2 for a bad option, or when the
-system refuses what the run needs. Ctrl-C (SIGINT) or SIGTERM ends the run early, with its result and the word
-INTERRUPTED, and the status says what was found until then: 0 when all that must be 0 was. A second one kills
-at once.
+Exit status: 0 if all that must be 0 is 0, and no worker failed; otherwise 1; 2 for a bad option, or if the system
+refuses what the run needs. Ctrl-C (SIGINT) or SIGTERM ends the run early: it prints the result so far with the
+word INTERRUPTED, and the status is that of the result so far. A second Ctrl-C kills the run at once.
 )";
 }
 

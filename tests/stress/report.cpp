@@ -65,12 +65,12 @@ std::string verdict(const Result& result) {
   if (result.interrupted) text += "INTERRUPTED" + after + "\n";
   if (!result.ended_early.empty()) text += "ended" + after + ": " + result.ended_early + "\n";
   if (result.passed()) return text + "PASSED: nothing lost, nobody stranded, one owner at a time\n";
-  text += "FAILED: see above for what is not 0\n";
+  text += "FAILED: see above what is not 0\n";
   for (const std::string& sentence : what_was_seen(result)) text += "  " + sentence + "\n";
   return text;
 }
 
-// Of the faults other than kills, those that were asked for.
+// The faults asked for, without kills.
 std::string fault_rows(const Result& result) {
   std::string text;
   for (std::size_t kind = 0; kind < fault_kinds; ++kind)
@@ -90,7 +90,7 @@ std::string end_of(std::size_t range) {
   return "under " + fixed(in_seconds(end), 0) + " s ";
 }
 
-// A bar has a character for each doubling: the many short waits would leave nothing of the few long ones.
+// A logarithmic bar: on a linear one, the many short waits would hide the few long ones.
 std::string histogram(const Histogram& waits) {
   const auto is_used = [](std::uint64_t count) { return count > 0; };
   const auto first = std::find_if(waits.begin(), waits.end(), is_used);
@@ -104,7 +104,7 @@ std::string histogram(const Histogram& waits) {
   return text.empty() ? "" : "\n" + text;
 }
 
-// In the unit in which the histogram has it, with three digits at most.
+// In the unit of the histogram, with at most three digits.
 std::string duration(Nanoseconds time) {
   if (time < millisecond) return fixed(in_seconds(time) * 1e6, 0) + " us";
   if (time >= second) return fixed(in_seconds(time), 2) + " s";
@@ -140,14 +140,15 @@ class JsonObject {
   std::string fields_;
 };
 
-// For texts of our own, which have nothing in them that JSON would want escaped.
+// For our own texts, in which JSON has nothing to escape.
 std::string in_quotes(const std::string& text) {
   return '"' + text + '"';
 }
 
-constexpr const char* stranded_behind[obstacles] = {
-    "for a lock that was free", "behind an owner that is dead",
-    "behind an owner that does not know it is the owner", "for a lock that was not free and had no owner"};
+constexpr const char* stranded_behind[obstacles] = {"for a lock that was free",
+                                                    "behind an owner that is dead",
+                                                    "behind an owner that does not know that it is the owner",
+                                                    "for a lock that was not free but had no owner"};
 
 std::string name_of(LockKind lock) {
   return std::string(lock_names[static_cast<std::size_t>(lock)]);
@@ -223,15 +224,16 @@ std::vector<std::string> what_was_seen(const Result& result) {
                      stranded_behind[obstacle]);
   if (result.locks_lost > 0)
     seen.push_back("blocked: " + grouped(result.locks_lost) + (result.locks_lost == 1 ? " lock" : " locks") +
-                   " could not be had even when nobody was left to hold " +
+                   " could not be acquired, although no other thread was left to hold " +
                    (result.locks_lost == 1 ? "it" : "them"));
   if (result.money_lost > 0)
-    seen.push_back("lost: the balances differed by " +
-                   grouped(static_cast<std::uint64_t>(result.money_lost)) + " from what they must add up to");
+    seen.push_back("lost: the sum of the balances was wrong by " +
+                   grouped(static_cast<std::uint64_t>(result.money_lost)));
   if (result.wrong_owners > 0)
-    seen.push_back("wrong owner: " + grouped(result.wrong_owners) +
-                   " times a thread held what another held, or did not hold what it should, or held what it "
-                   "should not");
+    seen.push_back(
+        "wrong owner: " + grouped(result.wrong_owners) +
+        " times a thread held a lock together with another thread, did not hold a lock that it had "
+        "acquired, or held one that it had released");
   for (const std::string& failure : result.failures) seen.push_back("failed: " + failure);
   return seen;
 }

@@ -58,7 +58,8 @@ class PthreadMutex : public Alternative {
 
   void give() override {
     const int error = pthread_mutex_unlock(mutex_.get());
-    if (error == EPERM) throw heirlock::AssertionError("pthread_mutex_unlock by another than the owner");
+    if (error == EPERM)
+      throw heirlock::AssertionError("pthread_mutex_unlock by a thread that is not the owner");
     require(error, "pthread_mutex_unlock");
   }
 

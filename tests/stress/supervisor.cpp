@@ -46,7 +46,7 @@ std::string describe(pid_t process, int status) {
     text += "exit status " + std::to_string(WEXITSTATUS(status));
   else
     text += "signal " + std::to_string(WTERMSIG(status)) + ", " + strsignal(WTERMSIG(status));
-  return text + "), expected it to work until it is killed or stopped";
+  return text + "); a worker must run until it is killed or told to end";
 }
 
 sigset_t signals_of_supervisor() {
@@ -121,7 +121,7 @@ void Supervisor::keep_workers_busy() {
     // Nobody will ever get that lock: there is no more to be seen.
     if (hopeless_since_ != never &&
         (waiters.count == waiters.stranded || now() - hopeless_since_ > patience_with_the_stranded)) {
-      result_.ended_early = "nobody will get that lock";
+      result_.ended_early = "its owner will never release that lock";
       break;
     }
     if (!is_roll_call() && now() >= next_roll_call_ + roll_call_period) begin_roll_call();
@@ -147,7 +147,7 @@ void Supervisor::stop_workers() {
         (waiters.stranded == waiters.count || now() - asked > patience_with_the_stranded))
       break;
     if (now() - asked > patience_at_the_end) {
-      result_.failures.push_back("not all workers had ended 30 s after they were asked to");
+      result_.failures.push_back("some workers had not ended 30 s after they were told to");
       break;
     }
     wait_for_signal(now() + look_period_of_roll_call);
@@ -178,7 +178,7 @@ void Supervisor::check_children() {
   const std::uint64_t missed = board_->children_begun - board_->children_ended;
   if (missed > 0)
     result_.failures.push_back(std::to_string(missed) +
-                               " forked children had not ended 30 s later, expected them to within 20 ms");
+                               " forked children had not ended after 30 s; 20 ms should be enough");
 }
 
 void Supervisor::collect() {
@@ -230,7 +230,7 @@ void Supervisor::start(std::uint32_t worker) {
   if (pid == 0) banks_->employ(employment);
   if (pid < 0)
     throw std::system_error(errno, std::system_category(),
-                            "could not start a worker process; allow more processes, or ask for fewer");
+                            "cannot start a worker process; allow more processes, or use fewer");
   workers_[worker] = Worker{};
   workers_[worker].pid = pid;
 }

@@ -329,7 +329,7 @@ class Staff {
       for (std::uint32_t thread = 1; thread < employment_.threads; ++thread)
         start(thread, employment_.seed + thread, std::nullopt);
     } catch (const std::exception& error) {
-      give_up("could not start its threads", error);
+      give_up("cannot start its threads", error);
     }
     serve(0, employment_.seed);
     std::unique_lock<std::mutex> guard(mutex_);
@@ -369,7 +369,7 @@ class Staff {
       else if (thread != 0)
         note_end();
     } catch (const std::exception& error) {
-      give_up("ended by the exception", error);
+      give_up("ended with the exception", error);
     }
   }
 

@@ -118,7 +118,7 @@ TYPED_TEST(PoisonedLock, makes_each_guard_throw_again_and_again) {
   }
 }
 
-// Spec: lock.poison.ends
+// Spec: lock.poison.throws
 TYPED_TEST(PoisonedLock, is_whole_again_after_repaired) {
   EXPECT_EQ(this->mutex.acquire(), AcquireResult::inherited);
   this->mutex.repaired();

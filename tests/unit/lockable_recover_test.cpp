@@ -92,7 +92,7 @@ TEST_P(EachWayToAcquire, recovers_once_after_a_death) {
   EXPECT_FALSE(object.mutex().needs_repair());
 }
 
-// Spec: lockable.recover.exception, lockable.recover.throws
+// Spec: lockable.recover.throws
 TEST_P(EachWayToAcquire, passes_on_what_recover_throws_and_recovers_again) {
   die_holding(object);
   object.on_recover = [] { throw std::domain_error("beyond repair"); };
@@ -269,7 +269,7 @@ TEST(Recover, that_gave_up_leaves_the_next_owner_alone) {
 }
 
 // What it threw matters more than that there is nothing left to give back.
-// Spec: lockable.recover.exception, lockable.recover.throws
+// Spec: lockable.recover.throws
 TEST(Recover, that_gives_up_the_lock_is_told_so) {
   Guarded object;
   die_holding(object);

@@ -198,7 +198,7 @@ class Player : public Lockable {
   Player* opponent = nullptr;
 };
 
-// Spec: lockable.locked.nested
+// Spec: lockable.locked
 TEST(Lockable, locked_methods_call_each_other) {
   Recursive object;
   EXPECT_EQ(object.sum_to(1000), 500500);

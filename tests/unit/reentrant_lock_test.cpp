@@ -184,7 +184,7 @@ TEST(LockInMemory, is_all_zero_when_new) {
 
 // --- Who is the owner ---
 
-// Spec: lock.owner.query, lock.owner.depth, lock.owner.tid
+// Spec: lock.owner.query
 TEST_P(BetweenParties, only_the_owner_is_told_so) {
   InSharedMemory<ReentrantLock> another;
   EXPECT_FALSE(lock->is_owned());

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """heirlock-conformance, driven by a stand-in for a port (stand_in.py) that can be told to go wrong: what would mislead who trusts it."""
-# Spec: conformance.verdict, conformance.goes-on, conformance.driver, conformance.capabilities, conformance.mixed
-# Spec: conformance.mixed-layout, conformance.vectors, conformance.differences, conformance.differences-true
-# Spec: conformance.cleanup, conformance.junit, conformance.require
+# Spec: conformance.verdict, conformance.driver, conformance.capabilities, conformance.mixed
+# Spec: conformance.mixed, conformance.vectors, conformance.differences
+# Spec: conformance.cleanup, conformance.junit, conformance.capabilities
 import os
 import pathlib
 import re
@@ -115,11 +115,11 @@ class Verdict(Case):
 
     def test_what_cannot_be_run_is_refused(self):
         for arguments, drivers, expected in (
-                ((), ["no-such-program"], "found 'no-such-program', which cannot be started: .*expected the command of a driver"),
-                (("--only", "x*"), [STAND_IN], r"found no vector of a name like x\*, expected one"),
-                (("--require", "death,speed"), [STAND_IN], "--require: found 'death,speed', expected some of death, exec, .*, with commas between"),
-                (("--junit", "/dev/null/x"), [STAND_IN], "expected a file that can be read, or written"),
-                (("--write-differences", "x"), [STAND_IN, STAND_IN], "with several drivers, expected one")):
+                ((), ["no-such-program"], "the driver 'no-such-program' cannot be started: .*give the command of a driver"),
+                (("--only", "x*"), [STAND_IN], r"no vector has a name like x\*; see --list"),
+                (("--require", "death,speed"), [STAND_IN], "--require: 'death,speed' is not a list of capabilities; give some of death, exec, .*, with commas between"),
+                (("--junit", "/dev/null/x"), [STAND_IN], "give a file that can be read, or written"),
+                (("--write-differences", "x"), [STAND_IN, STAND_IN], "needs exactly one driver")):
             with self.subTest(expected):
                 self.assertEqual(self.play(*arguments, drivers=drivers, status=2, says=f"^heirlock-conformance: .*{expected}").count("\n"), 1)
 

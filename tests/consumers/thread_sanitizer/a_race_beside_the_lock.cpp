@@ -1,5 +1,5 @@
 // A variable that one of two threads writes without the lock: ThreadSanitizer must still report it.
-// Spec: build.thread-sanitizer-race
+// Spec: build.thread-sanitizer
 #include <heirlock/reentrant_lock.hpp>
 #include <thread>
 

@@ -1,5 +1,5 @@
 // A variable that two threads write, each under a lock of its own: ThreadSanitizer must report it.
-// Spec: build.thread-sanitizer-race
+// Spec: build.thread-sanitizer
 #include <heirlock/reentrant_lock.hpp>
 #include <thread>
 

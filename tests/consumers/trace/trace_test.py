@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What ci/trace makes of a small tree: two rules, a test for the one and a reason for the other."""
+"""ci/trace reads a small tree: two rules, a test for the one and a reason for the other."""
 import html.parser
 import pathlib
 import subprocess
@@ -59,7 +59,7 @@ class TraceOf(unittest.TestCase):
         return [(self.root / "out" / "of" / "it" / name).read_text() for name in ("trace.md", "trace.html")]
 
 
-# Spec: build.trace-check
+# Spec: build.trace
 class Check(TraceOf):
     def test_evidence_or_a_reason_for_each_rule_is_all_well(self):
         result = self.trace("--check")
@@ -92,7 +92,11 @@ class Check(TraceOf):
 
     def test_a_rule_that_stands_twice_is_told(self):
         self.write("SPECIFICATION.md", RULES + "- `[lock.free]` It MUST be so.\n")
-        self.expect_mistake("SPECIFICATION.md:6:", "[lock.free] again", "line 3")
+        self.expect_mistake("SPECIFICATION.md:6:", "[lock.free]", "again", "SPECIFICATION.md:3")
+
+    def test_a_rule_without_evidence_in_a_folders_README_is_told_with_its_place(self):
+        self.write("src/tool/README.md", "## Rules\n- `[tool.quick]` It MUST be quick, as `[lock.free]` is.\n")
+        self.expect_mistake("src/tool/README.md:2:", "Spec: tool.quick")
 
     def test_a_name_that_is_not_read_is_told(self):
         self.write("SPECIFICATION.md", RULES + "- `[Lock.4]` It MUST be so.\n")
@@ -115,7 +119,7 @@ class Check(TraceOf):
         self.write("tests/unit/fair_test.cpp", f"// It says {rule}\nint a;\n// {rule},\nint b;\n")
         result = self.trace("--check")
         for line in (1, 3):
-            self.assertIn(f"tests/unit/fair_test.cpp:{line}: found rules that are not read", result.stderr)
+            self.assertIn(f"tests/unit/fair_test.cpp:{line}: these rules are not read", result.stderr)
 
 
 # Spec: build.trace

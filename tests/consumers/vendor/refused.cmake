@@ -1,20 +1,20 @@
 # ci/vendor writes into a new or an empty folder, and nowhere else.
-# Spec: build.vendor-refused
+# Spec: build.vendor
 include(${CMAKE_CURRENT_LIST_DIR}/../ways/support.cmake)
 set(vendor ${HEIRLOCK}/ci/vendor)
 
 file(MAKE_DIRECTORY ${SCRATCH}/used)
 file(WRITE ${SCRATCH}/used/.mine "mine\n")
-run_expecting("found files in .*, expected a new or an empty folder" ${vendor} ${SCRATCH}/used)
-run_expecting("which is no folder; expected a new or an empty one" ${vendor} ${SCRATCH}/used/.mine)
+run_expecting("is not empty; give a new or empty folder" ${vendor} ${SCRATCH}/used)
+run_expecting("is not a folder; give a new or empty one" ${vendor} ${SCRATCH}/used/.mine)
 file(GLOB files ${SCRATCH}/used/* ${SCRATCH}/used/.*)
 file(READ ${SCRATCH}/used/.mine mine)
 if(NOT files STREQUAL "${SCRATCH}/used/.mine" OR NOT mine STREQUAL "mine\n")
   message(FATAL_ERROR "found ${files} with '${mine}', expected that a refusal changes nothing")
 endif()
-run_expecting("found 0 arguments, expected one" ${vendor})
-run_expecting("found an empty name, expected a folder's" sh -c "'${vendor}' ''")
-run_expecting("found 2 arguments, expected one" ${vendor} ${SCRATCH}/one ${SCRATCH}/two)
+run_expecting("0 arguments were given; give one" ${vendor})
+run_expecting("the name of the folder is empty" sh -c "'${vendor}' ''")
+run_expecting("2 arguments were given; give one" ${vendor} ${SCRATCH}/one ${SCRATCH}/two)
 
 # A relative one lies in the caller's folder.
 file(MAKE_DIRECTORY "${SCRATCH}/an empty one")

@@ -39,8 +39,7 @@ std::ptrdiff_t threads_of(pid_t process) {
 TEST(Program, a_bad_value_gives_one_line_and_status_2) {
   Program program({"--threads", "none"});
   EXPECT_EQ(program.end(), 2);
-  EXPECT_EQ(program.complained(),
-            "heirlock-stress: --threads: found 'none', expected a whole number from 1 to 64\n");
+  EXPECT_EQ(program.complained(), "heirlock-stress: --threads: 'none' is not a whole number from 1 to 64\n");
   EXPECT_EQ(program.printed(), "");
 }
 

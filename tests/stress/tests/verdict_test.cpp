@@ -81,7 +81,7 @@ TEST(Verdict, a_lock_that_nobody_can_have_any_more_fails) {
   expect_failed(result, "locks never free again");
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Verdict, nothing_is_said_to_have_been_seen_where_nothing_was) {
   EXPECT_TRUE(what_was_seen(Result{}).empty());
 }
@@ -91,13 +91,13 @@ std::string last_line_of(const Result& result) {
   return text.substr(text.rfind('\n', text.size() - 2) + 1);
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   const std::pair<Obstacle, std::string> cases[] = {
       {Obstacle::nobody, "for a lock that was free"},
       {Obstacle::dead_owner, "behind an owner that is dead"},
-      {Obstacle::unaware_owner, "behind an owner that does not know it is the owner"},
-      {Obstacle::unknown_owner, "for a lock that was not free and had no owner"}};
+      {Obstacle::unaware_owner, "behind an owner that does not know that it is the owner"},
+      {Obstacle::unknown_owner, "for a lock that was not free but had no owner"}};
   for (const auto& [obstacle, words] : cases) {
     Result result;
     result.stranded_waiters = 15;
@@ -106,11 +106,11 @@ TEST(Verdict, it_says_behind_what_the_waiters_were_stranded) {
   }
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Verdict, it_says_how_much_was_lost) {
   Result result;
   result.money_lost = 1224;
-  EXPECT_EQ(last_line_of(result), "  lost: the balances differed by 1,224 from what they must add up to\n");
+  EXPECT_EQ(last_line_of(result), "  lost: the sum of the balances was wrong by 1,224\n");
 }
 
 // Spec: stress.faults
@@ -162,7 +162,7 @@ TEST(Verdict, an_interrupted_run_does_not_say_that_it_passed) {
   EXPECT_NE(text.find("\nINTERRUPTED after 1.6 s of 20\nFAILED"), std::string::npos) << text;
 }
 
-// Spec: stress.alternatives-fail
+// Spec: stress.verdict
 TEST(Verdict, a_run_that_ended_by_itself_says_when_and_why) {
   Result result;
   result.elapsed = 3300 * millisecond;
@@ -173,10 +173,10 @@ TEST(Verdict, a_run_that_ended_by_itself_says_when_and_why) {
   EXPECT_NE(text.find("\nended after 3.3 s of 10: nobody will get that lock\nFAILED"), std::string::npos)
       << text;
   EXPECT_EQ(last_line_of(result),
-            "  blocked: 1 lock could not be had even when nobody was left to hold it\n");
+            "  blocked: 1 lock could not be acquired, although no other thread was left to hold it\n");
 }
 
-// Spec: stress.histogram
+// Spec: stress.json
 TEST(Verdict, the_longest_wait_is_told_in_a_unit_that_shows_it) {
   const std::pair<Nanoseconds, std::string> cases[] = {{0, " 0 us\n"},
                                                        {64 * stress::microsecond, " 64 us\n"},
@@ -195,7 +195,7 @@ TEST(Verdict, the_longest_wait_is_told_in_a_unit_that_shows_it) {
 
 // --- Waiting times -----------------------------------------------------------------------------------------
 
-// Spec: stress.histogram
+// Spec: stress.json
 TEST(Histogram, each_range_of_waits_begins_where_the_one_before_ends) {
   EXPECT_EQ(stress::range_of_wait(0), 0U);
   for (std::size_t range = 0; range + 1 < stress::wait_ranges; ++range) {
@@ -205,7 +205,7 @@ TEST(Histogram, each_range_of_waits_begins_where_the_one_before_ends) {
   EXPECT_EQ(stress::range_of_wait(std::numeric_limits<Nanoseconds>::max()), stress::wait_ranges - 1);
 }
 
-// Spec: stress.histogram
+// Spec: stress.json
 TEST(Histogram, it_is_printed_from_the_first_range_with_a_wait_to_the_last) {
   Result result;
   result.waits[1] = 1;
@@ -312,7 +312,7 @@ TEST_F(Banking, a_visitor_of_two_banks_is_checked_in_each) {
   EXPECT_EQ(line->wrong_owners.read(), 1U);
 }
 
-// Spec: stress.histogram
+// Spec: stress.json
 TEST_F(Banking, each_wait_is_counted_once) {
   me.begin_to_wait();
   bank.transfer({0, 1, 1});
