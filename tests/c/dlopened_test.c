@@ -14,7 +14,6 @@ static struct {
   uint32_t (*depth)(const heirlock_lock*);
   int32_t (*owner)(const heirlock_lock*);
   const char* (*last_message)(void);
-  const char* (*version)(void);
 } lib;
 
 static void* library;
@@ -34,7 +33,6 @@ static void load(void) {
   look_up("heirlock_depth", &lib.depth);
   look_up("heirlock_owner", &lib.owner);
   look_up("heirlock_last_message", &lib.last_message);
-  look_up("heirlock_version", &lib.version);
 }
 
 typedef struct counted {
@@ -56,31 +54,6 @@ static void* count_up(void* argument) {
   return NULL;
 }
 
-static void count_in_three_threads(void* shared) {
-  pthread_t one, another;
-  CHECK(pthread_create(&one, NULL, count_up, shared) == 0);
-  CHECK(pthread_create(&another, NULL, count_up, shared) == 0);
-  count_up(shared);
-  CHECK(pthread_join(one, NULL) == 0);
-  CHECK(pthread_join(another, NULL) == 0);
-}
-
-// Spec: c.dlopen
-static void threads_that_began_after_it_was_loaded_are_told_apart(void) {
-  counted* const shared = shared_memory(sizeof *shared);
-  count_in_three_threads(shared);
-  CHECK(shared->count == 3 * rounds);
-}
-
-// Spec: c.dlopen
-static void threads_of_parent_and_child_are_told_apart(void) {
-  counted* const shared = shared_memory(sizeof *shared);
-  const pid_t child = start_child(count_in_three_threads, shared);
-  count_in_three_threads(shared);
-  join_child(child);
-  CHECK(shared->count == 6 * rounds);
-}
-
 static void find_it_another_s(void* lock) {
   CHECK(lib.depth(lock) == 0);
   CHECK(lib.release(lock) == heirlock_not_owner);
@@ -93,18 +66,6 @@ static void a_forked_child_does_not_own_what_its_parent_owns(void) {
   CHECK(lib.acquire(lock) == heirlock_acquired);
   in_child(find_it_another_s, lock);
   in_thread(find_it_another_s, lock);
-  CHECK(lib.release(lock) == heirlock_done);
-}
-
-static void acquire(void* lock) {
-  CHECK(lib.acquire(lock) == heirlock_acquired);
-}
-
-// Spec: c.dlopen
-static void a_killed_child_is_inherited_from(void) {
-  heirlock_lock* const lock = shared_memory(sizeof *lock);
-  in_killed_child(acquire, lock);
-  CHECK(lib.acquire(lock) == heirlock_inherited);
   CHECK(lib.release(lock) == heirlock_done);
 }
 
@@ -130,11 +91,6 @@ static void a_lock_that_is_held_over_dlclose_is_known_after(void) {
   CHECK(lib.acquire(lock) == heirlock_reentered);
   CHECK(lib.release(lock) == heirlock_done);
   CHECK(lib.release(lock) == heirlock_done);
-}
-
-// Spec: c.version
-static void its_version_is_that_of_the_header(void) {
-  CHECK(strcmp(lib.version(), HEIRLOCK_VERSION) == 0);
 }
 
 /* Uses the library, which is loaded while it waits. */
@@ -166,13 +122,9 @@ static void a_thread_that_began_before_it_was_loaded_has_its_own_storage(void) {
 int main(void) {
   const test tests[] = {
       TEST_OF(a_thread_that_began_before_it_was_loaded_has_its_own_storage), /* loads it */
-      TEST_OF(threads_that_began_after_it_was_loaded_are_told_apart),
-      TEST_OF(threads_of_parent_and_child_are_told_apart),
       TEST_OF(a_forked_child_does_not_own_what_its_parent_owns),
-      TEST_OF(a_killed_child_is_inherited_from),
       TEST_OF(each_thread_has_a_last_message_of_its_own),
       TEST_OF(a_lock_that_is_held_over_dlclose_is_known_after),
-      TEST_OF(its_version_is_that_of_the_header),
   };
   return run_tests(tests, sizeof tests / sizeof *tests);
 }

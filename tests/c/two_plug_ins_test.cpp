@@ -77,7 +77,7 @@ TEST_F(TwoPlugIns, take_no_child_for_its_parent) {
 
 // Each copy counts its own handles; the last of one copy is not the last of the process.
 // Spec: lockable.destroy-other, lock.owner.copies
-TEST_F(TwoPlugIns, end_their_handles_and_leave_the_programs_lock_held) {
+TEST_F(TwoPlugIns, leave_the_programs_lock_held) {
   struct Object : heirlock::Lockable {
     explicit Object(std::string_view its_name) : Lockable(its_name) {}
   };

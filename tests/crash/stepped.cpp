@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -14,6 +13,7 @@
 #include <fstream>
 
 #include "support/machine.hpp"
+#include "support/thread_state.hpp"
 
 namespace crash {
 namespace {
@@ -35,13 +35,6 @@ sigset_t child_signal() {
   return signals;
 }
 
-std::string line_of(pid_t process, const char* file, const char* beginning) {
-  std::ifstream lines("/proc/" + std::to_string(process) + "/" + file);
-  for (std::string line; std::getline(lines, line);)
-    if (line.rfind(beginning, 0) == 0) return line;
-  return "";
-}
-
 }  // namespace
 
 void prepare_to_trace() {
@@ -50,12 +43,8 @@ void prepare_to_trace() {
 }
 
 bool is_asleep(pid_t process, const std::vector<const void*>& futexes) {
-  long number = -1;
-  std::uintptr_t address = 0;
-  std::ifstream call("/proc/" + std::to_string(process) + "/syscall");
-  if (!(call >> std::dec >> number >> std::hex >> address) || number != SYS_futex) return false;
-  if (line_of(process, "status", "State:\tS").empty()) return false;
-  return std::find(futexes.begin(), futexes.end(), reinterpret_cast<const void*>(address)) != futexes.end();
+  const void* const slept_on = support::futex_slept_on(process);
+  return std::find(futexes.begin(), futexes.end(), slept_on) != futexes.end();
 }
 
 Stepped::Stepped(pid_t process, std::vector<const void*> futexes)
@@ -129,7 +118,10 @@ Stop Stepped::wait() {
 
 // A sleep is told from the one before by how often the process has given up the processor.
 std::string Stepped::sleep_number() const {
-  return line_of(process_, "status", "voluntary_ctxt_switches:");
+  std::ifstream lines("/proc/" + std::to_string(process_) + "/status");
+  for (std::string line; std::getline(lines, line);)
+    if (line.rfind("voluntary_ctxt_switches:", 0) == 0) return line;
+  return "";
 }
 
 void Stepped::let_go() {

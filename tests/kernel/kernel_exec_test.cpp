@@ -10,7 +10,7 @@
 #include <ostream>
 #include <thread>
 
-#include "robust_futex.hpp"
+#include "support/robust_futex.hpp"
 #include "support/shared_memory.hpp"
 
 using kernel::Node;
@@ -102,13 +102,9 @@ class Execing {
   pid_t process_;
 };
 
-void hold_a_listed_lock(Holding& holding, std::uint32_t own_tid) {
-  holding.listed.word = own_tid | waiters;
+void hold_two_locks(Holding& holding, std::uint32_t own_tid) {
+  holding.listed.word = holding.pending.word = own_tid | waiters;
   holding.list.put_first(holding.listed);
-}
-
-void hold_a_pending_lock(Holding& holding, std::uint32_t own_tid) {
-  holding.pending.word = own_tid | waiters;
   holding.list.set_pending(holding.pending);
 }
 
@@ -117,68 +113,46 @@ void have_a_free_lock_pending(Holding& holding, std::uint32_t) {
   holding.list.set_pending(holding.pending);
 }
 
-// --- By the leader -----------------------------------------------------------------------------------------
-
 // Spec: kernel.exec
-TEST(ExecByTheLeader, treats_its_listed_lock) {
-  Execing process(Caller::the_leader, hold_a_listed_lock);
-  const Word& word = process.of(Caller::the_leader).listed.word;
-  const Sleepers sleepers(word, 2);
+TEST(ExecByTheLeader, treats_its_listed_and_its_pending_lock) {
+  Execing process(Caller::the_leader, hold_two_locks);
+  const Holding& held = process.of(Caller::the_leader);
+  const Sleepers on_listed(held.listed.word, 2), on_pending(held.pending.word, 2);
   process.call_exec();
-  EXPECT_EQ(word, owner_died | waiters);
-  EXPECT_EQ(sleepers.woken(), 1);
-}
-
-// Spec: kernel.exec
-TEST(ExecByTheLeader, treats_its_pending_lock) {
-  Execing process(Caller::the_leader, hold_a_pending_lock);
-  const Word& word = process.of(Caller::the_leader).pending.word;
-  const Sleepers sleepers(word, 2);
-  process.call_exec();
-  EXPECT_EQ(word, owner_died | waiters);
-  EXPECT_EQ(sleepers.woken(), 1);
-}
-
-// --- By another thread -------------------------------------------------------------------------------------
-
-// Spec: kernel.exec-thread
-TEST(ExecByAnotherThread, leaves_its_listed_lock_as_it_is) {
-  Execing process(Caller::another_thread, hold_a_listed_lock);
-  const Word& word = process.of(Caller::another_thread).listed.word;
-  const Sleepers sleepers(word, 2);
-  process.call_exec();
-  EXPECT_EQ(word, process.tid(Caller::another_thread) | waiters);
-  EXPECT_EQ(sleepers.woken(), 0);
+  EXPECT_EQ(held.listed.word, owner_died | waiters);
+  EXPECT_EQ(held.pending.word, owner_died | waiters);
+  EXPECT_EQ(on_listed.woken(), 1);
+  EXPECT_EQ(on_pending.woken(), 1);
 }
 
 // Spec: kernel.exec-thread
-TEST(ExecByAnotherThread, leaves_its_pending_lock_as_it_is) {
-  Execing process(Caller::another_thread, hold_a_pending_lock);
-  const Word& word = process.of(Caller::another_thread).pending.word;
-  const Sleepers sleepers(word, 2);
+TEST(ExecByAnotherThread, leaves_its_locks_as_they_are) {
+  Execing process(Caller::another_thread, hold_two_locks);
+  const Holding& held = process.of(Caller::another_thread);
+  const Sleepers on_listed(held.listed.word, 2), on_pending(held.pending.word, 2);
   process.call_exec();
-  EXPECT_EQ(word, process.tid(Caller::another_thread) | waiters);
-  EXPECT_EQ(sleepers.woken(), 0);
+  EXPECT_EQ(held.listed.word, process.tid(Caller::another_thread) | waiters);
+  EXPECT_EQ(held.pending.word, process.tid(Caller::another_thread) | waiters);
+  EXPECT_EQ(on_listed.woken(), 0);
+  EXPECT_EQ(on_pending.woken(), 0);
 }
 
 // The caller has become the leader before its list is walked over.
 // Spec: kernel.exec-thread
-TEST(ExecByAnotherThread, treats_what_names_the_leader_in_the_callers_list) {
-  Execing process(Caller::another_thread, hold_a_listed_lock);
+TEST(ExecByAnotherThread, treats_what_names_the_leader) {
+  Execing process(Caller::another_thread, hold_two_locks);
   Word& word = process.of(Caller::another_thread).listed.word;
   word = process.tid(Caller::the_leader);
   process.call_exec();
   EXPECT_EQ(word, owner_died);
 }
 
-// --- By either ---------------------------------------------------------------------------------------------
-
 class ExecBy : public testing::TestWithParam<Caller> {};
 INSTANTIATE_TEST_SUITE_P(Thread, ExecBy, testing::Values(Caller::the_leader, Caller::another_thread),
                          testing::PrintToStringParamName());
 
 // Spec: kernel.exec, kernel.exec-thread, kernel.pending-free
-TEST_P(ExecBy, has_a_sleeper_woken_whose_lock_is_pending_and_free) {
+TEST_P(ExecBy, wakes_one_for_a_pending_free_lock) {
   Execing process(GetParam(), have_a_free_lock_pending);
   const Word& word = process.of(GetParam()).pending.word;
   const Sleepers sleepers(word, 2);
@@ -188,8 +162,8 @@ TEST_P(ExecBy, has_a_sleeper_woken_whose_lock_is_pending_and_free) {
 }
 
 // Spec: kernel.exec, kernel.exit-walk
-TEST_P(ExecBy, treats_the_locks_of_the_other_thread_as_its_end_does) {
-  Execing process(GetParam(), hold_a_listed_lock);
+TEST_P(ExecBy, treats_the_other_threads_locks) {
+  Execing process(GetParam(), hold_two_locks);
   const Caller other = GetParam() == Caller::the_leader ? Caller::another_thread : Caller::the_leader;
   const Word& word = process.of(other).listed.word;
   const Sleepers sleepers(word, 2);

@@ -14,9 +14,9 @@
 #include <thread>
 #include <tuple>
 
-#include "mortal.hpp"
-#include "robust_futex.hpp"
 #include "support/exit_walk.hpp"
+#include "support/mortal.hpp"
+#include "support/robust_futex.hpp"
 #include "support/shared_memory.hpp"
 
 using kernel::Death;
@@ -24,7 +24,6 @@ using kernel::LongestList;
 using kernel::Mortal;
 using kernel::Node;
 using kernel::owner_died;
-using kernel::Pages;
 using kernel::RobustList;
 using kernel::Sleepers;
 using kernel::waiters;
@@ -108,14 +107,9 @@ INSTANTIATE_TEST_SUITE_P(All, AWordThatNamesTheDyingThread,
                          testing::Combine(by_each_death, listed_or_pending, each_bits), name_of_case);
 
 // Spec: kernel.owner-died, kernel.exit-walk
-TEST_P(AWordThatNamesTheDyingThread, becomes_owner_died_and_keeps_its_waiters_bit) {
+TEST_P(AWordThatNamesTheDyingThread, becomes_owner_died_and_wakes_one_if_marked) {
   let_its_thread_die(Owner::the_dying_thread);
   EXPECT_EQ(word, owner_died | (bits() & waiters));
-}
-
-// Spec: kernel.owner-died, kernel.exit-walk
-TEST_P(AWordThatNamesTheDyingThread, has_one_sleeper_woken_if_it_has_the_waiters_bit_and_none_otherwise) {
-  let_its_thread_die(Owner::the_dying_thread);
   EXPECT_EQ(woken, (bits() & waiters) != 0 ? 1 : 0);
 }
 
@@ -132,28 +126,18 @@ INSTANTIATE_TEST_SUITE_P(All, AListedFreeLock,
                          name_of_case);
 
 // Spec: kernel.pending-free
-TEST_P(APendingFreeLock, has_one_sleeper_woken_as_this_kernels_kind_of_walk_has_it) {
+TEST_P(APendingFreeLock, wakes_as_this_walk_does) {
   const bool wakes = wakes_for_pending(exit_walk_of_this_kernel(), bits());
   let_its_thread_die(Owner::nobody);
+  EXPECT_EQ(word, word_before());
   EXPECT_EQ(woken, wakes ? 1 : 0);
 }
 
-// Spec: kernel.pending-free
-TEST_P(APendingFreeLock, keeps_its_word) {
+// Spec: kernel.pending-foreign
+TEST_P(AListedFreeLock, keeps_its_word_and_has_nobody_woken) {
   let_its_thread_die(Owner::nobody);
   EXPECT_EQ(word, word_before());
-}
-
-// Spec: kernel.pending-foreign
-TEST_P(AListedFreeLock, has_nobody_woken) {
-  let_its_thread_die(Owner::nobody);
   EXPECT_EQ(woken, 0);
-}
-
-// Spec: kernel.pending-foreign
-TEST_P(AListedFreeLock, keeps_its_word) {
-  let_its_thread_die(Owner::nobody);
-  EXPECT_EQ(word, word_before());
 }
 
 // --- Another's -----------------------------------------------------------------------------------------
@@ -163,20 +147,15 @@ INSTANTIATE_TEST_SUITE_P(All, ALockOfAnotherThread,
                          testing::Combine(by_each_death, listed_or_pending, each_bits), name_of_case);
 
 // Spec: kernel.pending-foreign
-TEST_P(ALockOfAnotherThread, has_nobody_woken_but_as_this_kernels_kind_of_walk_has_it) {
+TEST_P(ALockOfAnotherThread, wakes_as_this_walk_does) {
   const ExitWalk walk = exit_walk_of_this_kernel();
   let_its_thread_die(Owner::another_thread);
   const bool is_pending = std::get<Entry>(GetParam()) == Entry::pending;
+  EXPECT_EQ(word, word_before());
   EXPECT_EQ(woken, is_pending && wakes_for_pending(walk, word_before()) ? 1 : 0);
 }
 
-// Spec: kernel.pending-foreign
-TEST_P(ALockOfAnotherThread, keeps_its_word) {
-  let_its_thread_die(Owner::another_thread);
-  EXPECT_EQ(word, word_before());
-}
-
-// --- The order: list, then pending ---------------------------------------------------------------------
+// --- The list, then the pending lock: the order shows where the list is torn, in kernel_list_limit_test.cpp
 
 class TheWalk : public testing::TestWithParam<Death> {
  protected:
@@ -185,62 +164,8 @@ class TheWalk : public testing::TestWithParam<Death> {
 };
 INSTANTIATE_TEST_SUITE_P(At, TheWalk, by_each_death, testing::PrintToStringParamName());
 
-/// Two locks whose words are one word, at two addresses. What happens to the second tells that the first was
-/// treated before: its owner part is then 0.
-class TwoViews {
- public:
-  TwoViews() : pages_(4), first(pages_.straddling(0)), second(view()) {}
-
- private:
-  Node& view() const {
-    pages_.make_view(2, 0);
-    return pages_.straddling(2);
-  }
-
-  Pages pages_;
-
- public:
-  Node& first;
-  Node& second;
-};
-
-// Listed first: the listed entry names the dying thread and wakes one; then the pending one is free and wakes
-// another, but by the walk before 2022. Pending first: that wakes one, and a listed free lock nobody.
-// Spec: kernel.exit-walk
-TEST_P(TheWalk, treats_the_pending_lock_after_the_list) {
-  const bool wakes_for_free = wakes_for_pending(exit_walk_of_this_kernel(), owner_died | waiters);
-  const TwoViews lock;
-  Mortal mortal(GetParam(), [&](std::uint32_t tid) {
-    lock.first.word = tid | waiters;
-    list->put_first(lock.first);
-    list->set_pending(lock.second);
-    list->register_for_this_thread();
-  });
-  Sleepers sleepers(lock.first.word, 3);
-  mortal.die();
-  EXPECT_EQ(lock.second.word, owner_died | waiters);
-  EXPECT_EQ(sleepers.woken(), wakes_for_free ? 2 : 1);
-}
-
-// The lock that is both stands first in the list. Treated at its place in the list it would wake one, and the
-// other entry, free by then, nobody.
 // Spec: kernel.listed-and-pending
-TEST_P(TheWalk, treats_a_lock_that_is_both_listed_and_pending_after_the_rest_of_the_list) {
-  const bool wakes_for_free = wakes_for_pending(exit_walk_of_this_kernel(), owner_died | waiters);
-  const TwoViews lock;
-  Mortal mortal(GetParam(), [&](std::uint32_t tid) {
-    lock.first.word = tid | waiters;
-    list->link({&lock.first, &lock.second});
-    list->set_pending(lock.first);
-    list->register_for_this_thread();
-  });
-  Sleepers sleepers(lock.first.word, 3);
-  mortal.die();
-  EXPECT_EQ(sleepers.woken(), wakes_for_free ? 2 : 1);
-}
-
-// Spec: kernel.listed-and-pending
-TEST_P(TheWalk, treats_a_lock_that_is_both_listed_and_pending_once) {
+TEST_P(TheWalk, treats_a_listed_and_pending_lock_once) {
   Node& lock = (*locks)[0];
   Mortal mortal(GetParam(), [&](std::uint32_t tid) {
     lock.word = tid | waiters;
@@ -255,7 +180,7 @@ TEST_P(TheWalk, treats_a_lock_that_is_both_listed_and_pending_once) {
 }
 
 // Spec: kernel.listed-and-pending
-TEST_P(TheWalk, treats_a_lock_that_is_both_listed_and_pending_as_pending) {
+TEST_P(TheWalk, treats_a_listed_and_pending_lock_as_pending) {
   Node& lock = (*locks)[0];
   Mortal mortal(GetParam(), [&](std::uint32_t) {
     list->put_first(lock);
@@ -268,7 +193,7 @@ TEST_P(TheWalk, treats_a_lock_that_is_both_listed_and_pending_as_pending) {
 }
 
 // Spec: kernel.exit-walk
-TEST_P(TheWalk, treats_every_entry_of_the_list_and_the_pending_one) {
+TEST_P(TheWalk, treats_the_whole_list_and_the_pending_lock) {
   InSharedMemory<std::array<Node, 100>> many;
   Node& pending = (*locks)[0];
   Mortal mortal(GetParam(), [&](std::uint32_t tid) {
@@ -305,7 +230,7 @@ TEST_P(TheWalk, follows_a_marked_link_and_wakes_nobody_there) {
 }
 
 // Spec: kernel.shared-wake
-TEST(TheWalkOfAThread, does_not_wake_who_sleeps_by_a_private_futex_call) {
+TEST(TheWalkOfAThread, does_not_wake_private_sleepers) {
   InSharedMemory<RobustList> list;
   InSharedMemory<Node> lock;
   Mortal mortal(Death::by_end_of_thread, [&](std::uint32_t tid) {
@@ -325,7 +250,7 @@ TEST(TheWalkOfAThread, does_not_wake_who_sleeps_by_a_private_futex_call) {
 // Walk first: that wakes one, and clearing the word wakes another. Cleared first: that wakes one, and a
 // listed free lock nobody.
 // Spec: kernel.exit-walk
-TEST(AThreadsEnd, shows_in_its_locks_before_pthread_join_can_return) {
+TEST(AThreadsEnd, shows_in_its_locks_before_pthread_join) {
   struct Memory {
     RobustList list;
     Node lock;
@@ -362,7 +287,7 @@ INSTANTIATE_TEST_SUITE_P(At, AProcesssEnd, testing::Values(Death::by_sigkill, De
 
 // As long a list as the kernel walks over, so that a wait that ends too soon finds it half-done.
 // Spec: kernel.exit-walk
-TEST_P(AProcesssEnd, shows_in_all_its_locks_before_waitid_tells_of_it) {
+TEST_P(AProcesssEnd, shows_in_its_locks_before_waitid) {
   for (int round = 0; round < 20; ++round) {
     InSharedMemory<LongestList> memory;
     Mortal mortal(GetParam(), [&](std::uint32_t tid) { memory->be_held_by(tid); });
@@ -376,7 +301,7 @@ TEST_P(AProcesssEnd, shows_in_all_its_locks_before_waitid_tells_of_it) {
 }
 
 // Spec: kernel.exit-walk
-TEST(AKilledProcess, has_the_locks_of_all_its_threads_treated_before_waitpid_returns) {
+TEST(AKilledProcess, shows_in_all_threads_locks_before_waitpid) {
   struct Memory {
     std::array<RobustList, 3> lists;
     std::array<Node, 3> locks;

@@ -14,10 +14,10 @@
 #include <cstdlib>
 #include <thread>
 
-#include "mortal.hpp"
-#include "robust_futex.hpp"
 #include "support/child.hpp"
+#include "support/mortal.hpp"
 #include "support/party.hpp"
+#include "support/robust_futex.hpp"
 #include "support/shared_memory.hpp"
 
 using kernel::Death;
@@ -52,7 +52,7 @@ TEST_P(AThreadsList, is_found_while_the_thread_lives) {
 
 // A thread may be joined a moment before its tid is given up.
 // Spec: kernel.list-query
-TEST_P(AThreadsList, is_not_found_once_its_death_was_waited_for) {
+TEST_P(AThreadsList, is_not_found_after_its_death) {
   Mortal mortal(GetParam(), [&](std::uint32_t) { list->register_for_this_thread(); });
   const pid_t tid = mortal.tid();
   mortal.die();
@@ -162,7 +162,7 @@ INSTANTIATE_TEST_SUITE_P(Birth, AChildMadeBy,
                          testing::PrintToStringParamName());
 
 // Spec: kernel.child-list
-TEST_P(AChildMadeBy, has_no_list_but_what_libc_registers_in_it) {
+TEST_P(AChildMadeBy, has_only_the_list_that_libc_registers) {
   ASSERT_NE(list_of(0).head, nullptr) << "its parent has one";
   InSharedMemory<const robust_list_head*> found(nullptr);
   Child(GetParam(), [&] { *found = list_of(0).head; }).join();
@@ -207,7 +207,7 @@ class WipedPage {
 };
 
 // Spec: kernel.wipe-on-fork
-TEST_P(AChildMadeBy, finds_zeros_in_the_page_and_its_parent_what_was_there) {
+TEST_P(AChildMadeBy, finds_the_page_wiped) {
   const WipedPage page;
   Child(GetParam(), [&] { EXPECT_TRUE(page.is_all(0)); }).join();
   EXPECT_TRUE(page.is_all(written));

@@ -18,7 +18,7 @@
 #include <tuple>
 #include <vector>
 
-#include "robust_futex.hpp"
+#include "support/robust_futex.hpp"
 #include "support/shared_memory.hpp"
 #include "support/traced.hpp"
 
@@ -104,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(And, AWaitThatTwoThingsEnd,
 // A round counts when the sleeper had not run before both had happened. That it is so cannot be forced, but
 // it is the rule; and what the wait returns must fit what FUTEX_WAKE returned in every round.
 // Spec: kernel.wake-not-lost
-TEST_P(AWaitThatTwoThingsEnd, returns_0_if_and_only_if_the_wake_up_was_counted) {
+TEST_P(AWaitThatTwoThingsEnd, returns_0_if_the_wake_up_was_counted) {
   const auto [besides, comes] = GetParam();
   const OnOneCpu here;
   int seen = 0;
@@ -238,7 +238,7 @@ TEST(AKilledSleeper, that_was_not_woken_takes_no_wake_up) {
 }
 
 // Spec: kernel.killed-sleeper, kernel.pending-free
-TEST(AKilledSleeper, that_was_woken_and_has_not_run_passes_the_wake_up_on_by_its_pending_mark) {
+TEST(AKilledSleeper, that_was_woken_passes_the_wake_up_on) {
   const OnOneCpu here;
   int seen = 0;
   for (int i = 0; i < tries && seen < wanted; ++i) {
@@ -260,7 +260,7 @@ TEST(AKilledSleeper, that_was_woken_and_has_not_run_passes_the_wake_up_on_by_its
 // It is killed and woken at once. Whether the wake-up finds it queued, or queued no more, or comes even after
 // its end has woken the other one: the other one does not sleep on.
 // Spec: kernel.killed-sleeper, kernel.pending-free
-TEST(AKilledSleeper, that_is_woken_as_it_dies_leaves_nobody_asleep) {
+TEST(AKilledSleeper, woken_as_it_dies_leaves_nobody_asleep) {
   for (int i = 0; i < 50; ++i) {
     InSharedMemory<LockAndList> memory;
     SleepingProcess killed(memory->lock, &memory->list);
@@ -284,7 +284,7 @@ TEST(AStoppedSleeper, takes_no_wake_up) {
 }
 
 // Spec: kernel.stopped-sleeper
-TEST(AStoppedSleeper, sleeps_again_when_it_goes_on_if_the_word_is_the_same) {
+TEST(AStoppedSleeper, sleeps_again_on_the_same_word) {
   InSharedMemory<Node> lock;
   SleepingProcess stopped(*lock);
   stopped.send(SIGSTOP);
@@ -296,7 +296,7 @@ TEST(AStoppedSleeper, sleeps_again_when_it_goes_on_if_the_word_is_the_same) {
 }
 
 // Spec: kernel.stopped-sleeper
-TEST(AStoppedSleeper, comes_back_when_it_goes_on_if_the_word_has_changed) {
+TEST(AStoppedSleeper, comes_back_on_a_changed_word) {
   InSharedMemory<Node> lock;
   SleepingProcess stopped(*lock);
   stopped.send(SIGSTOP);
@@ -310,7 +310,7 @@ TEST(AStoppedSleeper, comes_back_when_it_goes_on_if_the_word_has_changed) {
 // --- Time ------------------------------------------------------------------------------------------------
 
 // Spec: kernel.wait-until
-TEST(ATimedWait, never_ends_by_its_time_before_this_moment_on_clock_monotonic) {
+TEST(ATimedWait, never_ends_before_its_moment) {
   const Word word{1};
   std::minstd_rand random(1);
   for (int i = 0; i < 500; ++i) {
@@ -321,20 +321,7 @@ TEST(ATimedWait, never_ends_by_its_time_before_this_moment_on_clock_monotonic) {
   }
 }
 
-// Spec: kernel.wait-until
-TEST(ATimedWait, whose_moment_is_over_ends_at_once) {
-  const Word word{1};
-  const timespec long_ago = kernel::moment(1);
-  EXPECT_EQ(kernel::wait(word, 1, &long_ago), ETIMEDOUT);
-}
-
 // --- Compares and queues in one step -----------------------------------------------------------------------
-
-// Spec: kernel.wait-one-step
-TEST(AWait, of_another_value_than_the_words_does_not_sleep) {
-  const Word word{1};
-  EXPECT_EQ(kernel::wait(word, 2), EAGAIN);
-}
 
 /// Threads that wait for the values that a round's word has before and after, round after round.
 class Storm {
@@ -384,7 +371,7 @@ int store_and_then_wake_all(Word& word) {
 }
 
 // Spec: kernel.wait-one-step
-TEST(AWait, that_compares_before_a_store_is_queued_before_the_wake_up_that_follows_the_store) {
+TEST(AWait, compares_and_queues_in_one_step) {
   Storm storm;
   storm.rage(Storm::before, store_and_then_wake_all);
   EXPECT_EQ(storm.left_asleep, 0);
@@ -396,19 +383,12 @@ TEST(AWait, that_compares_before_a_store_is_queued_before_the_wake_up_that_follo
 // --- FUTEX_WAKE_OP ---------------------------------------------------------------------------------------
 
 // Spec: kernel.wake-op
-TEST(AWakeOp, stores_0_over_a_tid_and_waiters_wakes_all_and_returns_how_many) {
+TEST(AWakeOp, stores_0_and_wakes_and_counts_all) {
   Word word{waiters | static_cast<std::uint32_t>(kernel::this_tid())};
   const Sleepers sleepers(word, 3);
   EXPECT_EQ(kernel::clear_and_wake_all(word), 3);
   EXPECT_EQ(word, 0u);
   EXPECT_EQ(sleepers.woken(), 3);
-}
-
-// Spec: kernel.wake-op
-TEST(AWakeOp, that_finds_nobody_stores_and_returns_0) {
-  Word word{waiters | FUTEX_TID_MASK};
-  EXPECT_EQ(kernel::clear_and_wake_all(word), 0);
-  EXPECT_EQ(word, 0u);
 }
 
 // Spec: kernel.wake-op
@@ -434,7 +414,7 @@ TEST(AWakeOp, wakes_nobody_who_saw_the_new_value) {
 
 // A kill stops a program between two of its instructions. So the program is stopped there, at each.
 // Spec: kernel.wake-op
-TEST(AWakeOp, cannot_be_stopped_or_killed_between_its_store_and_its_wake_up) {
+TEST(AWakeOp, cannot_be_stopped_or_killed_half_way) {
   if (!support::Traced::is_permitted()) GTEST_SKIP() << "this system lets no process trace its child";
   constexpr int asleep = 2;
   InSharedMemory<Word> word(waiters | 1234);
@@ -480,7 +460,7 @@ TEST(AWakeUp, where_no_memory_is_fails) {
 }
 
 // Spec: kernel.wake-gone
-TEST(AWakeUp, where_other_memory_lies_by_now_finds_nobody_of_before) {
+TEST(AWakeUp, on_other_memory_finds_nobody_of_before) {
   const kernel::Pages pages(2);
   const Word& word = pages.within(0).word;
   const Sleepers sleepers(word, 1);

@@ -98,7 +98,7 @@ class BeforeEachExchange : public testing::Test {
 };
 
 // Spec: lock.inherit.repaired, lock.acquire.progress
-TEST_F(BeforeEachExchange, of_repaired_a_waiter_may_mark_the_lock_and_stays_marked) {
+TEST_F(BeforeEachExchange, of_repaired_a_waiter_may_mark_the_lock) {
   before_each_exchange_of({[&] {
                              make_free(owner_died_bit);
                              EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
@@ -108,7 +108,7 @@ TEST_F(BeforeEachExchange, of_repaired_a_waiter_may_mark_the_lock_and_stays_mark
 }
 
 // Spec: lockable.recover.throws, lock.acquire.progress
-TEST_F(BeforeEachExchange, of_giving_up_a_waiter_may_mark_the_lock_and_stays_marked) {
+TEST_F(BeforeEachExchange, of_abandon_a_waiter_may_mark_the_lock) {
   using Algorithm = heirlock::detail::LockAlgorithm<heirlock::detail::LinuxPlatform>;
   before_each_exchange_of({[&] {
                              make_free();
@@ -127,7 +127,7 @@ INSTANTIATE_TEST_SUITE_P(Free, TwoThatTry, testing::Values(0, waiters_bit),
 
 // Both are the first to use the lock.
 // Spec: lock.acquire.exclusion, lock.try.busy
-TEST_P(TwoThatTry, before_any_exchange_of_each_other_do_not_both_get_the_lock) {
+TEST_P(TwoThatTry, do_not_both_get_the_lock) {
   InSharedMemory<std::atomic<bool>> mine, others;
   before_each_exchange_of(
       {[&] { make_free(GetParam()); }, [&] { *others = lock->try_acquire() == AcquireResult::acquired; },
@@ -140,7 +140,7 @@ TEST_P(TwoThatTry, before_any_exchange_of_each_other_do_not_both_get_the_lock) {
 
 // Its thread id has come to the caller; its death was missed.
 // Spec: lock.owner.thread-id-reuse, lock.acquire.progress
-TEST_F(BeforeEachExchange, of_burying_a_dead_owner_a_waiter_may_mark_the_lock_and_stays_marked) {
+TEST_F(BeforeEachExchange, of_a_burial_a_waiter_may_mark_the_lock) {
   AcquireResult result{};
   before_each_exchange_of({[&] {
                              make_free();
@@ -156,7 +156,7 @@ TEST_F(BeforeEachExchange, of_burying_a_dead_owner_a_waiter_may_mark_the_lock_an
 }
 
 // Spec: lock.timeout.ends, lock.acquire.progress
-TEST_F(BeforeEachExchange, of_giving_up_a_timed_acquire_may_be_given_the_lock_and_takes_it) {
+TEST_F(BeforeEachExchange, of_giving_up_the_lock_may_come) {
   set_word(*lock, 1);  // the owner is process 1
   Traced sleeper([&] {
     EXPECT_EQ(lock->acquire_for(std::chrono::milliseconds(200)), AcquireResult::acquired);
@@ -170,8 +170,7 @@ TEST_F(BeforeEachExchange, of_giving_up_a_timed_acquire_may_be_given_the_lock_an
 }
 
 // Spec: lock.acquire.exclusion, lock.inherit.missed
-TEST_F(BeforeEachExchange,
-       of_burying_a_dead_owner_one_with_the_same_thread_id_may_take_the_lock_and_keeps_it) {
+TEST_F(BeforeEachExchange, of_a_burial_a_namesake_may_take_it) {
   const std::uint32_t of_nobody = heirlock::detail::owner_mask;  // no thread has so great an id
   set_word(*lock, of_nobody);
   Traced other([&] {

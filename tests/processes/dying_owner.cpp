@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -16,31 +17,14 @@
 #include <string>
 #include <thread>
 
-#include "stranger_program.hpp"
 #include "support/party.hpp"
 
 std::ostream& operator<<(std::ostream& out, Death death) {
-  switch (death) {
-    case Death::by_sigkill:
-      return out << "by_sigkill";
-    case Death::by_underscore_exit:
-      return out << "by_underscore_exit";
-    case Death::by_exit:
-      return out << "by_exit";
-    case Death::by_abort:
-      return out << "by_abort";
-    case Death::by_end_of_thread:
-      return out << "by_end_of_thread";
-    case Death::by_end_of_leader:
-      return out << "by_end_of_leader";
-    case Death::by_exec_of_leader:
-      return out << "by_exec_of_leader";
-    case Death::by_exec_of_other_thread:
-      return out << "by_exec_of_other_thread";
-    case Death::by_exec_of_a_thread_mate:
-      return out << "by_exec_of_a_thread_mate";
-  }
-  return out << "by_no_known_cause";
+  static const char* const names[] = {
+      "by_sigkill",        "by_underscore_exit",      "by_exit",
+      "by_abort",          "by_end_of_thread",        "by_end_of_leader",
+      "by_exec_of_leader", "by_exec_of_other_thread", "by_exec_of_a_thread_mate"};
+  return out << names[static_cast<int>(death)];
 }
 
 namespace {
@@ -50,15 +34,7 @@ namespace {
 }
 
 bool process_lives_on(Death death) {
-  switch (death) {
-    case Death::by_sigkill:
-    case Death::by_underscore_exit:
-    case Death::by_exit:
-    case Death::by_abort:
-      return false;
-    default:
-      return true;
-  }
+  return death > Death::by_abort;
 }
 
 }  // namespace
@@ -115,7 +91,7 @@ void DyingOwner::die() {
       ASSERT_EQ(read(closed_by_exec_[0], &nothing, 1), 0);
       char path[PATH_MAX] = "";
       ASSERT_GT(readlink(("/proc/" + std::to_string(process_) + "/exe").c_str(), path, sizeof path - 1), 0);
-      ASSERT_EQ(path, path_of_stranger());
+      ASSERT_NE(std::string(path).find("/heirlock_test_stranger"), std::string::npos) << path;
       return;
     }
   }
@@ -134,8 +110,7 @@ void DyingOwner::take_and_wait_for_death(const std::function<void()>& take) {
 }
 
 void DyingOwner::exec_a_program_that_sleeps() {
-  const std::string path = path_of_stranger();
-  execl(path.c_str(), path.c_str(), "sleep", nullptr);
+  execl(STRANGER, STRANGER, "sleep", nullptr);
   std::perror("exec of the program that sleeps");
   std::_Exit(1);
 }

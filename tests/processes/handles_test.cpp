@@ -75,11 +75,6 @@ class Handles : public testing::Test {
   const std::array<SegmentName, threads> accounts{};
 };
 
-// Spec: lockable.one-mapping, shared.unmapped
-TEST_F(Handles, of_many_threads_come_and_go) {
-  meanwhile([&] { use(accounts[0]); });
-}
-
 class HandlesInChildren : public Handles, public testing::WithParamInterface<Birth> {};
 #if HEIRLOCK_THREAD_SANITIZER  // which sees a child by fork alone
 const auto births = testing::Values(Birth::fork);
@@ -91,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(Birth, HandlesInChildren, births, testing::PrintToStrin
 // A child has but the thread that made it, and finds every lock that another thread held, the loader's among
 // them, held for ever.
 // Spec: lockable.one-mapping, lock.owner.child
-TEST_P(HandlesInChildren, come_and_go_whatever_the_parents_threads_are_doing) {
+TEST_P(HandlesInChildren, come_and_go_whatever_other_threads_do) {
   if (!support::can_make_child(GetParam())) GTEST_SKIP() << "this system cannot make a child like that";
   std::optional<Object> inherited(std::in_place, lock);
   Party in_the_loader(As::thread, [&] {

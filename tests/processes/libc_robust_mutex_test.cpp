@@ -18,6 +18,7 @@
 #include "heirlock/detail/attributes.hpp"
 #include "heirlock/reentrant_lock.hpp"
 #include "support/acquire_result.hpp"
+#include "support/libc_mutex.hpp"
 #include "support/party.hpp"
 #include "support/shared_memory.hpp"
 
@@ -39,13 +40,7 @@ namespace {
 class LibcMutex {
  public:
   explicit LibcMutex(int protocol) {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    EXPECT_EQ(pthread_mutexattr_setprotocol(&attributes, protocol), 0);
-    EXPECT_EQ(pthread_mutex_init(&mutex_, &attributes), 0);
-    pthread_mutexattr_destroy(&attributes);
+    EXPECT_EQ(support::make_libc_mutex(mutex_, PTHREAD_MUTEX_NORMAL, true, protocol), 0);
   }
   int lock() { return pthread_mutex_lock(&mutex_); }
   int unlock() { return pthread_mutex_unlock(&mutex_); }
@@ -158,7 +153,7 @@ class LibcsRobustMutexes : public testing::Test {
 
 // The locks h, r, p and H: a neighbour of another kind, of either other kind, and of one's own.
 // Spec: lock.inherit.death, lock.memory.node, protocol.linking
-TEST_F(LibcsRobustMutexes, share_the_list_in_every_program_of_five_steps_over_four_locks) {
+TEST_F(LibcsRobustMutexes, share_the_list_in_every_short_program) {
   constexpr std::size_t used = 4, steps = 5;
   std::size_t programs = 1;
   for (std::size_t i = 0; i < steps; ++i) programs *= used;
@@ -181,7 +176,7 @@ TEST_F(LibcsRobustMutexes, share_the_list_in_long_programs_at_random) {
 }
 
 // Spec: lock.memory.node, protocol.linking
-TEST_F(LibcsRobustMutexes, leave_the_list_in_any_order_and_the_others_on_it) {
+TEST_F(LibcsRobustMutexes, leave_the_list_in_any_order) {
   for (unsigned order = 0; order < 720; ++order) {
     Program held{0, 1, 2, 3, 4, 5}, unlocks;
     for (const std::size_t i : held) ASSERT_TRUE(locks->lock(i));

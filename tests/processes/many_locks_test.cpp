@@ -81,15 +81,6 @@ INSTANTIATE_TEST_SUITE_P(Corpse, ManyLocks,
                                          Corpse::leader_of_a_process_that_lives_on),
                          testing::PrintToStringParamName());
 
-// Spec: kernel.list-limit
-TEST_P(ManyLocks, are_passed_on_by_the_kernel_up_to_its_limit) {
-  let_the_owner_die();
-  std::size_t passed_on = 0;
-  for (ReentrantLock& lock : locks)
-    if (support::word_of(lock) == heirlock::detail::owner_died_bit) ++passed_on;
-  EXPECT_EQ(passed_on, treated_by_the_kernel);
-}
-
 // Spec: lock.inherit.many, lock.inherit.death
 TEST_P(ManyLocks, are_all_inherited) {
   let_the_owner_die();
@@ -111,27 +102,23 @@ TEST_P(ManyLocks, are_all_inherited) {
   EXPECT_EQ(inherited, held);
 }
 
-// Spec: lock.inherit.many, lock.inherit.sleeper, lock.inherit.death
-TEST_P(ManyLocks, are_inherited_by_those_who_slept_for_one_that_the_kernel_left_out) {
+// Those of the locks that the kernel treated sleep without the backstop.
+// Spec: lock.inherit.many, lock.inherit.sleeper, lock.inherit.death, kernel.list-limit
+TEST_P(ManyLocks, are_inherited_by_those_who_sleep) {
   Waiter first(locks[0], Backstop::on);
   Waiter second(locks[0], Backstop::on);
-  let_the_owner_die();
-  EXPECT_EQ(first.result(), AcquireResult::inherited);
-  EXPECT_EQ(second.result(), AcquireResult::inherited);
-}
-
-// Spec: lock.inherit.sleeper
-TEST_P(ManyLocks, are_inherited_by_those_who_slept_for_one_that_the_kernel_treated) {
   Waiter of_the_last_treated(locks[left_out]);
   Waiter of_the_first_treated(locks[held - 1]);
   let_the_owner_die();
+  EXPECT_EQ(first.result(), AcquireResult::inherited);
+  EXPECT_EQ(second.result(), AcquireResult::inherited);
   EXPECT_EQ(of_the_last_treated.result(), AcquireResult::inherited);
   EXPECT_EQ(of_the_first_treated.result(), AcquireResult::inherited);
 }
 
 // The program that the owner became has the owner's thread id: what the kernel left out looks like its own.
 // Spec: lock.inherit.many, lock.inherit.exec
-TEST(ManyLocksOfALeaderThatCallsExec, are_all_inherited_when_the_program_ends_at_the_latest) {
+TEST(ManyLocksOfALeaderThatCallsExec, are_all_inherited_when_the_program_ends) {
   SharedLocks<held> locks;
   {
     DyingOwner owner(Death::by_exec_of_leader, [&] {

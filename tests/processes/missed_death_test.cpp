@@ -11,7 +11,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <string>
 #include <thread>
 
 #include "dying_owner.hpp"
@@ -23,7 +22,6 @@
 
 using heirlock::AcquireResult;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 using support::Birth;
 using support::Child;
 using support::Gate;
@@ -43,14 +41,9 @@ TEST_F(MissedDeath, is_found_by_an_acquire_that_waits) {
   EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
 }
 
-// Spec: lock.inherit.missed
-TEST_F(MissedDeath, is_found_by_a_timed_acquire_however_short) {
-  EXPECT_EQ(lock->acquire_for(milliseconds(1)), AcquireResult::inherited);
-}
-
 // The system knows no such thread, and says so in errno.
-// Spec: lock.error.errno
-TEST_F(MissedDeath, leaves_errno_to_who_finds_it) {
+// Spec: lock.inherit.missed, lock.error.errno
+TEST_F(MissedDeath, is_found_by_a_short_timed_acquire) {
   constexpr int of_the_caller = 4711;
   errno = of_the_caller;
   const AcquireResult result = lock->acquire_for(milliseconds(1));
@@ -69,7 +62,7 @@ TEST_F(MissedDeath, is_found_by_trying_again_and_again) {
 }
 
 // Spec: lock.inherit.missed
-TEST_F(MissedDeath, is_found_by_many_threads_that_try_once_each) {
+TEST_F(MissedDeath, is_found_by_threads_that_try_once) {
   constexpr int more_than_enough = 2000;
   AcquireResult result = AcquireResult::not_acquired;
   for (int i = 0; i < more_than_enough && result == AcquireResult::not_acquired; ++i)
@@ -116,9 +109,7 @@ TEST_F(MissedDeath, is_found_under_a_hail_of_signals) {
       std::this_thread::sleep_for(milliseconds(1));  // the interval of the signals, not a synchronisation
     }
   });
-  const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(lock->acquire_for(seconds(30)), AcquireResult::inherited);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(10)) << "the signals have put it off";
+  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);  // if the signals put it off, it would never end
   over = true;
   hail.join();
   sigaction(SIGVTALRM, &before, nullptr);
@@ -126,7 +117,7 @@ TEST_F(MissedDeath, is_found_under_a_hail_of_signals) {
 
 #if !HEIRLOCK_THREAD_SANITIZER  // which intercepts pthread_cancel's own signal in its own way
 // Spec: lock.error.cancellation
-TEST_F(MissedDeath, is_found_by_a_thread_that_is_cancelled_only_after_it) {
+TEST_F(MissedDeath, is_found_before_a_cancellation) {
   std::atomic<bool> is_asked{false};
   Gate acquired;
   std::thread cancelled([&] {
@@ -146,7 +137,7 @@ TEST_F(MissedDeath, is_found_by_a_thread_that_is_cancelled_only_after_it) {
 
 // /proc may show another PID namespace than the caller's, in which other threads have the same ids.
 // Spec: lock.inherit.stopped, lock.acquire.exclusion
-TEST(ALivingOwner, is_not_mistaken_for_a_dead_one_of_another_pid_namespace) {
+TEST(ALivingOwner, is_not_taken_for_a_dead_namesake) {
   support::InSharedMemory<bool> is_permitted;
   support::SharedLock lock;
   Child outer(Birth::fork, [&] {

@@ -65,57 +65,37 @@ class NamedSegment : public testing::TestWithParam<As> {
 INSTANTIATE_TEST_SUITE_P(As, NamedSegment, support::each_kind_of_party, support::kind_name);
 
 // --- create()
-// -------------------------------------------------------------------------------------------------
 
 // Spec: shared.named
 TEST_F(NamedSegment, create_makes_an_object_from_its_arguments) {
-  const auto text = Shared<std::array<char, 4>>::create(name, std::array<char, 4>{'t', 'e', 'x', 't'});
-  EXPECT_EQ(std::string(text->data(), 4), "text");
-}
-
-// Spec: shared.named
-TEST_F(NamedSegment, create_makes_an_aggregate_from_its_members) {
   struct Aggregate {
     int number;
     char letter;
   };
-  const auto made = Shared<Aggregate>::create(name, 7, 'x');
-  EXPECT_EQ(made->number, 7);
-  EXPECT_EQ(made->letter, 'x');
-}
-
-// Spec: shared.named
-TEST_F(NamedSegment, create_without_arguments_makes_a_default_object) {
+  {
+    const auto made = Shared<Aggregate>::create(name, 7, 'x');
+    EXPECT_EQ(made->number, 7);
+    EXPECT_EQ(made->letter, 'x');
+  }
+  Shared<Aggregate>::remove(name);
   EXPECT_EQ(*Shared<int>::create(name), 0);
 }
 
 // Spec: shared.create
-TEST_F(NamedSegment, create_of_a_name_that_is_taken_is_refused) {
+TEST_F(NamedSegment, create_of_a_taken_name_is_refused) {
   const auto first = Shared<int>::create(name, 1);
+  const int mappings = support::segment_mappings();
   const auto refusal = refusal_of([&] { Shared<int>::create(name, 2); });
   EXPECT_EQ(refusal.code, std::errc::file_exists);
   EXPECT_TRUE(says(refusal.message, name.path() + " exists already; open it"));
-}
-
-// Spec: shared.create
-TEST_F(NamedSegment, create_of_a_name_that_is_taken_changes_nothing) {
-  const auto first = Shared<int>::create(name, 1);
-  const int mappings = support::segment_mappings();
-  EXPECT_EQ(refusal_of([&] { Shared<int>::create(name, 2); }).code, std::errc::file_exists);
+  EXPECT_EQ(refusal_of([&] { Shared<double>::create(name, 2.0); }).code, std::errc::file_exists);
   EXPECT_EQ(support::segment_mappings(), mappings);
   EXPECT_EQ(*first, 1);
   EXPECT_EQ(*Shared<int>::open(name), 1);
   EXPECT_EQ(files_that_begin_with(name), 1);
 }
 
-// Spec: shared.create
-TEST_F(NamedSegment, create_of_a_name_that_another_type_has_is_refused_in_the_same_way) {
-  const auto first = Shared<int>::create(name, 1);
-  EXPECT_EQ(refusal_of([&] { Shared<double>::create(name, 2.0); }).code, std::errc::file_exists);
-}
-
-// --- open()
-// ---------------------------------------------------------------------------------------------------
+// --- open() and open_or_create()
 
 // Spec: shared.named
 TEST_P(NamedSegment, open_shares_what_create_made) {
@@ -128,54 +108,16 @@ TEST_P(NamedSegment, open_shares_what_create_made) {
   EXPECT_EQ(made->x, 10);
 }
 
-// Spec: shared.named
-TEST_F(NamedSegment, open_of_one_name_twice_leads_to_one_object) {
-  const auto made = Shared<int>::create(name, 1);
-  const auto first = Shared<int>::open(name);
-  const auto second = Shared<int>::open(name);
-  *first = 2;
-  EXPECT_EQ(*second, 2);
-  EXPECT_EQ(*made, 2);
-}
-
 // Spec: shared.open
-TEST_F(NamedSegment, open_of_what_there_is_not_is_refused) {
+TEST_F(NamedSegment, open_of_a_missing_name_is_refused) {
   const auto refusal = refusal_of([&] { Shared<int>::open(name); });
   EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
   EXPECT_TRUE(says(refusal.message, "there is no segment " + name.path() + "; create it first"));
-}
-
-// Spec: shared.open
-TEST_F(NamedSegment, open_of_what_there_is_not_makes_nothing) {
-  EXPECT_EQ(refusal_of([&] { Shared<int>::open(name); }).code, std::errc::no_such_file_or_directory);
   EXPECT_EQ(files_that_begin_with(name), 0);
 }
 
-// Spec: shared.remove
-TEST_P(NamedSegment, a_segment_outlives_its_creator) {
-  other([&] { Shared<int>::create(name, 5); }).join();
-  EXPECT_EQ(*Shared<int>::open(name), 5);
-}
-
-// Spec: shared.anonymous
-TEST_F(NamedSegment, a_child_shares_the_handle_it_inherited) {
-  const auto made = Shared<int>::create(name, 1);
-  ASSERT_TRUE(Shared<int>::remove(name));
-  Party(As::process, [&] { *made = 2; }).join();
-  EXPECT_EQ(*made, 2);
-}
-
-// --- open_or_create()
-// -----------------------------------------------------------------------------------------
-
 // Spec: shared.open-or-create
-TEST_F(NamedSegment, open_or_create_creates_where_there_is_none) {
-  EXPECT_EQ(*Shared<int>::open_or_create(name, 3), 3);
-  EXPECT_TRUE(name.is_taken());
-}
-
-// Spec: shared.open-or-create
-TEST_P(NamedSegment, open_or_create_opens_where_there_is_one_and_makes_no_object) {
+TEST_P(NamedSegment, open_or_create_opens_what_there_is) {
   struct Counted {
     explicit Counted(std::atomic<int>& made) : number(++made) {}
     int number;
@@ -187,55 +129,26 @@ TEST_P(NamedSegment, open_or_create_opens_where_there_is_one_and_makes_no_object
 }
 
 // --- remove()
-// -------------------------------------------------------------------------------------------------
 
 // Spec: shared.remove
-TEST_F(NamedSegment, remove_returns_whether_there_was_one) {
+TEST_P(NamedSegment, remove_leaves_the_segment_to_its_users) {
   EXPECT_FALSE(Shared<int>::remove(name));
-  const auto made = Shared<int>::create(name);
-  EXPECT_TRUE(Shared<int>::remove(name));
-  EXPECT_FALSE(Shared<int>::remove(name));
-}
-
-// Spec: shared.remove
-TEST_P(NamedSegment, remove_takes_the_name_away) {
-  const auto made = Shared<int>::create(name);
-  other([&] { EXPECT_TRUE(Shared<int>::remove(name)); }).join();
-  EXPECT_FALSE(name.is_taken());
-  EXPECT_EQ(refusal_of([&] { Shared<int>::open(name); }).code, std::errc::no_such_file_or_directory);
-}
-
-// Spec: shared.remove
-TEST_P(NamedSegment, remove_leaves_the_segment_to_those_who_have_it) {
   const auto made = Shared<int>::create(name, 1);
   Gate opened, removed;
-  Party user(GetParam(), [&] {
+  Party user = other([&] {
     const auto mine = Shared<int>::open(name);
     opened.open();
     removed.wait();
     *mine = 2;
   });
   opened.wait();
-  Shared<int>::remove(name);
+  EXPECT_TRUE(Shared<int>::remove(name));
+  EXPECT_FALSE(Shared<int>::remove(name));
+  EXPECT_FALSE(name.is_taken());
+  EXPECT_EQ(*Shared<double>::create(name, 0.5), 0.5) << "a new segment, which may be another type's";
   removed.open();
   user.join();
   EXPECT_EQ(*made, 2);
-}
-
-// Spec: shared.remove
-TEST_P(NamedSegment, after_remove_create_makes_a_new_segment) {
-  const auto old = Shared<int>::create(name, 1);
-  Shared<int>::remove(name);
-  other([&] { Shared<int>::create(name, 2); }).join();
-  EXPECT_EQ(*Shared<int>::open(name), 2);
-  EXPECT_EQ(*old, 1);
-}
-
-// Spec: shared.remove
-TEST_F(NamedSegment, after_remove_the_name_may_be_another_types) {
-  Shared<int>::create(name);
-  Shared<int>::remove(name);
-  EXPECT_EQ(*Shared<double>::create(name, 0.5), 0.5);
 }
 
 // As after a logout under systemd's RemoveIPC, the file is gone and another program makes one of the name.
@@ -254,7 +167,6 @@ TEST_P(NamedSegment, a_handle_tells_that_its_name_leads_elsewhere) {
 }
 
 // --- Atomic creation
-// ------------------------------------------------------------------------------------------
 
 struct Failing {
   explicit Failing(bool fails) {
@@ -268,11 +180,6 @@ TEST_F(NamedSegment, an_object_whose_constructor_throws_leaves_nothing) {
   EXPECT_THROW(Shared<Failing>::create(name, true), std::domain_error);
   EXPECT_THROW(Shared<Failing>::open_or_create(name, true), std::domain_error);
   EXPECT_EQ(files_that_begin_with(name), 0);
-}
-
-// Spec: shared.atomic-creation
-TEST_F(NamedSegment, after_a_constructor_that_threw_the_name_is_free) {
-  EXPECT_THROW(Shared<Failing>::create(name, true), std::domain_error);
   EXPECT_EQ(Shared<Failing>::create(name, false)->number, 4);
 }
 
@@ -300,7 +207,7 @@ TEST_P(NamedSegment, an_object_under_construction_cannot_be_seen) {
 }
 
 // Spec: shared.create
-TEST_P(NamedSegment, of_two_that_create_the_first_to_finish_wins) {
+TEST_P(NamedSegment, of_two_creators_the_first_to_finish_wins) {
   Gate begun, go_on;
   Party slow(GetParam(), [&] {
     const auto refusal = refusal_of([&] { Shared<Slow>::create(name, begun, go_on, 1); });
@@ -316,7 +223,7 @@ TEST_P(NamedSegment, of_two_that_create_the_first_to_finish_wins) {
 }
 
 // Spec: shared.open-or-create
-TEST_P(NamedSegment, of_two_that_open_or_create_the_last_to_finish_shares_the_firsts) {
+TEST_P(NamedSegment, of_two_openers_both_share_the_firsts) {
   Gate begun, go_on;
   Party slow(GetParam(), [&] { EXPECT_EQ(Shared<Slow>::open_or_create(name, begun, go_on, 1)->number, 2); });
   begun.wait();
@@ -338,7 +245,7 @@ struct Overtaken {
 
 // The arguments are needed again, whole, when the faster one has been removed meanwhile.
 // Spec: shared.open-or-create
-TEST_F(NamedSegment, open_or_create_begins_again_when_the_segment_it_lost_to_is_removed) {
+TEST_F(NamedSegment, open_or_create_begins_again_after_a_removal) {
   if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
   Traced creator([&] {
     int constructions = 0;
@@ -353,7 +260,6 @@ TEST_F(NamedSegment, open_or_create_begins_again_when_the_segment_it_lost_to_is_
 }
 
 // --- Many at once
-// ---------------------------------------------------------------------------------------------
 
 // Lets a number of parties go on when all of them have come.
 class Barrier {
@@ -398,42 +304,7 @@ class ManyAtOnce : public NamedSegment {
 INSTANTIATE_TEST_SUITE_P(As, ManyAtOnce, support::each_kind_of_party, support::kind_name);
 
 // Spec: shared.open-or-create
-TEST_P(ManyAtOnce, of_eight_that_open_or_create_at_once_one_creates_and_all_share) {
-  InSharedMemory<Barrier> start(creators);
-  run(creators, [&](unsigned party, unsigned round) {
-    start->wait();
-    const auto segment = Shared<Numbered>::open_or_create(names[round], *made);
-    EXPECT_EQ(segment->last_member, segment->number);
-    ++segment->users;
-    (*seen)[round][party] = segment->number;
-  });
-  for (unsigned round = 0; round < rounds; ++round) {
-    const auto segment = Shared<Numbered>::open(names[round]);
-    EXPECT_EQ(segment->users, static_cast<int>(creators));
-    for (const auto& number : (*seen)[round]) EXPECT_EQ(number, segment->number);
-  }
-}
-
-// Spec: shared.create
-TEST_P(ManyAtOnce, of_eight_that_create_at_once_one_creates_and_the_others_are_refused) {
-  InSharedMemory<Barrier> start(creators);
-  run(creators, [&](unsigned party, unsigned round) {
-    start->wait();
-    try {
-      (*seen)[round][party] = Shared<Numbered>::create(names[round], *made)->number;
-    } catch (const std::system_error& error) {
-      EXPECT_EQ(error.code(), std::errc::file_exists);
-    }
-  });
-  for (unsigned round = 0; round < rounds; ++round) {
-    const auto& numbers = (*seen)[round];
-    EXPECT_EQ(std::count(numbers.begin(), numbers.end(), 0), static_cast<int>(creators) - 1);
-    EXPECT_EQ(std::count(numbers.begin(), numbers.end(), Shared<Numbered>::open(names[round])->number), 1);
-  }
-}
-
-// Spec: shared.open-or-create
-TEST_P(ManyAtOnce, that_open_or_create_while_others_remove_share_with_all_who_see_the_same_segment) {
+TEST_P(ManyAtOnce, openers_share_while_others_remove) {
   constexpr unsigned removers = 2;
   InSharedMemory<Barrier> start(creators + removers);
   InSharedMemory<Barrier> counted(creators);
@@ -454,10 +325,9 @@ TEST_P(ManyAtOnce, that_open_or_create_while_others_remove_share_with_all_who_se
 }
 
 // --- What stands in /dev/shm
-// ----------------------------------------------------------------------------------
 
 // Spec: shared.mode
-TEST_F(NamedSegment, a_segment_is_for_its_owner_alone_whatever_the_umask) {
+TEST_F(NamedSegment, a_segment_is_its_owners_whatever_the_umask) {
   for (const mode_t mask : {0U, 022U, 0777U}) {
     const SegmentName another;
     Party(As::process, [&] {
@@ -503,7 +373,7 @@ TEST_F(NamedSegment, no_operation_is_a_cancellation_point) {
 
 // As SPECIFICATION.md gives it; the fingerprint was computed by another program.
 // Spec: shared.layout, version.layout
-TEST_F(NamedSegment, the_header_of_a_named_lock_is_as_specified) {
+TEST_F(NamedSegment, a_named_locks_header_is_as_specified) {
   const auto made = Shared<ReentrantLock>::create(name);
   std::ifstream file(name.path(), std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(file)), {});
@@ -536,22 +406,13 @@ void expect_alignment_of_a_named(const SegmentName& name) {
 }
 
 // Spec: shared.named
-TEST_F(NamedSegment, an_over_aligned_object_is_aligned_in_each_mapping) {
+TEST_F(NamedSegment, an_over_aligned_object_is_aligned) {
   expect_alignment_of_a_named<64>(name);
   expect_alignment_of_a_named<512>(name);
   expect_alignment_of_a_named<4096>(name);
 }
 
-// Spec: shared.named
-TEST_P(NamedSegment, a_large_object_is_shared_to_its_last_byte) {
-  using Large = std::array<char, 16 << 20>;
-  const auto made = Shared<Large>::create(name);
-  other([&] { Shared<Large>::open(name)->back() = 'x'; }).join();
-  EXPECT_EQ(made->back(), 'x');
-}
-
 // --- Handles
-// --------------------------------------------------------------------------------------------------
 
 // Spec: shared.unmapped
 TEST_F(NamedSegment, a_mapping_ends_with_its_last_handle) {
@@ -562,16 +423,6 @@ TEST_F(NamedSegment, a_mapping_ends_with_its_last_handle) {
   EXPECT_TRUE(is_mapped(address));
   opened.reset();
   EXPECT_FALSE(is_mapped(address));
-}
-
-// Spec: shared.handle
-TEST_F(NamedSegment, a_moved_handle_keeps_the_mapping) {
-  auto made = Shared<int>::create(name, 1);
-  const int* const address = made.get();
-  const Shared<int> moved = std::move(made);
-  EXPECT_EQ(moved.get(), address);
-  *moved = 2;
-  EXPECT_EQ(*Shared<int>::open(name), 2);
 }
 
 // Spec: shared.descriptors
@@ -587,19 +438,7 @@ TEST_F(NamedSegment, no_file_descriptor_stays_open) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-// Spec: shared.descriptors
-TEST_F(NamedSegment, the_first_of_all_file_descriptors_does_not_stay_open) {
-  Party(As::process, [&] {
-    close(STDIN_FILENO);
-    Shared<int>::create(name);
-    EXPECT_EQ(fcntl(STDIN_FILENO, F_GETFD), -1);
-    Shared<int>::open(name);
-    EXPECT_EQ(fcntl(STDIN_FILENO, F_GETFD), -1);
-  }).join();
-}
-
 // --- Descriptors
-// ----------------------------------------------------------------------------------------------
 
 // Whether a program that the process ran now would have a file of /dev/shm open.
 bool would_hand_on_a_descriptor(pid_t process) {
@@ -618,7 +457,7 @@ bool would_hand_on_a_descriptor(pid_t process) {
 
 // Another thread may run a program at any moment.
 // Spec: shared.descriptors
-TEST_F(NamedSegment, no_file_descriptor_is_handed_on_to_a_program) {
+TEST_F(NamedSegment, no_file_descriptor_is_handed_on) {
   if (!Traced::is_permitted()) GTEST_SKIP() << "this system does not let a process trace its child";
   Traced user([&] {
     Shared<int>::create(name);
@@ -629,7 +468,6 @@ TEST_F(NamedSegment, no_file_descriptor_is_handed_on_to_a_program) {
 }
 
 // --- Names
-// ----------------------------------------------------------------------------------------------------
 
 template <class Operation>
 bool is_bad_name(Operation&& operation) {
@@ -641,11 +479,17 @@ bool is_bad_name(Operation&& operation) {
   return false;
 }
 
+class Named : public heirlock::Lockable {
+ public:
+  explicit Named(std::string_view name) : Lockable(name) {}
+};
+
 void expect_that_each_operation_refuses(const std::string& name) {
   EXPECT_TRUE(is_bad_name([&] { Shared<int>::create(name); }));
   EXPECT_TRUE(is_bad_name([&] { Shared<int>::open(name); }));
   EXPECT_TRUE(is_bad_name([&] { Shared<int>::open_or_create(name); }));
   EXPECT_TRUE(is_bad_name([&] { Shared<int>::remove(name); }));
+  EXPECT_TRUE(is_bad_name([&] { Named object(name); }));
   std::remove(("/dev/shm/heirlock." + name).c_str());  // what stands there if it was not refused
 }
 
@@ -665,30 +509,9 @@ INSTANTIATE_TEST_SUITE_P(Ends, BadName,
                                          "\x7f"s, "\xc3\xa4"s, "\xff"s, ":"s, "*"s, "~"s, "$HOME"s, "%"s,
                                          "\\"s));
 
-// Spec: shared.names
+// Spec: shared.names, lock.error.message
 TEST_P(BadName, is_refused_by_each_operation) {
   expect_that_each_operation_refuses(bad);
-}
-
-// Spec: shared.names
-TEST_P(BadName, is_refused_for_a_lock) {
-  class Named : public heirlock::Lockable {
-   public:
-    explicit Named(std::string_view name) : Lockable(name) {}
-  };
-  EXPECT_TRUE(is_bad_name([&] { Named object(bad); }));
-}
-
-// Spec: shared.names
-TEST_P(BadName, makes_no_file) {
-  is_bad_name([&] { Shared<int>::create(bad); });
-  struct stat status = {};
-  EXPECT_NE(lstat(path.c_str(), &status), 0);
-  EXPECT_EQ(files_that_begin_with(good), 0);
-}
-
-// Spec: lock.error.message
-TEST_P(BadName, is_named_in_the_message_with_what_was_expected) {
   std::string message;
   try {
     Shared<int>::create(bad);
@@ -698,32 +521,22 @@ TEST_P(BadName, is_named_in_the_message_with_what_was_expected) {
   EXPECT_TRUE(says(message, "is not allowed; use 1 to 200 letters, digits, '.', '-' and '_'"));
   EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= ' ' && c <= '~'; }))
       << "a terminal would be at the mercy of: " << message;
+  struct stat status = {};
+  EXPECT_NE(lstat(path.c_str(), &status), 0);
+  EXPECT_EQ(files_that_begin_with(good), 0);
 }
 
 // Spec: shared.names
-TEST_F(NamedSegment, a_name_of_no_characters_is_refused) {
-  expect_that_each_operation_refuses("");
-}
-
-// Spec: shared.names
-TEST_F(NamedSegment, a_name_of_201_characters_is_refused) {
-  expect_that_each_operation_refuses(name.str() + std::string(201 - name.str().size(), 'x'));
-}
-
-// Spec: shared.names
-TEST_F(NamedSegment, every_character_that_is_allowed_may_stand_in_a_name) {
-  const std::string every = name.str() + "._-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-  Shared<int>::create(every, 1);
-  EXPECT_EQ(*Shared<int>::open(every), 1);
-  EXPECT_TRUE(Shared<int>::remove(every));
-}
-
-// Spec: shared.names
-TEST_F(NamedSegment, a_name_may_have_200_characters) {
+TEST_F(NamedSegment, names_have_1_to_200_characters) {
   const std::string longest = name.str() + std::string(200 - name.str().size(), 'x');
-  Shared<int>::create(longest, 1);
-  EXPECT_EQ(*Shared<int>::open(longest), 1);
-  EXPECT_TRUE(Shared<int>::remove(longest));
+  const std::string every = name.str() + "._-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  for (const std::string& good : {longest, every}) {
+    Shared<int>::create(good, 1);
+    EXPECT_EQ(*Shared<int>::open(good), 1);
+    EXPECT_TRUE(Shared<int>::remove(good));
+  }
+  expect_that_each_operation_refuses("");
+  expect_that_each_operation_refuses(longest + "x");
 }
 
 }  // namespace

@@ -82,74 +82,24 @@ class PidNamespace : public testing::Test {
   support::InSharedMemory<bool> permitted_;
 };
 
-// Spec: lock.owner.pid-namespace, lock.error.unchanged
-TEST_F(PidNamespace, of_the_acquirer_must_be_that_of_the_owner) {
+// Also of one that has released the lock, or died.
+// Spec: lock.owner.pid-namespace, lock.error.unchanged, lock.acquire.progress
+TEST_F(PidNamespace, must_be_the_first_owners) {
   ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
+  {
+    Waiter waiter(*lock);
+    in_another([&] { expect_refusal(*lock); }).join();
+    lock->release();
+    EXPECT_EQ(waiter.result(), AcquireResult::acquired);
+  }
   in_another([&] { expect_refusal(*lock); }).join();
-  lock->release();
-  EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-}
-
-// Spec: lock.owner.pid-namespace, lock.error.unchanged
-TEST_F(PidNamespace, of_the_acquirer_must_be_that_of_former_owners) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  lock->release();
-  in_another([&] { expect_refusal(*lock); }).join();
-  EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-}
-
-// Spec: lock.owner.pid-namespace, lock.error.unchanged
-TEST_F(PidNamespace, of_the_acquirer_must_be_that_of_a_dead_owner) {
   Party(As::process, [&] { EXPECT_EQ(lock->acquire(), AcquireResult::acquired); }).join();
   in_another([&] { expect_refusal(*lock); }).join();
   EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
 }
 
-// Spec: lock.owner.pid-namespace, lock.error.unchanged
-TEST_F(PidNamespace, decides_also_when_the_first_user_was_in_the_inner_one) {
-  in_another([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    lock->release();
-  }).join();
-  expect_refusal(*lock);
-}
-
-// Spec: lock.owner.pid-namespace, lock.error.unchanged
-TEST_F(PidNamespace, decides_also_while_the_owner_is_in_the_inner_one) {
-  Gate holds, may_release;
-  Party owner = in_another([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    holds.open();
-    may_release.wait();
-    lock->release();
-  });
-  holds.wait();
-  expect_refusal(*lock);
-  may_release.open();
-  owner.join();
-}
-
-// Spec: lock.error.unchanged, lock.acquire.progress
-TEST_F(PidNamespace, refuses_without_harm_to_those_who_wait) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  Waiter waiter(*lock);
-  in_another([&] { expect_refusal(*lock); }).join();
-  lock->release();
-  EXPECT_EQ(waiter.result(), AcquireResult::acquired);
-}
-
-// Spec: lock.release.owner-only, lock.owner.query
-TEST_F(PidNamespace, lets_nobody_release_the_lock_of_another) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  in_another([&] {
-    EXPECT_FALSE(lock->is_owned());
-    EXPECT_THROW(lock->release(), heirlock::AssertionError);
-    EXPECT_THROW(lock->repaired(), heirlock::AssertionError);
-  }).join();
-  EXPECT_TRUE(lock->is_owned());
-}
-
-// Spec: lock.owner.pid-namespace, lock.acquire.exclusion
+// Spec: lock.owner.pid-namespace, lock.error.unchanged, lock.acquire.exclusion, lock.owner.query
+// Spec: lock.release.owner-only
 TEST_F(PidNamespace, keeps_two_threads_with_the_same_id_apart) {
   Gate holds, may_release;
   Party owner = in_another([&] {
@@ -161,25 +111,23 @@ TEST_F(PidNamespace, keeps_two_threads_with_the_same_id_apart) {
     lock->release();
   });
   holds.wait();
+  expect_refusal(*lock);  // to the outer one too
   in_another([&] {
     EXPECT_EQ(support::my_tid(), 1u);
     EXPECT_EQ(lock->owner(), 1);
     EXPECT_FALSE(lock->is_owned());
     EXPECT_EQ(lock->depth(), 0u);
     EXPECT_THROW(lock->release(), heirlock::AssertionError);
+    EXPECT_THROW(lock->repaired(), heirlock::AssertionError);
     expect_refusal(*lock);
   }).join();
   may_release.open();
   owner.join();
 }
 
-// Spec: lock.acquire.blocking, lock.inherit.death, lock.inherit.sleeper
+// Spec: lock.inherit.death
 TEST_F(PidNamespace, may_be_any_that_all_users_share) {
   in_another([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(lock->acquire(), AcquireResult::reentered);
-    lock->release();
-    lock->release();
     Gate holds;
     Child owner(Birth::fork, [&] {
       EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
@@ -196,7 +144,7 @@ TEST_F(PidNamespace, may_be_any_that_all_users_share) {
 
 // The child of an unshare(CLONE_NEWPID) is in the new namespace, its parent is not.
 // Spec: lock.owner.pid-namespace
-TEST_F(PidNamespace, of_a_parent_that_unshared_is_still_the_old_one) {
+TEST_F(PidNamespace, of_a_parent_that_unshared_stays) {
   ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
   lock->release();
   Party(As::process, [&] {
@@ -209,7 +157,7 @@ TEST_F(PidNamespace, of_a_parent_that_unshared_is_still_the_old_one) {
 
 // A process that has unshared its PID namespace stays in the old one; its children are in the new.
 // Spec: lock.owner.pid-namespace
-TEST_F(PidNamespace, of_the_lock_is_the_callers_and_not_its_childrens) {
+TEST_F(PidNamespace, is_the_callers_and_not_its_childrens) {
   struct stat own = {};
   ASSERT_EQ(stat("/proc/self/ns/pid", &own), 0);
   Party(As::process, [&] {

@@ -54,7 +54,6 @@ struct Untouched {
 };
 
 // --- /dev/shm in all its conditions
-// ---------------------------------------------------------------------------
 
 class OwnMounts : public testing::Test {
  protected:
@@ -94,30 +93,17 @@ class OwnMounts : public testing::Test {
 };
 
 // Spec: shared.system-error
-TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_is_refused) {
+TEST_F(OwnMounts, creating_what_has_no_room_is_refused) {
   with_dev_shm("size=32k", [] {
+    const fsblkcnt_t before = free_blocks();
     const auto refusal = refusal_of([] { Shared<Untouched>::create("large"); });
     EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
     EXPECT_TRUE(
         says(refusal.message, "no room for the 65792 bytes of /dev/shm/heirlock.large", "enlarge /dev/shm"));
-  });
-}
-
-// Spec: shared.system-error
-TEST_F(OwnMounts, creating_what_is_too_large_for_dev_shm_leaves_nothing) {
-  with_dev_shm("size=32k", [] {
-    const fsblkcnt_t before = free_blocks();
-    EXPECT_EQ(refusal_of([] { Shared<Untouched>::create("large"); }).code, std::errc::no_space_on_device);
     EXPECT_EQ(refusal_of([] { Shared<Untouched>::open_or_create("large"); }).code,
               std::errc::no_space_on_device);
     EXPECT_EQ(files(), 0);
     EXPECT_EQ(free_blocks(), before);
-  });
-}
-
-// Spec: shared.system-error
-TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_full_is_refused_until_there_is_room) {
-  with_dev_shm("size=32k", [] {
     fill();
     EXPECT_EQ(refusal_of([] { Shared<Account>::create("small"); }).code, std::errc::no_space_on_device);
     ASSERT_EQ(unlink("/dev/shm/filler"), 0);
@@ -125,18 +111,9 @@ TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_full_is_refused_until_there_is_r
   });
 }
 
-// Spec: shared.system-error
-TEST_F(OwnMounts, creating_where_no_more_files_can_be_made_is_refused) {
-  with_dev_shm("nr_inodes=1", [] {
-    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
-    EXPECT_EQ(refusal.code, std::errc::no_space_on_device);
-    EXPECT_TRUE(says(refusal.message, "/dev/shm/heirlock.name"));
-  });
-}
-
 // What was created must not fail later: nothing can report a page that is missing but SIGBUS.
 // Spec: shared.system-error
-TEST_F(OwnMounts, all_of_an_object_that_was_created_has_its_room) {
+TEST_F(OwnMounts, an_object_has_all_its_room) {
   with_dev_shm("size=128k", [] {
     const auto made = Shared<Untouched>::create("large");
     fill();
@@ -145,52 +122,33 @@ TEST_F(OwnMounts, all_of_an_object_that_was_created_has_its_room) {
   });
 }
 
+// Whatever is wrong with /dev/shm is told, and nothing is left there.
 // Spec: shared.system-error
-TEST_F(OwnMounts, creating_without_dev_shm_is_refused) {
-  Party(As::process, [] {
-    ASSERT_TRUE(enter_own_mounts());
-    ASSERT_TRUE(mount_tmpfs("/dev", "size=64k"));
+TEST_F(OwnMounts, creating_without_a_file_is_refused) {
+  const auto refusal_to_create = [](const char* what) {
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
-    EXPECT_EQ(refusal.code, std::errc::no_such_file_or_directory);
-    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
-  }).join();
-}
-
-// Spec: shared.system-error
-TEST_F(OwnMounts, creating_in_a_dev_shm_that_is_read_only_is_refused) {
+    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", what));
+    return refusal.code;
+  };
+  with_dev_shm("nr_inodes=1", [&] { EXPECT_EQ(refusal_to_create(""), std::errc::no_space_on_device); });
   with_dev_shm(
-      "size=64k",
-      [] {
-        const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
-        EXPECT_EQ(refusal.code, std::errc::read_only_file_system);
-        EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
-        EXPECT_EQ(files(), 0);
-      },
+      "size=64k", [&] { EXPECT_EQ(refusal_to_create("to write to"), std::errc::read_only_file_system); },
       MS_RDONLY);
-}
-
-// Spec: shared.system-error
-TEST_F(OwnMounts, creating_in_a_dev_shm_that_the_caller_may_not_write_is_refused) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
-  with_dev_shm("size=64k,mode=0755", [] {
-    ASSERT_EQ(setresuid(65534, 65534, 65534), 0);
-    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
-    EXPECT_EQ(refusal.code, std::errc::permission_denied);
-    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
+  with_dev_shm("size=64k,mode=0755", [&] {
+    if (geteuid() != 0 || setresuid(65534, 65534, 65534) != 0) return;  // only root can become another user
+    EXPECT_EQ(refusal_to_create("to write to"), std::errc::permission_denied);
     EXPECT_EQ(files(), 0);
   });
-}
-
-// Spec: shared.system-error
-TEST_F(OwnMounts, creating_on_a_file_system_without_unnamed_files_is_refused) {
-  Party(As::process, [] {
+  Party(As::process, [&] {
+    ASSERT_TRUE(enter_own_mounts());
+    ASSERT_TRUE(mount_tmpfs("/dev", "size=64k"));
+    EXPECT_EQ(refusal_to_create("expected a tmpfs"), std::errc::no_such_file_or_directory);
+  }).join();
+  Party(As::process, [&] {
     ASSERT_TRUE(enter_own_mounts());
     if (mount("sysfs", "/dev/shm", "sysfs", MS_RDONLY, nullptr) != 0) return;  // not for all users
-    const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
-    EXPECT_TRUE(refusal.code == std::errc::operation_not_supported ||
-                refusal.code == std::errc::read_only_file_system)
-        << refusal.message;
-    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", "mount a tmpfs there"));
+    const std::error_code code = refusal_to_create("expected a tmpfs");
+    EXPECT_TRUE(code == std::errc::operation_not_supported || code == std::errc::read_only_file_system);
   }).join();
 }
 
@@ -209,7 +167,7 @@ TEST_F(OwnMounts, creating_needs_no_proc) {
 
 // A file system counts its files by itself: the same number may mean another file.
 // Spec: shared.create
-TEST_F(OwnMounts, one_name_in_two_dev_shms_is_two_segments) {
+TEST_F(OwnMounts, one_name_in_two_mounts_is_two_segments) {
   with_dev_shm("size=64k", [] {
     const auto made = Shared<Account>::create("name");
     ASSERT_TRUE(mount_tmpfs("/dev/shm", "size=64k"));
@@ -233,7 +191,6 @@ TEST_F(OwnMounts, names_of_dots_are_names_like_others) {
 }
 
 // --- A system call that fails
-// ---------------------------------------------------------------------------------
 
 struct Call {
   const char* name;
@@ -278,7 +235,7 @@ INSTANTIATE_TEST_SUITE_P(Calls, CallOfOpen,
                          testing::PrintToStringParamName());
 
 // Spec: shared.system-error
-TEST_P(CallOfOpen, that_fails_is_reported_and_leaves_the_segment_as_it_is) {
+TEST_P(CallOfOpen, that_fails_is_reported_and_changes_nothing) {
   Shared<Account>::create(name);  // no handle stays, which the child would share
   Party(As::process, [&] {
     ASSERT_TRUE(forbid(GetParam().number, GetParam().where));
@@ -290,7 +247,6 @@ TEST_P(CallOfOpen, that_fails_is_reported_and_leaves_the_segment_as_it_is) {
 }
 
 // --- A creator that is killed
-// ---------------------------------------------------------------------------------
 
 // Spec: shared.killed-creator
 TEST(KilledCreator, in_the_constructor_of_the_object_leaves_nothing) {

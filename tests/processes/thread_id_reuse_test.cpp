@@ -46,67 +46,6 @@ void leave_as_if_held_by(pid_t tid, ReentrantLock& lock, std::uint32_t flags = 0
   fields_of(lock).depth.store(7);
 }
 
-// --- A word with the caller's own thread id, left by another -------------------------------------------
-
-class AWordWithMyThreadId : public testing::Test {
- protected:
-  AWordWithMyThreadId() {
-    EXPECT_EQ(lock->acquire(),
-              AcquireResult::acquired);  // so that the namespace is known, as after a real use
-    lock->release();
-    leave_as_if_held_by(static_cast<pid_t>(support::my_tid()), *lock);
-  }
-
-  SharedLock lock;
-};
-
-// Spec: lock.owner.thread-id-reuse
-TEST_F(AWordWithMyThreadId, does_not_make_me_the_owner) {
-  EXPECT_FALSE(lock->is_owned());
-  EXPECT_EQ(lock->depth(), 0u);
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.release.owner-only
-TEST_F(AWordWithMyThreadId, gives_me_nothing_to_release) {
-  const auto before = support::bytes_of(*lock);
-  EXPECT_THROW(lock->release(), AssertionError);
-  EXPECT_EQ(support::bytes_of(*lock), before);
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.inherit.repaired-owner-only
-TEST_F(AWordWithMyThreadId, gives_me_nothing_to_call_repaired) {
-  EXPECT_THROW(lock->repaired(), AssertionError);
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.inherit.depth
-TEST_F(AWordWithMyThreadId, is_inherited_and_not_reentered) {
-  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
-  EXPECT_EQ(lock->depth(), 1u);
-  EXPECT_TRUE(lock->is_owned());
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.try.free
-TEST_F(AWordWithMyThreadId, is_inherited_without_waiting) {
-  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.inherit.flag
-TEST_F(AWordWithMyThreadId, is_inherited_also_when_its_owner_had_inherited) {
-  leave_as_if_held_by(static_cast<pid_t>(support::my_tid()), *lock, heirlock::detail::owner_died_bit);
-  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
-}
-
-// Without the backstop: the sleeper is woken because its bit in the word is kept.
-// Spec: lock.owner.thread-id-reuse, lock.acquire.progress
-TEST_F(AWordWithMyThreadId, still_shows_those_who_sleep_after_i_inherited) {
-  Waiter waiter(*lock);
-  EXPECT_EQ(lock->acquire(), AcquireResult::inherited);
-  lock->release();
-  EXPECT_EQ(waiter.result(), AcquireResult::inherited);
-}
-
-// --- A thread id that really comes back ----------------------------------------------------------------
-
 class AThreadIdThatCameBack : public testing::Test {
  protected:
   // An owner calls exec from a thread that is not the leader: its id is free, the lock still names it, and
@@ -137,24 +76,10 @@ class AThreadIdThatCameBack : public testing::Test {
   SharedLock lock;
 };
 
-// Spec: lock.owner.thread-id-reuse
-TEST_F(AThreadIdThatCameBack, makes_no_owner) {
-  reuse([this] { EXPECT_FALSE(lock->is_owned()); });
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.release.owner-only
-TEST_F(AThreadIdThatCameBack, releases_nothing) {
-  reuse([this] { EXPECT_THROW(lock->release(), AssertionError); });
-}
-
-// Spec: lock.owner.thread-id-reuse
-TEST_F(AThreadIdThatCameBack, inherits_and_does_not_reenter) {
-  reuse([this] { EXPECT_EQ(lock->acquire(), AcquireResult::inherited); });
-}
-
-// Spec: lock.owner.thread-id-reuse, lock.inherit.flag
-TEST_F(AThreadIdThatCameBack, inherits_after_it_was_refused_a_release) {
+// Spec: lock.owner.thread-id-reuse, lock.release.owner-only, lock.inherit.flag
+TEST_F(AThreadIdThatCameBack, owns_nothing_and_inherits) {
   reuse([this] {
+    EXPECT_FALSE(lock->is_owned());
     EXPECT_THROW(lock->release(), AssertionError);
     EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
     EXPECT_EQ(lock->acquire(), AcquireResult::reentered);
@@ -166,7 +91,7 @@ TEST_F(AThreadIdThatCameBack, inherits_after_it_was_refused_a_release) {
 
 // Its sleep is without the backstop: it goes on because its bit outlives the dead owner and the new one.
 // Spec: lock.owner.thread-id-reuse, lock.inherit.sleeper
-TEST_F(AThreadIdThatCameBack, wakes_the_dead_owners_sleepers_when_it_releases) {
+TEST_F(AThreadIdThatCameBack, wakes_the_dead_owners_sleepers) {
   std::unique_ptr<Waiter> waiter;
   reuse(
       [&] {
@@ -176,8 +101,6 @@ TEST_F(AThreadIdThatCameBack, wakes_the_dead_owners_sleepers_when_it_releases) {
       },
       [&] { waiter = std::make_unique<Waiter>(*lock); });
 }
-
-// --- A word that leads to nobody -----------------------------------------------------------------------
 
 // The id of a thread that has just ended and is not reaped, or is.
 pid_t dead_process() {
@@ -196,15 +119,6 @@ class AWordThatTheKernelsWalkMissed : public testing::Test {
 };
 
 // Spec: lock.inherit.death
-TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_reaped) {
-  const pid_t owner = dead_process();
-  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
-  leave_as_if_held_by(owner, *lock);
-  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
-  EXPECT_EQ(lock->depth(), 1u);
-}
-
-// Spec: lock.inherit.death
 TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped) {
   const pid_t owner = dead_process();
   leave_as_if_held_by(owner, *lock);
@@ -213,19 +127,11 @@ TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped)
 }
 
 // Spec: lock.inherit.death
-TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_led_a_process_that_lives_on) {
+TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_was_a_leader) {
   DyingOwner process(Death::by_end_of_leader, [] {});
   process.die();
   leave_as_if_held_by(process.process(), *lock);
   EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
-}
-
-// Spec: lock.inherit.flag
-TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_had_inherited) {
-  const pid_t owner = dead_process();
-  leave_as_if_held_by(owner, *lock, heirlock::detail::owner_died_bit);
-  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
-  waitpid(owner, nullptr, 0);
 }
 
 // One of them finds out; the others are woken, one after the other.

@@ -21,7 +21,6 @@
 #include "support/libc_mutex.hpp"
 #include "support/lock_probe.hpp"
 #include "support/party.hpp"
-#include "support/refusal.hpp"
 #include "support/segment_name.hpp"
 #include "support/shared_lock.hpp"
 #include "support/shared_memory.hpp"
@@ -31,7 +30,6 @@ using heirlock::AssertionError;
 using heirlock::errc;
 using heirlock::ReentrantLock;
 using heirlock::Shared;
-using heirlock::detail::LinuxLock;
 using heirlock::detail::Order;
 using heirlock::detail::owner_of;
 using support::As;
@@ -46,7 +44,6 @@ using support::word_of;
 namespace {
 
 // --- A segment that is shrunk while it is open
-// ----------------------------------------------------------------
 
 class Mortal {
  public:
@@ -123,16 +120,10 @@ TEST_F(ShrunkSegment, ends_who_sleeps_in_an_acquire) {
   owner.kill();
 }
 
-// Spec: shared.layout
-TEST_F(ShrunkSegment, is_refused_to_who_opens_it_from_then_on) {
-  shrink();
-  EXPECT_EQ(support::refusal_of([&] { Shared<ReentrantLock>::open(name); }).code, errc::layout_mismatch);
-}
-
 // The kernel's walk over the dead one's locks ends at memory that is not there: of what comes after, the
 // others hear by the backstop.
 // Spec: trust.shrunk-others, lock.inherit.missed
-TEST_F(ShrunkSegment, leaves_the_other_locks_of_who_dies_by_it_to_heirs) {
+TEST_F(ShrunkSegment, leaves_the_other_locks_to_heirs) {
   for (const bool is_first : {false, true}) {
     SharedLock other;
     const Shared<ReentrantLock> mine = Shared<ReentrantLock>::open_or_create(name);
@@ -151,7 +142,7 @@ TEST_F(ShrunkSegment, leaves_the_other_locks_of_who_dies_by_it_to_heirs) {
 
 // What is cut off within a page reads as zeros: a lock that is free, and not the caller's.
 // Spec: trust.shrunk-within-page
-TEST_F(ShrunkSegment, by_less_than_a_page_tells_its_owner_that_the_lock_is_lost) {
+TEST_F(ShrunkSegment, within_a_page_is_told_to_the_owner) {
   Party(As::process, [&] {
     ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
     shrink(256);
@@ -161,7 +152,6 @@ TEST_F(ShrunkSegment, by_less_than_a_page_tells_its_owner_that_the_lock_is_lost)
 }
 
 // --- 40 bytes of somebody else's making
-// -----------------------------------------------------------------------
 
 class ForgedLock : public testing::Test {
  protected:
@@ -215,46 +205,27 @@ class ForgedLock : public testing::Test {
   SharedLock lock;
 };
 
+// And it does no harm to another lock: the kernel's walk comes to it, without the backstop.
 // Spec: trust.forged
-TEST_F(ForgedLock, neither_holds_up_nor_misleads_who_tries) {
-  Party(As::process, [&] {
-    learn_the_callers_namespace();
-    for (int i = 0; i < 20'000; ++i) {
-      forge();
-      expect_an_end_of([&] { return lock->try_acquire(); });
-    }
-  }).join();
-}
-
-// Spec: trust.forged
-TEST_F(ForgedLock, neither_holds_up_nor_misleads_who_waits_for_a_time) {
-  Party(As::process, [&] {
-    learn_the_callers_namespace();
-    for (int i = 0; i < 300; ++i) {
-      forge();
-      expect_an_end_of([&] { return lock->acquire_for(std::chrono::microseconds(50)); });
-    }
-  }).join();
-}
-
-// Spec: trust.forged
-TEST_F(ForgedLock, does_no_harm_to_the_other_locks_of_who_dies_after_it) {
+TEST_F(ForgedLock, neither_holds_up_nor_misleads_who_wants_it) {
   SharedLock other;
   Party(As::process, [&] {
     learn_the_callers_namespace();
     EXPECT_EQ(other->acquire(), AcquireResult::acquired);
-    for (int i = 0; i < 1000; ++i) {
+    for (int i = 0; i < 20'000; ++i) {
       forge();
-      expect_an_end_of([&] { return lock->try_acquire(); });
+      if (i % 64 != 0)
+        expect_an_end_of([&] { return lock->try_acquire(); });
+      else
+        expect_an_end_of([&] { return lock->acquire_for(std::chrono::microseconds(50)); });
     }
   }).join();
-  // The kernel's walk has come to it: without the backstop.
   EXPECT_EQ(word_of(*other), heirlock::detail::owner_died_bit);
 }
 
 // It is a random number for each thread, so that who cannot read the lock's memory cannot name an owner.
 // Spec: trust.forged
-TEST_F(ForgedLock, that_names_the_callers_thread_id_alone_does_not_make_it_the_owner) {
+TEST_F(ForgedLock, with_the_callers_tid_is_not_its_own) {
   Party(As::process, [&] {
     forge();
     support::set_word(*lock, my_tid());
@@ -266,7 +237,7 @@ TEST_F(ForgedLock, that_names_the_callers_thread_id_alone_does_not_make_it_the_o
 
 // The thread's list, on which a lock that is its own is looked for, has libc's mutexes too.
 // Spec: trust.forged, lock.owner.copies
-TEST_F(ForgedLock, that_looks_like_a_mutex_of_the_callers_is_not_the_callers) {
+TEST_F(ForgedLock, like_a_mutex_of_the_callers_is_not_its_own) {
   support::InSharedMemory<pthread_mutex_t> mutex;
   Party(As::process, [&] {
     ASSERT_EQ(support::make_libc_mutex(*mutex, PTHREAD_MUTEX_RECURSIVE, true), 0);

@@ -73,24 +73,6 @@ class AfterADeath(unittest.TestCase):
             self.assertEqual((account.total(), account.recovered.value), (100, 1))
             self.assertEqual((other.call("total"), account.recovered.value), (100, 1))
 
-    # Spec: python.recover
-    def test_one_that_waits_becomes_the_heir(self):
-        for account, doomed, other in self.accounts():
-            doomed.call("acquire")
-            other.begin("total")
-            self.assertTrue(other.is_waiting())
-            doomed.kill()
-            self.assertEqual((other.answer(), other.call("often_recovered")), (100, 1))
-
-    # Spec: python.recover
-    def test_the_heir_owes_one_release(self):
-        for account, doomed, other in self.accounts():
-            self.die(doomed)
-            self.assertTrue(account.acquire(False))
-            self.assertFalse(other.call("acquire", False))
-            account.release()
-            self.assertTrue(other.call("acquire", False))
-
     # Spec: python.recover.raises
     def test_what_recover_raises_reaches_the_caller_and_the_next_recovers_again(self):
         for account, doomed, other in self.accounts():
@@ -102,7 +84,6 @@ class AfterADeath(unittest.TestCase):
             account.refuses.value = False
             self.assertEqual((other.call("total"), account.recovered.value), (100, 3))
             self.assertEqual((account.total(), account.recovered.value), (100, 3))
-
 
     # Spec: python.recover.raises
     def test_a_recover_that_has_not_done_its_work_is_an_error(self):
@@ -144,14 +125,6 @@ class AfterADeath(unittest.TestCase):
 
 
 class Threads(unittest.TestCase):
-    # Spec: python.recover
-    def test_a_thread_that_ends_leaves_its_lock_to_an_heir(self):
-        account = Account()
-        doomed = Party(self, "thread", account)
-        doomed.call("acquire")
-        doomed.end()
-        self.assertEqual((account.total(), account.recovered.value), (100, 1))
-
     # Spec: python.collected
     def test_a_held_lock_that_is_collected_is_inherited_when_its_thread_ends(self):
         names = f"python-{os.getpid()}-collected", f"python-{os.getpid()}-kept"

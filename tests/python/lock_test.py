@@ -61,21 +61,6 @@ class Results(unittest.TestCase):
             self.assertRaisesRegex(OwnerDiedError, "acquire_result", acquire)
             self.assertEqual((lock.owner(), lock.needs_repair()), (0, True))
 
-    # Spec: python.result
-    def test_owner_depth_and_needs_repair_are_the_locks(self):
-        lock = Lock()
-        other = Party(self, "fork", lock)
-        self.assertEqual((lock.owner(), lock.depth(), lock.needs_repair()), (0, 0, False))
-        lock.acquire()
-        lock.acquire()
-        self.assertEqual((lock.owner(), lock.depth()), (threading.get_native_id(), 2))
-        self.assertEqual((other.call("owner"), other.call("depth")), (threading.get_native_id(), 0))
-        lock.release()
-        lock.release()
-        other.call("acquire")
-        other.kill()
-        self.assertIs(lock.needs_repair(), True)
-
 
 class Arguments(unittest.TestCase):
     # Spec: python.acquire
@@ -178,17 +163,6 @@ class Places(unittest.TestCase):
     def test_memory_that_is_too_small_or_read_only_or_not_aligned_is_refused(self):
         for memory, offset in (bytearray(39), 0), (bytes(40), 0), (mmap.mmap(-1, 4096), 4):
             self.assertRaises((ValueError, TypeError), Lock.at, memory, offset)
-
-    # Spec: python.place
-    def test_a_name_is_one_lock_until_it_is_removed(self):
-        name = f"python-{os.getpid()}-name"
-        self.addCleanup(Lock.remove, name)
-        lock, again = Lock.create(name), Lock(name)
-        lock.acquire()
-        self.assertIs(again.acquire_result(), AcquireResult.reentered)
-        self.assertIs(Lock.remove(name), True)
-        self.assertIs(Lock.remove(name), False)
-        self.assertIs(Lock(name).acquire_result(), AcquireResult.acquired)
 
 
 class Slotted(Lockable):

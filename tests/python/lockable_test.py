@@ -73,10 +73,18 @@ class OfEachKind(unittest.TestCase):
                 counter.during(lambda: 1 / 0)
             self.assertIsFreeFor(other)
 
-    # Spec: python.locked
-    def test_a_locked_method_may_call_another(self):
+    # Spec: python.release, python.acquire
+    def test_only_the_owner_releases_as_often_as_it_acquired(self):
         for counter, other in self.parties():
-            self.assertEqual((counter.increment_twice(), other.call("increment_twice")), (2, 4))
+            self.assertRaises(AssertionError, counter.release)
+            for _ in range(2):
+                self.assertTrue(counter.acquire())
+            for _ in range(2):
+                with self.assertRaisesRegex(NotOwnerError, "found .* expected"):
+                    other.call("release")
+                self.assertFalse(other.call("acquire", False))
+                counter.release()
+            self.assertIsFreeFor(other)
 
     # Spec: python.locked
     def test_increments_by_both_add_up(self):
@@ -87,13 +95,15 @@ class OfEachKind(unittest.TestCase):
             self.assertEqual(counter.increment(), 4001)
 
     # Spec: python.acquire
-    def test_acquire_waits_for_ever(self):
+    def test_acquire_waits_for_the_release(self):
         for counter, other in self.parties():
-            self.assertTrue(counter.acquire())
-            other.begin("acquire")
-            self.assertTrue(other.is_waiting())
-            counter.release()
-            self.assertIs(other.answer(), True)
+            for arguments in (), (True, 3600):
+                self.assertTrue(counter.acquire())
+                other.begin("acquire", *arguments)
+                self.assertTrue(other.is_waiting())
+                counter.release()
+                self.assertIs(other.answer(), True)
+                other.call("release")
 
     # Spec: python.acquire
     def test_acquire_waits_for_its_timeout_and_no_less(self):
@@ -105,54 +115,12 @@ class OfEachKind(unittest.TestCase):
                 self.assertGreaterEqual(seconds, timeout)
 
     # Spec: python.acquire
-    def test_acquire_gets_within_its_timeout_what_is_released(self):
+    def test_a_timeout_below_zero_is_zero_and_ignored_when_not_blocking(self):
         for counter, other in self.parties():
             counter.acquire()
-            other.begin("acquire", True, 3600)
-            self.assertTrue(other.is_waiting())
-            counter.release()
-            self.assertTrue(other.answer())
-
-    # Spec: python.acquire
-    def test_a_timeout_below_zero_counts_as_zero(self):
-        for counter, other in self.parties():
-            counter.acquire()
-            self.assertFalse(other.call("acquire", True, -3600))
             self.assertFalse(other.call("acquire", True, float("-inf")))
-            counter.release()
-            self.assertTrue(other.call("acquire", True, -3600))
-
-    # Spec: python.acquire
-    def test_the_timeout_is_ignored_when_not_blocking(self):
-        for counter, other in self.parties():
-            counter.acquire()
             self.assertFalse(other.call("acquire", False, 3600))
             self.assertFalse(other.call("acquire", False, float("nan")))
-
-    # Spec: lock.reentry.depth
-    def test_as_many_releases_are_needed_as_acquires(self):
-        for counter, other in self.parties():
-            for _ in range(3):
-                self.assertTrue(counter.acquire())
-            for _ in range(3):
-                self.assertFalse(other.call("acquire", False))
-                counter.release()
-            self.assertIsFreeFor(other)
-
-    # Spec: python.release
-    def test_release_by_another_is_an_assertion_error_and_changes_nothing(self):
-        for counter, other in self.parties():
-            counter.acquire()
-            with self.assertRaisesRegex(NotOwnerError, "does not own the lock"):
-                other.call("release")
-            self.assertFalse(other.call("acquire", False))
-            counter.release()
-
-    # Spec: python.release
-    def test_release_of_a_free_lock_is_an_assertion_error(self):
-        for counter, other in self.parties():
-            for release in (counter.release, lambda: other.call("release")):
-                self.assertRaises(AssertionError, release)
 
 
 class Object(unittest.TestCase):

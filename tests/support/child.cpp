@@ -18,22 +18,9 @@
 
 namespace support {
 
-const char* name_of(Birth birth) {
-  switch (birth) {
-    case Birth::fork:
-      return "fork";
-    case Birth::fork_without_handlers:
-      return "fork_without_handlers";
-    case Birth::clone:
-      return "clone";
-    case Birth::clone3:
-      return "clone3";
-  }
-  return "no birth at all";
-}
-
 std::ostream& operator<<(std::ostream& out, Birth birth) {
-  return out << name_of(birth);
+  static const char* const names[] = {"fork", "fork_without_handlers", "clone", "clone3"};
+  return out << names[static_cast<int>(birth)];
 }
 
 pid_t make_child(Birth birth, pid_t tid) {

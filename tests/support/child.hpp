@@ -15,7 +15,6 @@ enum class Birth {
   clone,                  ///< the system call: libc does not even know that there is a new process
   clone3,                 ///< likewise
 };
-const char* name_of(Birth birth);
 std::ostream& operator<<(std::ostream& out, Birth birth);
 
 /// As fork(2): 0 in the child, its process id in the parent; -1 with errno ENOSYS where the system has no

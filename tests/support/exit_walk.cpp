@@ -1,59 +1,29 @@
 #include "support/exit_walk.hpp"
 
-#include <linux/futex.h>
-#include <sched.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <climits>
-#include <cstddef>
-#include <cstdlib>
-
-#include "support/party.hpp"
+#include "support/mortal.hpp"
+#include "support/robust_futex.hpp"
 #include "support/shared_memory.hpp"
 
 namespace support {
 namespace {
 
-pid_t fork_to(void (*body)(void*), void* memory) {
-  const pid_t child = fork();
-  if (child < 0) std::abort();
-  if (child == 0) {
-    body(memory);
-    _exit(0);
-  }
-  return child;
-}
-
-struct Lock {
-  std::uint32_t word;
-  robust_list link;
-};
-
 // Whether a process that dies with the lock pending wakes the one that sleeps on it.
 bool is_woken_at_a_death(std::uint32_t word) {
-  InSharedMemory<Lock> lock(Lock{word, {}});
-  const pid_t sleeper = fork_to(
-      [](void* memory) {
-        auto* const at = &static_cast<Lock*>(memory)->word;
-        syscall(SYS_futex, at, FUTEX_WAIT, *at, nullptr, nullptr, 0);
-      },
-      &*lock);
-  while (!is_asleep_on(sleeper, &lock->word)) sched_yield();
-  const pid_t dying = fork_to(
-      [](void* memory) {
-        static robust_list_head head{};
-        head.list.next = &head.list;
-        head.futex_offset = -static_cast<long>(offsetof(Lock, link));
-        head.list_op_pending = &static_cast<Lock*>(memory)->link;
-        syscall(SYS_set_robust_list, &head, sizeof head);
-      },
-      &*lock);
-  waitpid(dying, nullptr, 0);
-  const bool slept_on = syscall(SYS_futex, &lock->word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0) == 1;
-  waitpid(sleeper, nullptr, 0);
-  return !slept_on;
+  struct Memory {
+    kernel::RobustList list;
+    kernel::Node lock;
+  };
+  InSharedMemory<Memory> memory;
+  kernel::Mortal mortal(kernel::Death::by_exit_group, [&](std::uint32_t) {
+    memory->list.set_pending(memory->lock);
+    memory->list.register_for_this_thread();
+  });
+  memory->lock.word = word;
+  const kernel::Sleepers sleepers(memory->lock.word, 1);
+  mortal.die();
+  return sleepers.woken() == 1;
 }
 
 ExitWalk ask() {

@@ -10,7 +10,9 @@
 #include <ostream>
 #include <thread>
 
+#include "support/child.hpp"
 #include "support/shared_memory.hpp"
+#include "support/thread_state.hpp"
 
 namespace support {
 
@@ -44,19 +46,11 @@ class Party {
  private:
   InSharedMemory<std::atomic<pid_t>> tid_;
   std::thread thread_;
-  pid_t process_ = 0;
+  std::unique_ptr<Child> process_;
 };
 
 /// Returns as soon as the thread sleeps in a futex call.
 void wait_until_asleep_in_futex(pid_t tid);
-/// The futex that the thread sleeps on, at an address of its own, which a forked child shares; null if on
-/// none.
-const void* futex_slept_on(pid_t tid);
-inline bool is_asleep_on(pid_t tid, const void* futex) {
-  return futex_slept_on(tid) == futex;
-}
-/// The thread's state as /proc shows it: 'R', 'S', 'T', 'Z' ...; 0 when it is gone.
-char state_of(pid_t tid);
 
 }  // namespace support
 #endif

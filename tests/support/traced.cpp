@@ -54,13 +54,22 @@ bool Traced::is_permitted() {
 }
 
 bool Traced::go_on() {
-  int signal = 0;
+  resume();
+  return wait_for_stop();
+}
+
+void Traced::resume() {
+  if (process_ != 0) ptrace(PTRACE_SYSCALL, process_, nullptr, signal_);
+  signal_ = 0;
+}
+
+bool Traced::wait_for_stop() {
   while (process_ != 0) {
-    ptrace(PTRACE_SYSCALL, process_, nullptr, signal);
     waitpid(process_, &wait_status_, 0);
     if (!WIFSTOPPED(wait_status_)) break;
     if (WSTOPSIG(wait_status_) == system_call_stop) return true;
-    signal = WSTOPSIG(wait_status_);  // its own: handed on
+    signal_ = WSTOPSIG(wait_status_);
+    resume();
   }
   process_ = 0;
   return false;

@@ -26,6 +26,9 @@ class Traced {
 
   /// Goes on to the next stop; returns false when the process has ended instead.
   bool go_on();
+  /// As go_on(), in two halves: lets it go on, and waits for its next stop.
+  void resume();
+  bool wait_for_stop();
   /// Executes one instruction; returns false when the process has ended instead.
   bool step();
   /// Goes on until it is about to make the system call with this number; returns false when the process has
@@ -44,6 +47,7 @@ class Traced {
 
   pid_t process_;
   int wait_status_ = 0;
+  int signal_ = 0;  // its own, to be handed on
 };
 
 }  // namespace support

@@ -125,7 +125,7 @@ class Steps : public testing::Test {
 };
 
 // Spec: protocol.steps
-TEST_F(Steps, of_an_acquire_and_a_release_that_nobody_disturbs) {
+TEST_F(Steps, of_an_undisturbed_acquire_and_release) {
   EXPECT_EQ(acquire(), "id? admitted? pending exchange prev! next! clear id! depth! ");
   EXPECT_EQ(acquire(), "id? depth! ");
   EXPECT_EQ(release(), "id? depth! ");
@@ -155,7 +155,7 @@ TEST_F(Steps, of_a_try_that_others_are_faster_than) {
 }
 
 // Spec: protocol.steps
-TEST_F(Steps, of_a_first_acquire_and_of_one_that_is_refused) {
+TEST_F(Steps, of_a_first_and_a_refused_acquire) {
   Written::is_known = false;
   Written::admission = heirlock_unsupported_platform;
   EXPECT_EQ(acquire(), "admitted? admit ");
@@ -238,7 +238,7 @@ TEST_F(Steps, of_a_query_by_a_stranger) {
 }
 
 // Spec: protocol.steps
-TEST_F(Steps, of_a_release_that_wakes_one_and_of_the_next) {
+TEST_F(Steps, of_two_releases_that_wake) {
   acquire();
   lock.word.value |= waiters_bit;
   EXPECT_EQ(release(), "id? pending next! prev! id! exchange read store wake-one clear ");  // finds nobody

@@ -5,12 +5,10 @@
 #include <chrono>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
-#include <vector>
 
 #include "support/between_parties.hpp"
 #include "support/party.hpp"
@@ -39,55 +37,69 @@ class LockableBetweenParties : public testing::TestWithParam<As> {
 INSTANTIATE_TEST_SUITE_P(As, LockableBetweenParties, support::each_kind_of_party, support::kind_name);
 
 // --- acquire()
-// ------------------------------------------------------------------------------------------------
 
-// Spec: lockable.acquire
-TEST(Lockable, acquire_of_a_free_lock_returns_true_and_takes_it) {
-  Guarded object;
-  EXPECT_TRUE(object.acquire());
-  EXPECT_TRUE(object.mutex().is_owned());
-  object.release();
+// Spec: lockable.acquire, lockable.timeout, lock.timeout.nonpositive, lock.reentry.result
+TEST(Lockable, each_form_of_acquire_takes_and_reenters) {
+  const std::function<bool(Guarded&)> forms[] = {
+      [](Guarded& object) { return object.acquire(); },
+      [](Guarded& object) { return object.acquire(false); },
+      [](Guarded& object) { return object.acquire(false, not_a_number); },
+      [](Guarded& object) { return object.acquire(false, std::chrono::hours::min()); },
+      [](Guarded& object) { return object.acquire(true, 1h); },
+      [](Guarded& object) { return object.acquire(true, -1h); },
+      [](Guarded& object) { return object.acquire(true, 0s); },
+      [](Guarded& object) { return object.acquire(true, std::nullopt); },
+      [](Guarded& object) { return object.try_lock(); },
+      [](Guarded& object) { return object.try_lock_for(0s); },
+      [](Guarded& object) { return object.try_lock_until(std::chrono::steady_clock::now()); },
+      [](Guarded& object) { return object.lock(), true; },
+  };
+  for (const auto& form : forms) {
+    Guarded object;
+    for (std::uint32_t depth = 1; depth <= 3; ++depth) {
+      EXPECT_TRUE(form(object));
+      EXPECT_EQ(object.mutex().depth(), depth);
+    }
+    for (int i = 0; i < 3; ++i) object.release();
+    EXPECT_EQ(object.mutex().owner(), 0);
+  }
 }
 
-// Spec: lockable.acquire
-TEST(Lockable, acquire_without_blocking_of_a_free_lock_returns_true_and_takes_it) {
-  Guarded object;
-  EXPECT_TRUE(object.acquire(false));
-  EXPECT_TRUE(object.mutex().is_owned());
-  object.release();
-}
-
-// Spec: lockable.acquire
-TEST(Lockable, acquire_with_a_timeout_of_a_free_lock_returns_true_and_takes_it) {
-  Guarded object;
-  EXPECT_TRUE(object.acquire(true, 1h));
-  EXPECT_TRUE(object.mutex().is_owned());
-  object.release();
-}
-
-// Spec: lockable.acquire
-TEST_P(LockableBetweenParties, acquire_waits_until_the_holder_releases) {
-  object.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(object.acquire());
+// Spec: lockable.acquire, lockable.timeout, lock.timeout.huge
+TEST_P(LockableBetweenParties, each_form_of_acquire_waits_for_the_release) {
+  const std::function<bool()> forms[] = {
+      [&] { return object.acquire(); },
+      [&] { return object.acquire(true, 1h); },
+      [&] { return object.acquire(true, std::nullopt); },
+      [&] { return object.acquire(true, std::optional<std::chrono::milliseconds>()); },
+      [&] { return object.acquire(true, std::chrono::hours::max()); },
+      [&] { return object.try_lock_until(std::chrono::system_clock::now() + 1h); },
+  };
+  for (const auto& form : forms) {
+    object.acquire();
+    Party waiter = other([&] {
+      EXPECT_TRUE(form());
+      object.release();
+    });
+    waiter.wait_until_asleep_on(&object.mutex());
     object.release();
-  });
-  waiter.wait_until_asleep_on(&object.mutex());
-  object.release();
-  waiter.join();
+    waiter.join();
+  }
 }
 
-// Spec: lockable.acquire
-TEST_P(LockableBetweenParties, acquire_without_blocking_of_anothers_lock_returns_false) {
-  object.acquire();
-  other([&] { EXPECT_FALSE(object.acquire(false)); }).join();
-  object.release();
-}
-
-// Spec: lockable.acquire
-TEST_P(LockableBetweenParties, acquire_whose_timeout_passes_returns_false_and_not_early) {
+// A timeout is ignored unless blocking.
+// Spec: lockable.acquire, lockable.timeout, lock.timeout.nonpositive
+TEST_P(LockableBetweenParties, acquire_of_a_busy_lock_returns_false) {
   object.acquire();
   other([&] {
+    EXPECT_FALSE(object.acquire(false));
+    EXPECT_FALSE(object.acquire(false, not_a_number));
+    EXPECT_FALSE(object.acquire(false, std::chrono::hours::max()));
+    EXPECT_FALSE(object.acquire(false, std::optional(not_a_number)));
+    EXPECT_FALSE(object.acquire(false, std::nullopt));
+    EXPECT_FALSE(object.acquire(true, std::chrono::hours::min()));
+    EXPECT_FALSE(object.acquire(true, Seconds(-std::numeric_limits<double>::infinity())));
+    EXPECT_FALSE(object.acquire(true, std::optional(1ms)));
     const auto start = std::chrono::steady_clock::now();
     EXPECT_FALSE(object.acquire(true, 20ms));
     EXPECT_GE(std::chrono::steady_clock::now() - start, 20ms);
@@ -96,210 +108,42 @@ TEST_P(LockableBetweenParties, acquire_whose_timeout_passes_returns_false_and_no
   object.release();
 }
 
-// Spec: lockable.acquire
-TEST_P(LockableBetweenParties, acquire_with_a_timeout_gets_a_lock_that_is_released_meanwhile) {
-  object.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(object.acquire(true, 1h));
-    object.release();
-  });
-  waiter.wait_until_asleep_on(&object.mutex());
-  object.release();
-  waiter.join();
-}
-
-// Spec: lockable.timeout
-TEST_P(LockableBetweenParties, nullopt_means_no_timeout) {
-  object.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(object.acquire(true, std::nullopt));
-    object.release();
-  });
-  waiter.wait_until_asleep_on(&object.mutex());
-  object.release();
-  waiter.join();
-}
-
-// Spec: lockable.timeout
-TEST_P(LockableBetweenParties, an_empty_optional_means_no_timeout) {
-  object.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(object.acquire(true, std::optional<std::chrono::milliseconds>()));
-    object.release();
-  });
-  waiter.wait_until_asleep_on(&object.mutex());
-  object.release();
-  waiter.join();
-}
-
-// Spec: lockable.timeout
-TEST_P(LockableBetweenParties, a_filled_optional_is_the_timeout) {
-  object.acquire();
-  other([&] { EXPECT_FALSE(object.acquire(true, std::optional(1ms))); }).join();
-  object.release();
-}
-
-// Spec: lockable.timeout
-TEST_P(LockableBetweenParties, a_timeout_is_ignored_unless_blocking) {
-  object.acquire();
-  other([&] {
-    EXPECT_FALSE(object.acquire(false, not_a_number));
-    EXPECT_FALSE(object.acquire(false, std::chrono::hours::max()));
-    EXPECT_FALSE(object.acquire(false, std::optional(1h)));
-    EXPECT_FALSE(object.acquire(false, std::optional(not_a_number)));
-    EXPECT_FALSE(object.acquire(false, std::nullopt));
-    EXPECT_FALSE(object.acquire(false, -1h));
-  }).join();
-  object.release();
-}
-
-// Spec: lockable.timeout
-TEST(Lockable, a_timeout_that_is_ignored_does_not_keep_a_free_lock_from_being_taken) {
-  Guarded object;
-  EXPECT_TRUE(object.acquire(false, not_a_number));
-  EXPECT_TRUE(object.acquire(false, std::chrono::hours::min()));
-  EXPECT_EQ(object.mutex().depth(), 2U);
-  object.release();
-  object.release();
-}
-
-// Spec: lock.timeout.nonpositive
-TEST_P(LockableBetweenParties, a_negative_timeout_counts_as_zero) {
-  object.acquire();
-  other([&] {
-    EXPECT_FALSE(object.acquire(true, -1ns));
-    EXPECT_FALSE(object.acquire(true, std::chrono::hours::min()));
-    EXPECT_FALSE(object.acquire(true, Seconds(-std::numeric_limits<double>::infinity())));
-    EXPECT_FALSE(object.acquire(true, 0s));
-  }).join();
-  object.release();
-}
-
-// Spec: lock.timeout.nonpositive
-TEST(Lockable, a_negative_timeout_takes_a_free_lock) {
-  Guarded object;
-  EXPECT_TRUE(object.acquire(true, -1h));
-  object.release();
-}
-
-// Spec: lock.timeout.huge
-TEST_P(LockableBetweenParties, a_timeout_too_large_to_count_waits_for_ever) {
-  object.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(object.acquire(true, std::chrono::hours::max()));
-    object.release();
-  });
-  waiter.wait_until_asleep_on(&object.mutex());
-  object.release();
-  waiter.join();
-}
-
 // Spec: lock.timeout.nan
 TEST(Lockable, a_timeout_that_is_not_a_number_is_refused) {
   Guarded object;
+  object.acquire();
   EXPECT_THROW(object.acquire(true, not_a_number), std::invalid_argument);
   EXPECT_THROW(object.acquire(true, std::optional(not_a_number)), std::invalid_argument);
   EXPECT_THROW(object.try_lock_for(not_a_number), std::invalid_argument);
-}
-
-// Spec: lock.timeout.nan
-TEST(Lockable, a_timeout_that_is_not_a_number_leaves_the_depth_as_it_was) {
-  Guarded object;
-  object.acquire();
-  EXPECT_THROW(object.acquire(true, not_a_number), std::invalid_argument);
   EXPECT_EQ(object.mutex().depth(), 1U);
   object.release();
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lock.reentry.result
-TEST(Lockable, every_form_of_acquire_reenters) {
-  Guarded object;
-  object.acquire();
-  EXPECT_TRUE(object.acquire());
-  EXPECT_TRUE(object.acquire(false));
-  EXPECT_TRUE(object.acquire(true, 0s));
-  EXPECT_TRUE(object.acquire(true, std::nullopt));
-  EXPECT_TRUE(object.try_lock());
-  EXPECT_TRUE(object.try_lock_for(0s));
-  EXPECT_TRUE(object.try_lock_until(std::chrono::steady_clock::now()));
-  object.lock();
-  EXPECT_EQ(object.mutex().depth(), 9U);
-  for (int i = 0; i < 9; ++i) object.release();
-}
-
-// Spec: lock.reentry.depth
-TEST_P(LockableBetweenParties, n_acquires_need_n_releases) {
-  constexpr int n = 5;
-  for (int i = 0; i < n; ++i) object.acquire();
-  for (int i = 0; i < n; ++i) {
-    other([&] { EXPECT_FALSE(object.acquire(false)); }).join();
-    object.release();
-  }
-  other([&] {
-    EXPECT_TRUE(object.acquire(false));
-    object.release();
-  }).join();
 }
 
 // --- release()
-// ------------------------------------------------------------------------------------------------
 
 // Spec: lockable.release
 TEST_P(LockableBetweenParties, release_by_a_stranger_throws_and_changes_nothing) {
   Gate held;
-  Party stranger(GetParam(), [&] {  // not forked from the owner while it held the lock
+  const auto expect_refusal = [&] {
     held.wait();
     EXPECT_THROW(object.release(), AssertionError);
     EXPECT_THROW(object.unlock(), AssertionError);
-  });
+  };
+  EXPECT_THROW(object.release(), AssertionError) << "it is free";
+  Party stranger = other(expect_refusal);  // not forked from the owner while it held the lock
   object.acquire();
   object.acquire();
-  held.open();
+  Party its_child = other(expect_refusal);
+  held.open(2);
   stranger.join();
+  its_child.join();
   EXPECT_EQ(object.mutex().depth(), 2U);
   object.release();
   object.release();
-}
-
-// Spec: lockable.release
-TEST(Lockable, release_by_a_child_of_the_owner_throws_and_changes_nothing) {
-  Guarded object;
-  object.acquire();
-  Party(As::process, [&] { EXPECT_THROW(object.release(), AssertionError); }).join();
-  EXPECT_TRUE(object.mutex().is_owned());
-  object.release();
-}
-
-// Spec: lockable.release
-TEST(Lockable, release_of_a_free_lock_throws) {
-  Guarded object;
-  EXPECT_THROW(object.release(), AssertionError);
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.release
-TEST(Lockable, release_once_too_often_throws) {
-  Guarded object;
-  object.acquire();
-  object.release();
-  EXPECT_THROW(object.release(), AssertionError);
-}
-
-// Spec: lockable.release
-TEST_P(LockableBetweenParties, strangers_that_release_disturb_no_owner_at_work) {
-  constexpr int turns = 1000;
-  Party stranger(GetParam(), [&] {
-    for (int i = 0; i < turns; ++i) EXPECT_THROW(object.release(), AssertionError);
-  });
-  for (int i = 0; i < turns; ++i) object.increment();
-  stranger.join();
-  EXPECT_EQ(object.value(), turns);
-  EXPECT_EQ(object.mutex().owner(), 0);
+  EXPECT_THROW(object.release(), AssertionError) << "it is free again";
 }
 
 // --- locked(f)
-// ------------------------------------------------------------------------------------------------
 
 // Spec: lockable.locked
 TEST_P(LockableBetweenParties, locked_runs_the_function_while_holding_the_lock) {
@@ -308,39 +152,25 @@ TEST_P(LockableBetweenParties, locked_runs_the_function_while_holding_the_lock) 
     other([&] { EXPECT_FALSE(object.acquire(false)); }).join();
   });
   EXPECT_EQ(object.mutex().owner(), 0);
+  std::as_const(object).locked([&] { EXPECT_TRUE(object.mutex().is_owned()); });
+  EXPECT_EQ(object.mutex().owner(), 0);
 }
 
 // Spec: lockable.locked
-TEST(Lockable, locked_returns_a_value) {
+TEST(Lockable, locked_returns_what_the_function_returns) {
   Guarded object;
-  const auto answer = [] { return std::string("answer"); };
-  static_assert(std::is_same_v<decltype(object.locked(answer)), std::string>);
-  EXPECT_EQ(object.locked(answer), "answer");
-}
-
-// Spec: lockable.locked
-TEST(Lockable, locked_returns_a_reference) {
-  Guarded object;
+  const auto value = [] { return std::string("answer"); };
+  static_assert(std::is_same_v<decltype(object.locked(value)), std::string>);
+  EXPECT_EQ(object.locked(value), "answer");
+  EXPECT_EQ(*object.locked([] { return std::make_unique<int>(7); }), 7);
   int number = 0;
   const auto reference = [&]() -> int& { return number; };
   static_assert(std::is_same_v<decltype(object.locked(reference)), int&>);
   EXPECT_EQ(&object.locked(reference), &number);
-}
-
-// Spec: lockable.locked
-TEST(Lockable, locked_returns_nothing_where_the_function_does) {
-  Guarded object;
-  int calls = 0;
-  const auto nothing = [&] { ++calls; };
+  const auto nothing = [&] { ++number; };
   static_assert(std::is_void_v<decltype(object.locked(nothing))>);
   object.locked(nothing);
-  EXPECT_EQ(calls, 1);
-}
-
-// Spec: lockable.locked
-TEST(Lockable, locked_returns_what_can_only_be_moved) {
-  Guarded object;
-  EXPECT_EQ(*object.locked([] { return std::make_unique<int>(7); }), 7);
+  EXPECT_EQ(number, 1);
 }
 
 // Spec: lockable.locked
@@ -353,41 +183,12 @@ TEST(Lockable, locked_hands_a_temporary_function_on_as_one) {
   EXPECT_EQ(object.locked(OnlyAsTemporary()), 1);
 }
 
-// Spec: lockable.locked
-TEST(Lockable, locked_can_be_called_in_const_methods) {
-  Guarded object;
-  const Guarded& unchanging = object;
-  bool owned = false;
-  unchanging.locked([&] { owned = object.mutex().is_owned(); });
-  EXPECT_TRUE(owned);
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.locked
-TEST(Lockable, a_locked_method_calls_another_one) {
-  Guarded object;
-  object.locked([&] {
-    object.increment();
-    object.increment();
-    EXPECT_EQ(object.value(), 2);
-    EXPECT_EQ(object.mutex().depth(), 1U);
-  });
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
 class Recursive : public Lockable {
  public:
   int sum_to(int n) {
     return locked([&] { return n == 0 ? 0 : n + sum_to(n - 1); });
   }
 };
-
-// Spec: lockable.locked
-TEST(Lockable, a_locked_method_calls_itself_a_thousand_deep) {
-  Recursive object;
-  EXPECT_EQ(object.sum_to(1000), 500500);
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
 
 class Player : public Lockable {
  public:
@@ -398,7 +199,10 @@ class Player : public Lockable {
 };
 
 // Spec: lockable.locked
-TEST(Lockable, locked_methods_of_two_objects_call_each_other) {
+TEST(Lockable, locked_methods_call_each_other) {
+  Recursive object;
+  EXPECT_EQ(object.sum_to(1000), 500500);
+  EXPECT_EQ(object.mutex().owner(), 0);
   Player one;
   Player two;
   one.opponent = &two;
@@ -408,14 +212,8 @@ TEST(Lockable, locked_methods_of_two_objects_call_each_other) {
   EXPECT_EQ(two.mutex().owner(), 0);
 }
 
-// Spec: lockable.locked.exception
-TEST(Lockable, an_exception_releases_the_lock_and_reaches_the_caller) {
-  Guarded object;
-  EXPECT_THROW(object.locked([] { throw std::domain_error("mine"); }), std::domain_error);
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.locked.exception
+// It is no death: nobody recovers after it.
+// Spec: lockable.locked.exception, lock.inherit.flag
 TEST(Lockable, an_exception_gives_back_each_level_it_passes) {
   Guarded object;
   object.locked([&] {
@@ -424,27 +222,16 @@ TEST(Lockable, an_exception_gives_back_each_level_it_passes) {
     EXPECT_EQ(object.mutex().depth(), 1U);
   });
   EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lock.inherit.flag
-TEST(Lockable, an_exception_out_of_a_locked_method_is_no_death) {
-  Guarded object;
-  EXPECT_THROW(object.locked([] { throw std::domain_error("mine"); }), std::domain_error);
   object.acquire();
   EXPECT_EQ(object.recoveries(), 0);
   object.release();
 }
 
-// Spec: lockable.release
-TEST(Lockable, locked_reports_that_the_function_gave_up_the_lock_itself) {
+// Spec: lockable.release, lockable.locked.exception
+TEST(Lockable, locked_reports_that_the_lock_was_given_up) {
   Guarded object;
   EXPECT_THROW(object.locked([&] { object.release(); }), AssertionError);
   EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.locked.exception
-TEST(Lockable, an_exception_matters_more_than_that_the_function_gave_up_the_lock_itself) {
-  Guarded object;
   EXPECT_THROW(object.locked([&] {
     object.release();
     throw std::domain_error("mine");
@@ -455,7 +242,7 @@ TEST(Lockable, an_exception_matters_more_than_that_the_function_gave_up_the_lock
 
 // The destructor of a local object runs locked methods while an exception passes: it is not theirs.
 // Spec: lockable.locked
-TEST(Lockable, a_locked_method_called_while_an_exception_passes_releases_on_return) {
+TEST(Lockable, a_locked_method_releases_while_an_exception_passes) {
   struct WorksAtItsEnd {
     ~WorksAtItsEnd() { object.increment(); }
     Guarded& object;
@@ -476,20 +263,6 @@ TEST(Lockable, what_the_function_acquired_besides_stays_acquired) {
   object.locked([&] { object.acquire(); });
   EXPECT_EQ(object.mutex().depth(), 1U);
   object.release();
-}
-
-// Spec: lock.acquire.exclusion
-TEST_P(LockableBetweenParties, no_increment_is_lost) {
-  constexpr int parties = 4;
-  constexpr int increments = 2000;
-  {
-    std::vector<std::unique_ptr<Party>> all;
-    for (int i = 0; i < parties; ++i)
-      all.push_back(std::make_unique<Party>(GetParam(), [&] {
-        for (int n = 0; n < increments; ++n) object.increment();
-      }));
-  }
-  EXPECT_EQ(object.value(), parties * increments);
 }
 
 // --- locked<&C::method>
@@ -519,102 +292,53 @@ class Decorated : public Base {
 };
 
 // Spec: lockable.decorator
-TEST(LockedMethod, locks_an_object) {
-  Decorated object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(object), 1U);
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, locks_a_const_object) {
-  const Decorated object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_const_method>(object), 1U);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, locks_what_a_pointer_points_at) {
-  Decorated object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(&object), 1U);
-  const Decorated* const unchanging = &object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_const_method>(unchanging), 1U);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, locks_what_a_smart_pointer_points_at) {
-  const auto unique = std::make_unique<Decorated>();
-  const auto shared = std::make_shared<const Decorated>();
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(unique), 1U);
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_const_method>(shared), 1U);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, locks_what_a_handle_of_the_users_own_leads_to) {
+TEST(LockedMethod, locks_whatever_leads_to_an_object) {
   struct Handle {
     Decorated& operator*() const { return object; }
     Decorated& object;
   };
+  using heirlock::locked;
   Decorated object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(Handle{object}), 1U);
+  const Decorated unchanging;
   std::optional<Decorated> inside(std::in_place);
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(inside), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_method>(object), 1U);
+  EXPECT_EQ(object.mutex().owner(), 0);
+  EXPECT_EQ(locked<&Decorated::depth_in_method>(&object), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_method>(Decorated()), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_method>(Handle{object}), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_method>(inside), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_method>(std::make_unique<Decorated>()), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_const_method>(unchanging), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_const_method>(&unchanging), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_const_method>(std::make_shared<const Decorated>()), 1U);
 }
 
-// Spec: lockable.decorator
-TEST(LockedMethod, locks_a_temporary) {
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(Decorated()), 1U);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, may_be_noexcept) {
-  Decorated object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_noexcept_method>(object), 1U);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, may_be_one_of_several_overloads) {
+// Spec: lockable.decorator, lockable.locked
+TEST(LockedMethod, may_be_noexcept_overloaded_inherited_or_nested) {
   using WithInt = std::uint32_t (Decorated::*)(int);
   using WithText = std::uint32_t (Decorated::*)(const char*);
+  using heirlock::locked;
   Decorated object;
-  EXPECT_EQ(heirlock::locked<static_cast<WithInt>(&Decorated::depth_in_overload)>(object, 0), 1U);
-  EXPECT_EQ(heirlock::locked<static_cast<WithText>(&Decorated::depth_in_overload)>(object, "text"), 101U);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, may_be_inherited) {
-  Decorated object;
-  EXPECT_EQ(heirlock::locked<&Base::depth_in_base_method>(object), 1U);
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_base_method>(object), 1U);
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_base_method>(&object), 1U);
-}
-
-// Spec: lockable.locked
-TEST(LockedMethod, may_call_another) {
-  Decorated object;
-  EXPECT_EQ(heirlock::locked<&Decorated::depth_in_nested_call>(object), 2U);
+  EXPECT_EQ(locked<&Decorated::depth_in_noexcept_method>(object), 1U);
+  EXPECT_EQ(locked<static_cast<WithInt>(&Decorated::depth_in_overload)>(object, 0), 1U);
+  EXPECT_EQ(locked<static_cast<WithText>(&Decorated::depth_in_overload)>(object, "text"), 101U);
+  EXPECT_EQ(locked<&Base::depth_in_base_method>(object), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_base_method>(&object), 1U);
+  EXPECT_EQ(locked<&Decorated::depth_in_nested_call>(object), 2U);
   EXPECT_EQ(object.mutex().owner(), 0);
 }
 
 // Spec: lockable.decorator
-TEST(LockedMethod, gets_its_arguments_by_reference) {
+TEST(LockedMethod, forwards_arguments_and_result) {
+  using Changing = int& (Decorated::*)();
+  using Unchanging = const int& (Decorated::*)() const;
   Decorated object;
   int number = 21;
   heirlock::locked<&Decorated::double_it>(object, number);
   EXPECT_EQ(number, 42);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, gets_its_arguments_moved) {
-  Decorated object;
-  auto number = std::make_unique<int>(7);
-  const int* const address = number.get();
-  EXPECT_EQ(heirlock::locked<&Decorated::keep>(object, std::move(number)).get(), address);
-}
-
-// Spec: lockable.decorator
-TEST(LockedMethod, returns_a_reference_where_the_method_does) {
-  using Changing = int& (Decorated::*)();
-  using Unchanging = const int& (Decorated::*)() const;
-  Decorated object;
+  auto moved = std::make_unique<int>(7);
+  const int* const address = moved.get();
+  EXPECT_EQ(heirlock::locked<&Decorated::keep>(object, std::move(moved)).get(), address);
   decltype(auto) data = heirlock::locked<static_cast<Changing>(&Decorated::data)>(object);
   decltype(auto) same = heirlock::locked<static_cast<Unchanging>(&Decorated::data)>(object);
   static_assert(std::is_same_v<decltype(data), int&> && std::is_same_v<decltype(same), const int&>);
@@ -629,126 +353,20 @@ TEST(LockedMethod, releases_when_the_method_throws) {
   EXPECT_EQ(object.mutex().owner(), 0);
 }
 
-// Spec: lockable.decorator
-TEST_P(LockableBetweenParties, a_locked_method_waits_for_the_lock) {
-  Decorated decorated;
-  decorated.acquire();
-  Party waiter(GetParam(), [&] { EXPECT_EQ(heirlock::locked<&Decorated::depth_in_method>(decorated), 1U); });
-  waiter.wait_until_asleep_on(&decorated.mutex());
-  decorated.release();
-  waiter.join();
-}
-
-// --- The standard's guards
-// ------------------------------------------------------------------------------------
-
-// Spec: lockable.guards
-TEST(LockableGuards, lock_guard_holds_the_lock) {
-  Guarded object;
-  {
-    const std::lock_guard hold(object);
-    EXPECT_TRUE(object.mutex().is_owned());
-  }
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.guards
-TEST_P(LockableBetweenParties, unique_lock_reports_whether_it_got_the_lock) {
-  const auto a_moment = [] { return std::chrono::steady_clock::now() + 1ms; };
-  object.acquire();
-  other([&] {
-    EXPECT_FALSE(std::unique_lock(object, std::try_to_lock).owns_lock());
-    EXPECT_FALSE(std::unique_lock(object, 1ms).owns_lock());
-    EXPECT_FALSE(std::unique_lock(object, a_moment()).owns_lock());
-  }).join();
-  object.release();
-  other([&] {
-    EXPECT_TRUE(std::unique_lock(object).owns_lock());
-    EXPECT_TRUE(std::unique_lock(object, std::try_to_lock).owns_lock());
-    EXPECT_TRUE(std::unique_lock(object, 1h).owns_lock());
-    EXPECT_TRUE(std::unique_lock(object, a_moment()).owns_lock());
-  }).join();
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.guards
-TEST(LockableGuards, unique_lock_can_take_the_lock_later_and_give_it_back_early) {
-  Guarded object;
-  std::unique_lock hold(object, std::defer_lock);
-  EXPECT_EQ(object.mutex().owner(), 0);
-  hold.lock();
-  EXPECT_TRUE(object.mutex().is_owned());
-  hold.unlock();
-  EXPECT_EQ(object.mutex().owner(), 0);
-}
-
-// Spec: lockable.guards
-TEST_P(LockableBetweenParties, try_lock_until_a_wall_clock_time_gets_a_lock_that_is_released_meanwhile) {
-  object.acquire();
-  Party waiter(GetParam(), [&] {
-    EXPECT_TRUE(object.try_lock_until(std::chrono::system_clock::now() + 1h));
-    object.unlock();
-  });
-  waiter.wait_until_asleep_on(&object.mutex());
-  object.release();
-  waiter.join();
-}
-
-// Spec: lockable.guards
-TEST_P(LockableBetweenParties, scoped_locks_over_two_objects_in_either_order_do_not_deadlock) {
-  constexpr int turns = 1000;
-  Guarded second;
-  Party opposite(GetParam(), [&] {
-    for (int i = 0; i < turns; ++i) {
-      const std::scoped_lock hold(second, object);
-      object.increment();
-    }
-  });
-  for (int i = 0; i < turns; ++i) {
-    const std::scoped_lock hold(object, second);
-    object.increment();
-  }
-  opposite.join();
-  EXPECT_EQ(object.value(), 2 * turns);
-  EXPECT_EQ(second.mutex().owner(), 0);
-}
-
-// Spec: lockable.guards
-TEST(LockableGuards, the_standards_lock_takes_both_of_two_objects) {
-  Guarded one;
-  Guarded two;
-  std::lock(one, two);
-  EXPECT_TRUE(one.mutex().is_owned());
-  EXPECT_TRUE(two.mutex().is_owned());
-  one.unlock();
-  two.unlock();
-}
-
-// Spec: lockable.guards
-TEST_P(LockableBetweenParties, the_standards_try_lock_gives_back_the_first_of_two_when_the_second_is_busy) {
-  Guarded first;
-  object.acquire();
-  other([&] { EXPECT_EQ(std::try_lock(first, object), 1); }).join();
-  EXPECT_EQ(first.mutex().owner(), 0);
-  object.release();
-}
-
 // --- Whose lock it is
-// -----------------------------------------------------------------------------------------
 
 // Spec: lockable.anonymous
-TEST(LockableConstruction, anonymous_objects_have_locks_of_their_own) {
-  Guarded one;
-  Guarded two;
-  one.acquire();
-  EXPECT_EQ(two.mutex().owner(), 0);
-  EXPECT_NE(&one.mutex(), &two.mutex());
-  one.release();
-}
-
-// Spec: lockable.anonymous
-TEST(LockableConstruction, an_anonymous_lock_is_shared_by_siblings) {
+TEST(LockableConstruction, makes_an_anonymous_lock_for_all_descendants) {
   Guarded object;
+  object.acquire();
+  EXPECT_EQ(Guarded().mutex().owner(), 0);
+  Party(As::process, [&] {
+    Guarded made_in_the_child;
+    EXPECT_TRUE(made_in_the_child.acquire(false));
+    made_in_the_child.release();
+    Party(As::process, [&] { EXPECT_FALSE(object.acquire(false)); }).join();
+  }).join();
+  object.release();
   Gate held, seen;
   Party holder(As::process, [&] {
     object.acquire();
@@ -761,31 +379,10 @@ TEST(LockableConstruction, an_anonymous_lock_is_shared_by_siblings) {
     EXPECT_FALSE(object.acquire(false));
     seen.open();
   });
-  holder.join();
-}
-
-// Spec: lockable.anonymous
-TEST(LockableConstruction, an_anonymous_lock_is_shared_by_grandchildren) {
-  Guarded object;
-  object.acquire();
-  Party(As::process, [&] { Party(As::process, [&] { EXPECT_FALSE(object.acquire(false)); }).join(); }).join();
-  object.release();
-}
-
-// Spec: lockable.anonymous
-TEST(LockableConstruction, an_object_made_in_a_child_is_not_its_parents) {
-  Guarded object;
-  object.acquire();
-  Party(As::process, [&] {
-    Guarded the_childs;
-    EXPECT_TRUE(the_childs.acquire(false));
-    the_childs.release();
-  }).join();
-  object.release();
 }
 
 // Spec: lockable.placed
-TEST(LockableConstruction, a_placed_lock_is_the_users) {
+TEST(LockableConstruction, with_a_lock_of_the_users_uses_that) {
   ReentrantLock lock;
   Guarded object(lock);
   EXPECT_EQ(&object.mutex(), &lock);
@@ -794,34 +391,15 @@ TEST(LockableConstruction, a_placed_lock_is_the_users) {
   object.release();
 }
 
-// Spec: lock.owner.query
-TEST(LockableConstruction, mutex_shows_the_owner_the_depth_and_the_need_of_repair) {
-  Guarded object;
-  object.acquire();
-  object.acquire();
-  EXPECT_EQ(object.mutex().owner(), getpid());
-  EXPECT_EQ(object.mutex().depth(), 2U);
-  EXPECT_FALSE(object.mutex().needs_repair());
-  object.release();
-  object.release();
-  die_holding(object);
-  EXPECT_TRUE(object.mutex().needs_repair());
-}
-
 // A copy would be a second owner of one lock, or a second lock for one state.
 // Spec: lockable.base
-TEST(LockableConstruction, an_object_can_be_neither_copied_nor_moved) {
+TEST(LockableConstruction, makes_a_base_neither_copied_nor_moved) {
   static_assert(!std::is_copy_constructible_v<Guarded> && !std::is_copy_assignable_v<Guarded>);
   static_assert(!std::is_move_constructible_v<Guarded> && !std::is_move_assignable_v<Guarded>);
-}
-
-// Spec: lockable.base
-TEST(LockableConstruction, an_object_can_be_destroyed_through_its_base) {
+  static_assert(!std::is_default_constructible_v<Lockable>, "it is a base class");
   std::unique_ptr<Lockable> object = std::make_unique<Guarded>();
   object->acquire();
   object->release();
-  object.reset();
-  static_assert(!std::is_default_constructible_v<Lockable>, "it is a base class");
 }
 
 }  // namespace

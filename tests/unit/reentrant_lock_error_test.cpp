@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -28,14 +27,11 @@ using std::chrono::duration;
 using std::chrono::milliseconds;
 using support::BetweenParties;
 using support::fields_of;
-using support::Gate;
 using support::InSharedMemory;
 using support::my_tid;
 using support::Party;
 
 namespace {
-
-INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, support::kind_name);
 
 // --- What they say ---
 
@@ -67,46 +63,29 @@ std::string my_pid_namespace() {
 }
 
 // Spec: lock.error.message
-TEST_P(BetweenParties, a_release_by_a_stranger_names_the_owner_and_the_caller) {
+TEST_P(BetweenParties, a_strangers_calls_name_owner_and_caller) {
   static_cast<void>(lock->acquire());
   const std::string owner = std::to_string(my_tid());
   other([&] {
     const std::string caller = std::to_string(my_tid());
-    const std::string message = message_of([&] { lock->release(); });
-    expect_a_helpful(message,
-                     "release(): thread " + caller + " does not own the lock: thread " + owner + " does",
-                     "call it once per acquire, in the thread that acquired; a forked child owns no lock");
+    const std::string of_release = message_of([&] { lock->release(); });
+    const std::string of_repaired = message_of([&] { lock->repaired(); });
+    for (const std::string& message : {of_release, of_repaired})
+      expect_a_helpful(message, "a lock owned by thread " + owner,
+                       "one owned by the calling thread " + caller);
+    EXPECT_TRUE(contains(of_release, "release()")) << of_release;
+    EXPECT_TRUE(contains(of_release, "a forked child owns nothing")) << of_release;
+    EXPECT_TRUE(contains(of_repaired, "repaired()")) << of_repaired;
   }).join();
   lock->release();
 }
 
 // Spec: lock.error.message
-TEST_P(BetweenParties, a_release_of_a_free_lock_says_that_it_is_free) {
+TEST_P(BetweenParties, a_release_of_a_free_lock_says_so) {
   other([&] {
     expect_a_helpful(message_of([&] { lock->release(); }),
                      "thread " + std::to_string(my_tid()) + " does not own the lock: it is free",
                      "call it once");
-  }).join();
-}
-
-// Spec: lock.error.message
-TEST_P(BetweenParties, a_repair_by_a_stranger_names_the_owner_and_the_caller) {
-  static_cast<void>(lock->acquire());
-  const std::string owner = std::to_string(my_tid());
-  other([&] {
-    const std::string caller = std::to_string(my_tid());
-    expect_a_helpful(message_of([&] { lock->repaired(); }),
-                     "thread " + caller + " does not own the lock: thread " + owner + " does",
-                     "call it once");
-  }).join();
-  lock->release();
-}
-
-// Spec: lock.error.message
-TEST_P(BetweenParties, release_and_repair_tell_which_of_them_failed) {
-  other([&] {
-    EXPECT_TRUE(contains(message_of([&] { lock->release(); }), "release()"));
-    EXPECT_TRUE(contains(message_of([&] { lock->repaired(); }), "repaired()"));
   }).join();
 }
 
@@ -122,7 +101,7 @@ TEST(Message, too_deep_a_recursion_names_the_depth) {
 }
 
 // Spec: lock.error.message
-TEST(Message, a_foreign_pid_namespace_is_named_and_the_callers_too) {
+TEST(Message, names_both_pid_namespaces) {
   ReentrantLock foreign;
   fields_of(foreign).pid_namespace.store(4294967294, heirlock::detail::Order::relaxed);
   const std::string message = message_of([&] { static_cast<void>(foreign.acquire()); });
@@ -133,7 +112,7 @@ TEST(Message, a_foreign_pid_namespace_is_named_and_the_callers_too) {
 }
 
 // Spec: lock.error.message
-TEST(Message, memory_that_never_was_a_lock_is_said_to_be_none) {
+TEST(Message, tells_memory_that_never_was_a_lock) {
   ReentrantLock ones, held;
   std::memset(static_cast<void*>(&ones), 0xff, sizeof ones);
   pthread_mutex_t mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
@@ -161,20 +140,18 @@ TEST(Message, a_timeout_that_is_not_a_number_is_told) {
 // --- What they are ---
 
 // Spec: lock.error.category
-TEST(Category, its_name_is_heirlock) {
-  EXPECT_STREQ(heirlock::error_category().name(), "heirlock");
-}
-
-// Spec: lock.error.category
-TEST(Category, an_errc_converts_to_an_error_code_of_it) {
+TEST(Category, of_each_errc_is_heirlock) {
   static_assert(std::is_error_code_enum_v<errc>);
   const std::error_code code = errc::recursion_too_deep;
   EXPECT_EQ(&code.category(), &heirlock::error_category());
   EXPECT_EQ(code.value(), static_cast<int>(errc::recursion_too_deep));
+  EXPECT_STREQ(code.category().name(), "heirlock");
+  EXPECT_TRUE(contains(code.category().message(4711), "4711")) << "no errc has this number";
+  static_assert(std::is_base_of_v<std::logic_error, AssertionError>);
 }
 
 // Spec: lock.error.category
-TEST(Category, every_errc_is_an_error_and_has_a_message_of_its_own) {
+TEST(Category, has_a_message_for_every_errc) {
   const errc all[] = {errc::recursion_too_deep, errc::foreign_pid_namespace, errc::unsupported_platform,
                       errc::layout_mismatch, errc::not_trusted};
   for (const errc one : all) {
@@ -183,16 +160,6 @@ TEST(Category, every_errc_is_an_error_and_has_a_message_of_its_own) {
     for (const errc another : all)
       EXPECT_EQ(one == another, make_error_code(one).message() == make_error_code(another).message());
   }
-}
-
-// Spec: lock.error.category
-TEST(Category, a_number_that_is_no_errc_has_a_message_that_names_it) {
-  EXPECT_TRUE(contains(heirlock::error_category().message(4711), "4711"));
-}
-
-// Spec: lock.error.category
-TEST(Category, an_assertion_error_is_a_logic_error) {
-  EXPECT_TRUE((std::is_base_of_v<std::logic_error, AssertionError>));
 }
 
 // --- errno ---
@@ -208,32 +175,22 @@ void expect_errno_kept_by(Operation operation) {
 }
 
 // Spec: lock.error.errno
-TEST_P(BetweenParties, the_first_acquire_of_a_thread_or_process_keeps_errno) {
+TEST_P(BetweenParties, operations_that_need_not_wait_keep_errno) {
+  support::set_word(*lock, waiters_bit);
   other([&] {
-    expect_errno_kept_by([&] { static_cast<void>(lock->acquire()); });
-    lock->release();
-  }).join();
-}
-
-// Spec: lock.error.errno
-TEST_P(BetweenParties, queries_keep_errno) {
-  other([&] {
+    expect_errno_kept_by([&] { static_cast<void>(lock->acquire()); });  // the first of a thread or process
+    expect_errno_kept_by([&] { static_cast<void>(lock->try_acquire()); });
+    expect_errno_kept_by([&] { static_cast<void>(lock->acquire_for(milliseconds(1))); });
     expect_errno_kept_by([&] { static_cast<void>(lock->is_owned()); });
     expect_errno_kept_by([&] { static_cast<void>(lock->depth()); });
     expect_errno_kept_by([&] { static_cast<void>(lock->owner()); });
     expect_errno_kept_by([&] { static_cast<void>(lock->needs_repair()); });
-  }).join();
-}
-
-// Spec: lock.error.errno
-TEST_P(BetweenParties, operations_that_need_not_wait_keep_errno) {
-  other([&] {
-    expect_errno_kept_by([&] { static_cast<void>(lock->acquire()); });
-    expect_errno_kept_by([&] { static_cast<void>(lock->acquire()); });
-    expect_errno_kept_by([&] { static_cast<void>(lock->try_acquire()); });
-    expect_errno_kept_by([&] { static_cast<void>(lock->acquire_for(milliseconds(1))); });
     expect_errno_kept_by([&] { lock->repaired(); });
     while (lock->depth() > 0) expect_errno_kept_by([&] { lock->release(); });
+    EXPECT_EQ(support::word_of(*lock), waiters_bit);  // it made a call to wake one; the next wakes all
+    static_cast<void>(lock->acquire());
+    expect_errno_kept_by([&] { lock->release(); });
+    EXPECT_EQ(support::word_of(*lock), 0U);
   }).join();
 }
 
@@ -242,49 +199,22 @@ TEST_P(BetweenParties, acquires_that_fail_keep_errno) {
   static_cast<void>(lock->acquire());
   other([&] {
     expect_errno_kept_by([&] { static_cast<void>(lock->try_acquire()); });
-    expect_errno_kept_by([&] { static_cast<void>(lock->acquire_for(milliseconds(3))); });
-    expect_errno_kept_by(
-        [&] { static_cast<void>(lock->acquire_until(std::chrono::system_clock::now() + milliseconds(3))); });
-  }).join();
-  lock->release();
-}
-
-// Spec: lock.error.errno
-TEST_P(BetweenParties, a_wait_of_many_sleeps_keeps_errno) {
-  static_cast<void>(lock->acquire());
-  other([&] {
     // Longer than the first sleep: it asks whether the owner still lives.
     expect_errno_kept_by([&] { static_cast<void>(lock->acquire_for(milliseconds(70))); });
+    expect_errno_kept_by(
+        [&] { static_cast<void>(lock->acquire_until(std::chrono::system_clock::now() + milliseconds(3))); });
+    expect_errno_kept_by([&] { EXPECT_THROW(lock->release(), AssertionError); });
+    expect_errno_kept_by([&] { EXPECT_THROW(lock->repaired(), AssertionError); });
+    expect_errno_kept_by([&] {
+      EXPECT_THROW(static_cast<void>(lock->acquire_for(duration<double>(0.0) / 0.0)), std::invalid_argument);
+    });
   }).join();
   lock->release();
 }
 
+// The word changes between the look at it and the sleep again and again, and sleepers are woken.
 // Spec: lock.error.errno
-TEST_P(BetweenParties, handing_the_lock_to_a_sleeper_keeps_the_errno_of_both) {
-  static_cast<void>(lock->acquire());
-  Party waiter = other([&] {
-    expect_errno_kept_by([&] { static_cast<void>(lock->acquire()); });
-    expect_errno_kept_by([&] { lock->release(); });
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  expect_errno_kept_by([&] { lock->release(); });
-}
-
-// Spec: lock.error.errno
-TEST_P(BetweenParties, both_forms_of_contended_release_keep_errno) {
-  support::set_word(*lock, waiters_bit);
-  other([&] {
-    for (const std::uint32_t left : {waiters_bit, 0U}) {
-      static_cast<void>(lock->acquire());
-      expect_errno_kept_by([&] { lock->release(); });
-      EXPECT_EQ(support::word_of(*lock), left);
-    }
-  }).join();
-}
-
-// Spec: lock.error.errno
-TEST_P(BetweenParties, sleeps_that_the_lock_ends_at_once_keep_errno) {
-  // The word changes between the look at it and the sleep again and again.
+TEST_P(BetweenParties, acquires_and_releases_of_a_crowd_keep_errno) {
   constexpr int rounds = 2000;
   const auto contend = [&] {
     for (int i = 0; i < rounds; ++i) {
@@ -293,17 +223,6 @@ TEST_P(BetweenParties, sleeps_that_the_lock_ends_at_once_keep_errno) {
     }
   };
   Party one = other(contend), two = other(contend), three = other(contend);
-}
-
-// Spec: lock.error.errno
-TEST_P(BetweenParties, what_throws_keeps_errno) {
-  other([&] {
-    expect_errno_kept_by([&] { EXPECT_THROW(lock->release(), AssertionError); });
-    expect_errno_kept_by([&] { EXPECT_THROW(lock->repaired(), AssertionError); });
-    expect_errno_kept_by([&] {
-      EXPECT_THROW(static_cast<void>(lock->acquire_for(duration<double>(0.0) / 0.0)), std::invalid_argument);
-    });
-  }).join();
 }
 
 #if !HEIRLOCK_THREAD_SANITIZER  // which intercepts pthread_cancel's own signal in its own way

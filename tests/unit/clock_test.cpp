@@ -48,7 +48,7 @@ TEST_P(WithoutAClock, a_waiter_sleeps) {
 }
 
 // Spec: lock.error.kernel
-TEST(ARefusedClock, ends_the_program_of_a_waiter_with_a_message) {
+TEST(ARefusedClock, ends_a_waiters_program_with_a_message) {
   InSharedMemory<ReentrantLock> lock;
   support::set_word(*lock, 1);  // the owner is process 1
   EXPECT_EXIT(

@@ -1,4 +1,4 @@
-#include "robust_futex.hpp"
+#include "support/robust_futex.hpp"
 
 #include <gtest/gtest.h>
 #include <sched.h>

@@ -1,4 +1,4 @@
-#include "mortal.hpp"
+#include "support/mortal.hpp"
 
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -6,7 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "robust_futex.hpp"
+#include "support/robust_futex.hpp"
 
 namespace kernel {
 

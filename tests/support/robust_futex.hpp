@@ -1,7 +1,7 @@
 // The kernel's futexes and robust lists, by raw system calls, on memory that a test lays out itself. Nothing
 // here goes through the library: what it assumes about the kernel is held against the kernel that runs.
-#ifndef HEIRLOCK_TESTS_KERNEL_ROBUST_FUTEX_HPP
-#define HEIRLOCK_TESTS_KERNEL_ROBUST_FUTEX_HPP
+#ifndef HEIRLOCK_TESTS_SUPPORT_ROBUST_FUTEX_HPP
+#define HEIRLOCK_TESTS_SUPPORT_ROBUST_FUTEX_HPP
 
 #include <linux/futex.h>
 #include <sys/types.h>
