@@ -126,7 +126,10 @@ Outcome kill_at(const Scenario& scenario, const Point& point) {
 Counts sweep(const char* program, const Scenario& scenario, long only, bool each_state_once) {
   constexpr int enough_bad = 10;
   const double start = now();
-  const std::vector<Point> points = Run(new_world(), scenario).scout();
+  // Twice the same: what a busy machine makes it do but once could not be reached again.
+  std::vector<Point> points = Run(new_world(), scenario).scout();
+  for (std::vector<Point> before; before.size() != points.size(); points = Run(new_world(), scenario).scout())
+    before = points;
   Counts counts;
   for (std::size_t i = 0; i < points.size() && counts.bad < enough_bad; ++i) {
     if (only >= 0 && i != static_cast<std::size_t>(only)) continue;

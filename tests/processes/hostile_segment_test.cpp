@@ -119,7 +119,7 @@ struct Field {
   std::size_t size;
   std::uint64_t value;  // what stands there instead
   const char* found;    // what the message says of it
-  const char* why;
+  const char* expected;
 };
 std::ostream& operator<<(std::ostream& out, const Field& field) {
   return out << field.name;
@@ -255,8 +255,9 @@ const Trap traps[] = {
     {"dangling_symbolic_link",
      [](Path path, Path) { return symlink((path + ".nowhere").c_str(), path.c_str()) == 0; },
      "is a symbolic link", "not a segment"},
-    {"directory", [](Path path, Path) { return mkdir(path.c_str(), 0700) == 0; }, "a directory", "a file"},
-    {"fifo", [](Path path, Path) { return mkfifo(path.c_str(), 0600) == 0; }, "a FIFO", "a file"},
+    {"directory", [](Path path, Path) { return mkdir(path.c_str(), 0700) == 0; }, "is a directory",
+     "not a segment"},
+    {"fifo", [](Path path, Path) { return mkfifo(path.c_str(), 0600) == 0; }, "is a FIFO", "not a segment"},
     {"character_device",
      [](Path path, Path) { return mknod(path.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0; }, "is a device",
      "not a segment"},

@@ -127,27 +127,28 @@ TEST_F(OwnMounts, an_object_has_all_its_room) {
 TEST_F(OwnMounts, creating_without_a_file_is_refused) {
   const auto refusal_to_create = [](const char* what) {
     const auto refusal = refusal_of([] { Shared<Account>::create("name"); });
-    EXPECT_TRUE(says(refusal.message, "no file could be made in /dev/shm", what));
+    EXPECT_TRUE(says(refusal.message, "cannot create a file in /dev/shm", what));
     return refusal.code;
   };
   with_dev_shm("nr_inodes=1", [&] { EXPECT_EQ(refusal_to_create(""), std::errc::no_space_on_device); });
   with_dev_shm(
-      "size=64k", [&] { EXPECT_EQ(refusal_to_create("to write to"), std::errc::read_only_file_system); },
+      "size=64k",
+      [&] { EXPECT_EQ(refusal_to_create("that the caller may write to"), std::errc::read_only_file_system); },
       MS_RDONLY);
   with_dev_shm("size=64k,mode=0755", [&] {
     if (geteuid() != 0 || setresuid(65534, 65534, 65534) != 0) return;  // only root can become another user
-    EXPECT_EQ(refusal_to_create("to write to"), std::errc::permission_denied);
+    EXPECT_EQ(refusal_to_create("that the caller may write to"), std::errc::permission_denied);
     EXPECT_EQ(files(), 0);
   });
   Party(As::process, [&] {
     ASSERT_TRUE(enter_own_mounts());
     ASSERT_TRUE(mount_tmpfs("/dev", "size=64k"));
-    EXPECT_EQ(refusal_to_create("expected a tmpfs"), std::errc::no_such_file_or_directory);
+    EXPECT_EQ(refusal_to_create("mount a tmpfs"), std::errc::no_such_file_or_directory);
   }).join();
   Party(As::process, [&] {
     ASSERT_TRUE(enter_own_mounts());
     if (mount("sysfs", "/dev/shm", "sysfs", MS_RDONLY, nullptr) != 0) return;  // not for all users
-    const std::error_code code = refusal_to_create("expected a tmpfs");
+    const std::error_code code = refusal_to_create("mount a tmpfs");
     EXPECT_TRUE(code == std::errc::operation_not_supported || code == std::errc::read_only_file_system);
   }).join();
 }

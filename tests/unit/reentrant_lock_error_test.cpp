@@ -70,12 +70,12 @@ TEST_P(BetweenParties, a_strangers_calls_name_owner_and_caller) {
     const std::string caller = std::to_string(my_tid());
     const std::string of_release = message_of([&] { lock->release(); });
     const std::string of_repaired = message_of([&] { lock->repaired(); });
-    for (const std::string& message : {of_release, of_repaired})
-      expect_a_helpful(message, "a lock owned by thread " + owner,
-                       "one owned by the calling thread " + caller);
-    EXPECT_TRUE(contains(of_release, "release()")) << of_release;
-    EXPECT_TRUE(contains(of_release, "a forked child owns nothing")) << of_release;
-    EXPECT_TRUE(contains(of_repaired, "repaired()")) << of_repaired;
+    const std::string happened = ": thread " + caller + " does not own the lock: thread " + owner + " does";
+    expect_a_helpful(of_release, "release()" + happened,
+                     "call it once per acquire, in the thread that acquired");
+    expect_a_helpful(of_repaired, "repaired()" + happened,
+                     "call it once per acquire, in the thread that acquired");
+    EXPECT_TRUE(contains(of_release, "a forked child owns no lock")) << of_release;
   }).join();
   lock->release();
 }

@@ -250,7 +250,7 @@ TEST(Load, a_robust_mutex_is_seen_to_strand_those_who_wait_behind_an_owner_that_
                                       "exec-thread", "--faults-per-second", "5", "--seed", "3"});
   EXPECT_EQ(outcome.status, 1) << outcome.text;
   EXPECT_TRUE(contains(outcome.text, "waited over 3 s behind an owner that is dead")) << outcome.text;
-  EXPECT_TRUE(contains(outcome.text, "blocked: 1 lock could not be had")) << outcome.text;
+  EXPECT_TRUE(contains(outcome.text, "blocked: 1 lock could not be acquired")) << outcome.text;
 }
 
 // Spec: stress.verdict
