@@ -289,8 +289,8 @@ struct LinuxPlatform {
 
   /// Whether no live thread `tid` of the caller's PID namespace can own a lock: there is none, or it has no
   /// robust list, because it has just started or called exec. False if the kernel does not tell.
-  /// Acquires what the dead thread wrote. The answer is newer than the caller's earlier reads and older than
-  /// its later ones.
+  /// Acquires what the dead thread wrote. The caller's earlier reads happen before the question, its later
+  /// ones after it.
   static bool owner_is_gone(std::uint32_t tid) noexcept;
 
  private:

@@ -55,7 +55,7 @@ class LockAlgorithm {
   using Deadline = typename Platform::Deadline;
 
   // Memory orders. All others are relaxed. Section 6 of SPECIFICATION.md argues each and names the mutant in
-  // verify/breaks that fails without it.
+  // verify/breaks that weakens it and is caught.
   static constexpr Order take = Order::acquire;            // pairs with the other three
   static constexpr Order free_it = Order::release;         // passes on what this owner wrote
   static constexpr Order free_in_kernel = Order::release;  // a fence, as the kernel makes the store
@@ -201,8 +201,8 @@ class LockAlgorithm {
     return heirlock_not_acquired;
   }
 
-  // Backstop for a death that the kernel did not mark in the word. The kernel marks a death before the owner
-  // is gone, so then the compare-exchange in bury() fails. owner_id tells a new owner with the same thread id
+  // Backstop for a death that the kernel did not mark in the word. If it did, that was before the owner
+  // counts as gone, and the exchange in bury() fails. owner_id tells a new owner with the same thread id
   // from the dead one, except within a few instructions (section 9 of SPECIFICATION.md).
   static void bury_if_gone(Lock& lock, std::uint32_t word) {
     const std::uint64_t id = lock.owner_id.load(Order::relaxed);
@@ -222,7 +222,7 @@ class LockAlgorithm {
   // dies, must wake one of them. If the word became 0, the woken thread would take the lock without WAITERS
   // and wake nobody. If the release stored 0 and then woke all, a kill between the two would leave them all
   // asleep. So only the kernel drops WAITERS, in the step that stores 0 and wakes every sleeper. A release
-  // asks for it if its thread's last wake-up of this lock woke nobody (`quiet`) and no death is to be told.
+  // asks for it if a wake-up of its thread for this lock woke nobody (`quiet`) and no death is to be told.
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;

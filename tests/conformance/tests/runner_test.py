@@ -127,7 +127,7 @@ class Verdict(Case):
 class Capabilities(Case):
     def test_what_a_driver_lacks_is_skipped_and_counted(self):
         self.play(capabilities="death names", last="3 passed, 3 skipped: query (2), exec (1), fork (1), layout (1), threads (1)")
-        self.play("--only", "family", capabilities="", status=1, last="FAILED: found that every vector was skipped, expected that one was run")
+        self.play("--only", "family", capabilities="", status=1, last="FAILED: every vector was skipped")
         self.play(capabilities="death speed", status=1, says="seen:     the capability 'speed' ")
 
     def test_a_driver_that_does_not_declare_what_is_required_fails(self):
@@ -142,7 +142,7 @@ class Capabilities(Case):
         text = self.play("--only", "two_wait", "--verbose", drivers=named, last="2 passed")
         self.assertEqual([one + named[driver] for one, driver in re.findall(r"    ([A-Z]) is (.*)\n", text)],
                          ["A1", "A2", "A1", "B2", "C1", "A2", "B1", "C2"], text)
-        self.play(drivers=named, capabilities="death query", status=2, says="without the capability layout")
+        self.play(drivers=named, capabilities="death query", status=2, says="lacks the capability layout")
 
 
 class Vectors(Case):
@@ -162,10 +162,9 @@ class Vectors(Case):
                 ("A.1 end -> done", 4, "of the main thread"),
                 ("see owner_id -> complement", 4, "complement after another 'see owner_id'"),
                 ("set byte 8 @x 256", 4, "with a number that does not fit"),
-                ("# nothing", 1, "found no step, expected one")):
+                ("# nothing", 1, "there is no step; write one")):
             with self.subTest(steps):
-                self.play(steps=steps, status=2, says=rf"^heirlock-conformance: \S*it.vector:{line}: found .*{re.escape(expected)}".replace(
-                    "found .*found", "found"))
+                self.play(steps=steps, status=2, says=rf"^heirlock-conformance: \S*it.vector:{line}: .*{re.escape(expected)}")
 
     def test_a_step_beyond_the_capabilities_that_are_named_is_refused(self):
         for step, capability in (("A.2 try -> busy", "threads"), ("fork A B", "fork"), ("A exec", "exec"), ("A depth -> 1", "query"),
@@ -187,11 +186,11 @@ class Differences(Case):
 
     def test_a_line_that_does_not_hold_fails(self):
         for lines, others, expected in (
-                ([self.LINE], {"wrong": ""}, r"found that it passes, expected .*; remove \S*known:1"),
-                ([self.LINE], {"capabilities": "names query"}, "found that it is skipped"),
+                ([self.LINE], {"wrong": ""}, r"it passes, but \S*known:1 says"),
+                ([self.LINE], {"capabilities": "names query"}, "it is skipped, but"),
                 ([self.LINE.replace("B unblocks", "A unblocks")], {}, "known:1 lists it otherwise"),
                 ([self.LINE.replace("| acquired", "| reentered")], {}, "known:1 lists it otherwise"),
-                ([self.LINE, self.LINE.replace("inherits", "gone")], {}, "known:2: found gone, which is no vector; remove it")):
+                ([self.LINE, self.LINE.replace("inherits", "gone")], {}, "known:2: there is no vector gone")):
             with self.subTest(expected):
                 self.run_with(*lines, status=1, says=expected, **others)
         self.run_with("inherits", status=2, says="known:1: found 'inherits'")
