@@ -131,7 +131,7 @@ def run_row(check, row, options, progress, seconds=0):
                 result = json.loads(line[7:])
             else:
                 story.append(line.rstrip("\n"))
-    if result is None:
+    if result is None or process.returncode < 0:
         result = {**row, "threads": 0, "deaths": 0, "search": "", "executions": 0, "exhausted": False, "seconds": 0.0,
                   "verdict": f"ended with status {process.returncode}"}
     words = [line.split("*** ", 1)[1] for line in story if "*** " in line]

@@ -5,9 +5,7 @@
 //   sweep SCENARIO            this one
 //   sweep SCENARIO POINT      this one kill point of it
 //   sweep --each-state-once   all scenarios, but no kill point at which all that outlives the victim, in
-//   shared
-//                             memory and in the kernel, is as at the one before: for code that is not
-//                             optimised, most of whose instructions move values about inside the process
+//                             shared memory and in the kernel, is as at the one before
 //
 // Each line of the table: how many kills, and how many of them at a process asleep in the kernel or just
 // woken; what the words promised to those who came next, who were told just that; how many survivors got the

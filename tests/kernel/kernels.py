@@ -167,7 +167,7 @@ class Guest:
                 suite, command = "conformance", [*command, "--junit", "REPORT"]
             elif test["name"] == "crash_sweep_O2":
                 for scenario in SWEEP:
-                    yield self.program("sweep", f"{test['name']}.{scenario}", [*command, scenario], properties)
+                    yield self.program("sweep", f"{test['name']}.{scenario}", [command[0], scenario], properties)
             if suite:
                 yield self.program(suite, test["name"], command, properties)
         yield self.program("stress", "heirlock-stress", [str(self.build / "tests/stress/heirlock-stress"), *STRESS.split()], {})
