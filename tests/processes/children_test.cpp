@@ -53,6 +53,7 @@ TEST_P(AChildMadeBy, owns_nothing_of_its_parents) {
   Party(As::process, [&] { EXPECT_EQ(lock->acquire(), AcquireResult::acquired); }).join();
   ASSERT_EQ(lock->acquire(), AcquireResult::inherited);
   ASSERT_EQ(lock->acquire(), AcquireResult::reentered);
+  Gate child_has_looked;
   Gate parent_is_back;
   Child other = child([&] {
     const auto expect_nothing = [&] {
@@ -63,9 +64,11 @@ TEST_P(AChildMadeBy, owns_nothing_of_its_parents) {
       EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
     };
     expect_nothing();
+    child_has_looked.open();
     parent_is_back.wait();
     expect_nothing();
   });
+  child_has_looked.wait();
   lock->release();
   lock->release();
   ASSERT_EQ(lock->acquire(), AcquireResult::inherited);
