@@ -72,9 +72,9 @@ TEST_P(BetweenParties, a_strangers_calls_name_owner_and_caller) {
     const std::string of_repaired = message_of([&] { lock->repaired(); });
     const std::string happened = ": thread " + caller + " does not own the lock: thread " + owner + " does";
     expect_a_helpful(of_release, "release()" + happened,
-                     "call it once per acquire, in the thread that acquired");
+                     "only the thread that acquired may call it");
     expect_a_helpful(of_repaired, "repaired()" + happened,
-                     "call it once per acquire, in the thread that acquired");
+                     "only the thread that acquired may call it");
     EXPECT_TRUE(contains(of_release, "a forked child owns no lock")) << of_release;
   }).join();
   lock->release();
@@ -85,7 +85,7 @@ TEST_P(BetweenParties, a_release_of_a_free_lock_says_so) {
   other([&] {
     expect_a_helpful(message_of([&] { lock->release(); }),
                      "thread " + std::to_string(my_tid()) + " does not own the lock: it is free",
-                     "call it once");
+                     "only the thread that acquired may call it");
   }).join();
 }
 
