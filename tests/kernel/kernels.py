@@ -165,7 +165,7 @@ class Guest:
                 command = [*command, "--gtest_output=xml:REPORT"]
             if test["name"] in ("conformance.cpp", "conformance.pthread_robust"):  # the others ask nothing else of a kernel
                 suite, command = "conformance", [*command, "--junit", "REPORT"]
-            elif test["name"] == "crash_sweep_O2":
+            elif test["name"] == "crash_sweep":
                 for scenario in SWEEP:
                     yield self.program("sweep", f"{test['name']}.{scenario}", [command[0], scenario], properties)
             if suite:
