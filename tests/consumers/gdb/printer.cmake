@@ -1,9 +1,7 @@
 # gdb with the installed printer shows each state of a lock, in a program with -g, over a library without, and in
 # one without.
 # Spec: build.gdb
-set(SHARED OFF)
 include(${CMAKE_CURRENT_LIST_DIR}/../ways/support.cmake)
-install_heirlock(-DCMAKE_INSTALL_LIBDIR=lib)
 find_program(gdb gdb)
 if(NOT gdb)
   message(FATAL_ERROR "found no gdb, expected it to test its printer; ci/setup installs it")
@@ -15,9 +13,9 @@ foreach(script IN ITEMS print without_g)
   if(script STREQUAL print)
     set(debug -g)
   endif()
-  run(${COMPILER} -std=c++17 ${debug} -O0 -I${SCRATCH}/prefix/headers ${CMAKE_CURRENT_LIST_DIR}/locks.cpp
-      ${SCRATCH}/prefix/lib/libheirlock.a -o ${SCRATCH}/locks)
-  run(${gdb} -nx -batch -ex "source ${SCRATCH}/prefix/share/heirlock/heirlock-gdb.py"
+  run(${COMPILER} -std=c++17 ${debug} -O0 -I${PREFIX}/headers ${CMAKE_CURRENT_LIST_DIR}/locks.cpp
+      ${PREFIX}/${LIBDIR}/libheirlock.a -o ${SCRATCH}/locks)
+  run(${gdb} -nx -batch -ex "source ${PREFIX}/share/heirlock/heirlock-gdb.py"
       -x ${CMAKE_CURRENT_LIST_DIR}/${script}.gdb ${SCRATCH}/locks)
 
   string(REGEX MATCHALL "expected [^\n]*\nfound [^\n]*" pairs "${output}")

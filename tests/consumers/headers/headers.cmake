@@ -25,6 +25,5 @@ set(use "int use() {\n  heirlock::ReentrantLock lock;\n  heirlock::Shared<int> v
 string(REPLACE "use()" "use_again()" use_again "${use}")
 file(WRITE ${SCRATCH}/one.cpp "${forwards}${use}int use_again();\nint main() { return use() == use_again() ? 0 : 1; }\n")
 file(WRITE ${SCRATCH}/another.cpp "${backwards}int use_again();\n${use_again}")
-file(GLOB sources ${HEIRLOCK}/src/*.cpp)
-run(${compile} ${SCRATCH}/one.cpp ${SCRATCH}/another.cpp ${sources} -o ${SCRATCH}/program)
+run(${compile} ${SCRATCH}/one.cpp ${SCRATCH}/another.cpp ${PREFIX}/${LIBDIR}/libheirlock.a -o ${SCRATCH}/program)
 run(${SCRATCH}/program)

@@ -16,10 +16,9 @@ function(needs file)
   endif()
 endfunction()
 
-install_heirlock(-DCMAKE_INSTALL_LIBDIR=lib)
-set(folder ${SCRATCH}/prefix/lib)
+set(folder ${PREFIX}/${LIBDIR})
 set(archive ${folder}/libheirlock_c.a)
-set(headers -I${SCRATCH}/prefix/headers)
+set(headers -I${PREFIX}/headers)
 set(ENV{PKG_CONFIG_PATH} ${folder}/pkgconfig)
 
 # The shared library.
@@ -59,7 +58,7 @@ needs(sources libc.so.6)
 run(${SCRATCH}/sources)
 
 # The CMake package, in a project that knows C alone.
-build(build ${here} -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix -DEXAMPLE=${example})
+build(build ${here} -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_PREFIX_PATH=${PREFIX} -DEXAMPLE=${example})
 foreach(program IN ITEMS shared archive)
   run(${SCRATCH}/build/${program})
 endforeach()

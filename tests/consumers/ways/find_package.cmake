@@ -1,9 +1,7 @@
-# Installs heirlock, static or (SHARED) shared, and uses what was installed.
+# A project in CMake finds and uses what was installed.
 # Spec: build.consumer, conformance.installed
 include(${CMAKE_CURRENT_LIST_DIR}/support.cmake)
-install_heirlock()
-
-set(options -DCMAKE_PREFIX_PATH=${SCRATCH}/prefix)
+set(options -DCMAKE_PREFIX_PATH=${PREFIX})
 if(SHARED)
   list(APPEND options -DCMAKE_CXX_STANDARD=20 -DCMAKE_CXX_VISIBILITY_PRESET=hidden
                       -DCMAKE_VISIBILITY_INLINES_HIDDEN=ON)
@@ -19,7 +17,7 @@ endforeach()
 # The conformance kit, with its vectors.
 find_program(python3 NAMES python3)
 if(python3)
-  run(${python3} ${SCRATCH}/prefix/bin/heirlock-conformance --list)
+  run(${python3} ${PREFIX}/bin/heirlock-conformance --list)
   file(GLOB vectors ${HEIRLOCK}/tests/conformance/vectors/*.vector)
   string(REGEX MATCHALL "[^\n]+: [^\n]+\n" listed "${output}")
   list(LENGTH vectors expected)

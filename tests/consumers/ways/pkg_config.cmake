@@ -1,8 +1,7 @@
-# Installs heirlock, static or (SHARED) shared; pkg-config says how to build with what was installed.
+# pkg-config says how to build with what was installed.
 # Spec: build.consumer, build.versions
 include(${CMAKE_CURRENT_LIST_DIR}/support.cmake)
-install_heirlock(-DCMAKE_INSTALL_LIBDIR=lib/machine)
-set(ENV{PKG_CONFIG_PATH} ${SCRATCH}/prefix/lib/machine/pkgconfig)
+set(ENV{PKG_CONFIG_PATH} ${PREFIX}/${LIBDIR}/pkgconfig)
 
 # expect_answer(EXPECTED option...)
 function(expect_answer expected)
@@ -16,5 +15,5 @@ expect_answer(1 --variable=layout_version)
 run_expecting("heirlock > ${VERSION}" pkg-config --exists --print-errors "heirlock > ${VERSION}")
 
 run(sh -c "'${COMPILER}' -std=c++17 $(pkg-config --cflags heirlock) '${program}'/*.cpp $(pkg-config --libs heirlock) -o '${SCRATCH}/consumer'")
-set(ENV{LD_LIBRARY_PATH} ${SCRATCH}/prefix/lib/machine)
+set(ENV{LD_LIBRARY_PATH} ${PREFIX}/${LIBDIR})
 run(${SCRATCH}/consumer)

@@ -4,6 +4,9 @@
 #   COMPILER   the C++ compiler of the build that the test belongs to
 #   C_COMPILER, GENERATOR, MAKE_PROGRAM   likewise
 #   VERSION    the version of heirlock in CMakeLists.txt
+# Those that use an installed heirlock get as well:
+#   SHARED     ON where it is a shared library
+#   PREFIX     where install.cmake installed it, with libraries in LIBDIR and headers in `headers`
 cmake_minimum_required(VERSION 3.21)
 set(ways ${CMAKE_CURRENT_LIST_DIR})
 set(program ${ways}/../program)
@@ -51,16 +54,6 @@ endfunction()
 function(build_and_run name source)
   build(${name} ${source} ${ARGN})
   run(${SCRATCH}/${name}/consumer)
-endfunction()
-
-# install_heirlock(option...): heirlock, static or (SHARED) shared, at SCRATCH/prefix.
-function(install_heirlock)
-  build(heirlock ${HEIRLOCK} -DBUILD_SHARED_LIBS=${SHARED} -DHEIRLOCK_BUILD_TESTS=OFF -DHEIRLOCK_BUILD_STRESS=OFF
-        -DHEIRLOCK_BUILD_COMMAND=OFF -DCMAKE_INSTALL_INCLUDEDIR=headers ${ARGN})
-  run(${CMAKE_COMMAND} --install ${SCRATCH}/heirlock --prefix ${SCRATCH}/first)
-  # A package can be moved, and must not lead back to where it was built.
-  file(RENAME ${SCRATCH}/first ${SCRATCH}/prefix)
-  file(RENAME ${SCRATCH}/heirlock ${SCRATCH}/gone)
 endfunction()
 
 # No flag of heirlock's own development may reach whom it is built with, nor heirlock itself, since a warning
