@@ -64,7 +64,7 @@ def play(folder, number, vector, right, wrong):
         return f"found {text.count(right)} times '{right}' in from_specification.py, expected one", None
     port = folder / f"{number}.py"
     port.write_text(text.replace(right, wrong), encoding="utf-8")
-    command = [sys.executable, "-B", str(HERE.parent / "heirlock-conformance"), "--only", vector, "--timeout", "5", f"{sys.executable} -B {port}"]
+    command = [sys.executable, "-B", str(HERE.parent / "heirlock-conformance"), "--only", vector, "--timeout", "5", f"{sys.executable} -BS {port}"]
     for _ in range(CHANCES):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
