@@ -9,13 +9,13 @@
 #include <string>
 #include <vector>
 
-#include "bench/histogram.hpp"
 #include "bench/json.hpp"
 #include "bench/locks.hpp"
 #include "bench/options.hpp"
 #include "bench/party.hpp"
 #include "bench/system_calls.hpp"
 #include "bench/work.hpp"
+#include "support/histogram.hpp"
 
 namespace bench {
 

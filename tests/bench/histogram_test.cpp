@@ -1,10 +1,10 @@
-#include "bench/histogram.hpp"
+#include "support/histogram.hpp"
 
 #include <gtest/gtest.h>
 
 #include <memory>
 
-namespace bench {
+namespace support {
 namespace {
 
 constexpr double precision = 0.032;
@@ -44,4 +44,4 @@ TEST(Histogram, those_of_several_parties_add_up) {
 }
 
 }  // namespace
-}  // namespace bench
+}  // namespace support

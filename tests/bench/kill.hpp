@@ -5,11 +5,11 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "bench/histogram.hpp"
 #include "bench/json.hpp"
 #include "bench/locks.hpp"
 #include "bench/options.hpp"
 #include "bench/party.hpp"
+#include "support/histogram.hpp"
 
 namespace bench {
 

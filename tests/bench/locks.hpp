@@ -22,9 +22,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "bench/clock.hpp"
 #include "heirlock/lockable.hpp"
 #include "heirlock/reentrant_lock.hpp"
+#include "support/clock.hpp"
 #include "support/libc_mutex.hpp"
 #ifdef HEIRLOCK_BENCH_BOOST
 #include <boost/date_time/posix_time/posix_time.hpp>
@@ -32,6 +32,8 @@
 #endif
 
 namespace bench {
+
+using namespace support;  // its clock
 
 // What a lock can do; the others are not asked for it.
 struct Abilities {

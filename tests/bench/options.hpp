@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "bench/clock.hpp"
 #include "bench/party.hpp"
+#include "support/clock.hpp"
 
 namespace bench {
 

@@ -12,9 +12,11 @@
 #include <utility>
 #include <vector>
 
-#include "bench/clock.hpp"
+#include "support/clock.hpp"
 
 namespace bench {
+
+using namespace support;  // its clock
 
 /// Says what was found and expected, and ends the program with status 1.
 [[noreturn]] void fail(const char* what);

@@ -4,12 +4,12 @@
 
 #include <atomic>
 
-#include "bench/histogram.hpp"
 #include "bench/json.hpp"
 #include "bench/locks.hpp"
 #include "bench/options.hpp"
 #include "bench/party.hpp"
 #include "bench/work.hpp"
+#include "support/histogram.hpp"
 
 namespace bench {
 

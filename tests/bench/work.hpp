@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <limits>
 
-#include "bench/clock.hpp"
+#include "support/clock.hpp"
 
 namespace bench {
+
+using namespace support;  // its clock
 
 /// Calculates for about so long. Not by looking at a clock: a party that loses its processor meanwhile still
 /// has its work to do, as in a real program.

@@ -1,21 +1,8 @@
 #include "stress/faults.hpp"
 
-#include <iomanip>
-#include <locale>
-#include <sstream>
-
 #include "stress/options.hpp"
 
 namespace stress {
-namespace {
-
-constexpr Nanoseconds longest_stop = 100 * millisecond;
-
-Faults without_kill(Faults faults) {
-  return faults.reset(index_of(Fault::kill));
-}
-
-}  // namespace
 
 std::string as_list(const Faults& faults) {
   std::string list;
@@ -27,7 +14,7 @@ std::string as_list(const Faults& faults) {
 FaultStream::FaultStream(const Options& options, Faults faults, double rate, std::uint64_t seed)
     : processes_(options.processes),
       threads_(options.threads),
-      end_(static_cast<Nanoseconds>(options.seconds * static_cast<double>(second))),
+      end_(options.seconds * static_cast<double>(second)),
       rate_(rate),
       random_(seed) {
   for (std::size_t kind = 0; kind < fault_kinds; ++kind)
@@ -37,28 +24,28 @@ FaultStream::FaultStream(const Options& options, Faults faults, double rate, std
 
 void FaultStream::draw() {
   using Whole = std::uniform_int_distribution<std::uint32_t>;
+  using Duration = std::uniform_int_distribution<Nanoseconds>;
   next_.reset();
   if (faults_.empty() || rate_ <= 0) return;
-  PlannedFault drawn;
   const double part = std::uniform_real_distribution<>(0, 1)(random_);
   const double after = (static_cast<double>(drawn_++) + part) / rate_ * static_cast<double>(second);
-  if (after >= static_cast<double>(end_)) return;
+  if (after >= end_) return;
+  PlannedFault drawn;
   drawn.after = static_cast<Nanoseconds>(after);
   drawn.fault = faults_[std::uniform_int_distribution<std::size_t>(0, faults_.size() - 1)(random_)];
   drawn.worker = Whole(0, processes_ - 1)(random_);
   const bool is_never_first = drawn.fault == Fault::exec_thread;
   const bool is_always_first = drawn.fault == Fault::exec;
   drawn.thread = Whole(is_never_first ? 1 : 0, is_always_first ? 0 : threads_ - 1)(random_);
-  drawn.duration = std::uniform_int_distribution<Nanoseconds>(millisecond, longest_stop)(random_);
+  drawn.duration = Duration(millisecond, 100 * millisecond)(random_);
   drawn.is_roll_call_first = std::bernoulli_distribution()(random_);
-  drawn.pause = std::uniform_int_distribution<Nanoseconds>(0, millisecond)(random_);
+  drawn.pause = Duration(0, millisecond)(random_);
   next_ = drawn;
 }
 
 FaultPlan::FaultPlan(const Options& options)
-    : kills_(options, options.faults & only(Fault::kill), options.kills_per_second, options.seed.value_or(0)),
-      others_(options, without_kill(options.faults), options.faults_per_second,
-              options.seed.value_or(0) + 2) {}
+    : kills_(options, options.faults & only(Fault::kill), options.kills_per_second, options.seed),
+      others_(options, options.faults & ~only(Fault::kill), options.faults_per_second, options.seed + 2) {}
 
 bool FaultPlan::is_kill_next() const {
   if (!kills_.next()) return false;
@@ -71,23 +58,6 @@ const std::optional<PlannedFault>& FaultPlan::next() const {
 
 void FaultPlan::advance() {
   is_kill_next() ? kills_.draw() : others_.draw();
-}
-
-std::string plan_text(const Options& options) {
-  std::ostringstream text;
-  text.imbue(std::locale::classic());
-  text << std::fixed;
-  for (FaultPlan plan(options); plan.next(); plan.advance()) {
-    const PlannedFault& fault = *plan.next();
-    text << std::setprecision(6) << in_seconds(fault.after) << " s  " << fault_names[index_of(fault.fault)]
-         << "  worker " << fault.worker;
-    if (fault.fault == Fault::stop)
-      text << " for " << in_seconds(fault.duration) << " s";
-    else if (fault.fault != Fault::kill)
-      text << " thread " << fault.thread;
-    text << '\n';
-  }
-  return text.str();
 }
 
 }  // namespace stress

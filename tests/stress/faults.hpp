@@ -11,19 +11,21 @@
 #include <string_view>
 #include <vector>
 
-#include "stress/clock.hpp"
+#include "support/clock.hpp"
 
 namespace stress {
+
+using namespace support;  // its clock
 
 enum class Fault : std::uint32_t {
   kill,         // SIGKILL
   stop,         // SIGSTOP, and SIGCONT up to 100 ms later
   exit,         // a thread ends while it holds locks; the first thread ends its whole process
-  fork,         // a thread that holds locks forks; the child tries to pass for its parent
+  fork,         // a thread that holds locks forks; the child tries to release them
   exec,         // the first thread of a process calls exec while it holds locks
   exec_thread,  // another thread does
-  timeout,      // a thread waits in vain
-  signal,       // a thread that waits gets a signal, which it handles
+  timeout,      // a thread waits until its timeout
+  signal,       // a thread handles a signal while it waits
 };
 inline constexpr std::size_t fault_kinds = 8;
 inline constexpr std::string_view fault_names[fault_kinds] = {"kill", "stop",        "exit",    "fork",
@@ -46,15 +48,15 @@ struct PlannedFault {
   Nanoseconds after = 0;  // since the run began
   Fault fault = Fault::kill;
   std::uint32_t worker = 0;
-  std::uint32_t thread = 0;  // of that worker; of no account where it meets the whole process
+  std::uint32_t thread = 0;  // of that worker; not used by kill and stop
   Nanoseconds duration = 0;  // of a stop
-  // When a roll is to be called around it: whether before it, and then how long before.
+  // If there is a roll call around it: whether the roll call is first, and then how long before the fault.
   bool is_roll_call_first = false;
   Nanoseconds pause = 0;
 };
 
-/// A fault in each period of 1/rate, at a random moment of it: exact in number, and in no step with anything
-/// else.
+/// One fault in each period of 1/rate, at a random moment of the period: an exact number of faults, but no
+/// rhythm that the workers could fall into.
 class FaultStream {
  public:
   FaultStream(const Options& options, Faults faults, double rate, std::uint64_t seed);
@@ -64,7 +66,7 @@ class FaultStream {
  private:
   const std::uint32_t processes_;
   const std::uint32_t threads_;
-  const Nanoseconds end_;
+  const double end_;  // in nanoseconds
   const double rate_;
   std::vector<Fault> faults_;
   std::mt19937_64 random_;
@@ -72,11 +74,10 @@ class FaultStream {
   std::optional<PlannedFault> next_;
 };
 
-/// All faults of a run, in the order of their moments. The kills are drawn apart from the others, so that a
-/// seed gives the same kills whatever comes besides.
+/// All faults of a run, in the order of their moments. A seed gives the same kills whatever the other faults
+/// are.
 class FaultPlan {
  public:
-  /// The options have their seed.
   explicit FaultPlan(const Options& options);
   const std::optional<PlannedFault>& next() const;
   void advance();
@@ -86,9 +87,6 @@ class FaultPlan {
   FaultStream kills_;
   FaultStream others_;
 };
-
-/// The whole plan, a line a fault.
-std::string plan_text(const Options& options);
 
 }  // namespace stress
 #endif

@@ -3,24 +3,18 @@
 #define HEIRLOCK_TESTS_STRESS_OPTIONS_HPP
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
-#include <variant>
-#include <vector>
 
 #include "stress/faults.hpp"
+#include "stress/lock.hpp"
 
 namespace stress {
 
 inline constexpr std::uint32_t most_processes = 512;
 inline constexpr std::uint32_t most_threads = 64;
+inline constexpr std::uint32_t most_threads_in_all = 4096;
 inline constexpr std::uint32_t most_accounts = 65536;
 inline constexpr std::uint32_t most_locks = 64;
-
-/// Which lock the load is run on: heirlock's, or one of those that people use instead.
-enum class LockKind { heirlock, pthread_robust, pthread, sem };
-inline constexpr std::string_view lock_names[] = {"heirlock", "pthread-robust", "pthread", "sem"};
 
 struct Options {
   std::uint32_t processes = 8;
@@ -32,23 +26,13 @@ struct Options {
   std::uint32_t locks = 1;
   LockKind lock = LockKind::heirlock;
   std::uint32_t accounts = 100;
-  std::optional<std::uint64_t> seed;  // none: choose one
-  std::string json;                   // empty: write none
-  bool plan = false;                  // only show which faults there would be
+  std::uint64_t seed = 0;
+  std::string command;  // that runs the same again
 };
 
-/// --help was asked for.
-struct Help {};
-
-/// What is wrong with the command line, in one line of printable characters.
-struct Mistake {
-  std::string message;
-};
-
-/// Reads the arguments, without the program's name. Touches nothing but them.
-std::variant<Options, Help, Mistake> parse_options(const std::vector<std::string_view>& arguments);
-
-std::string help_text();
+/// Chooses a random seed if none is given. Ends the program with status 0 after --help, and with status 2 and
+/// one line on standard error after a bad option.
+Options read_options(int argc, char** argv);
 
 }  // namespace stress
 #endif

@@ -7,12 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <string>
 #include <system_error>
-#include <thread>
 
 #include "stress/worker.hpp"
 
@@ -25,11 +24,11 @@ constexpr Nanoseconds look_period = 20 * millisecond;
 constexpr Nanoseconds look_period_of_roll_call = millisecond;
 constexpr Nanoseconds progress_period = second / 2;
 constexpr Nanoseconds patience_at_the_end = 30 * second;
-constexpr Nanoseconds patience_with_the_stranded = 3 * second;  // for others to be found stranded as well
+constexpr Nanoseconds patience_with_the_stranded = 3 * second;  // until others are found stranded as well
 constexpr Nanoseconds patience_with_children = 30 * second;
 constexpr std::size_t most_failures = 20;
 
-// Whether a signal or a debugger stopped the thread, or it is gone: then it does not wait for the lock.
+// Whether the thread is gone, or a signal or a debugger stopped it: then it does not wait for the lock.
 bool is_stopped_or_gone(pid_t process, pid_t thread) {
   std::ifstream file("/proc/" + std::to_string(process) + "/task/" + std::to_string(thread) + "/stat");
   std::string text;
@@ -40,26 +39,22 @@ bool is_stopped_or_gone(pid_t process, pid_t thread) {
 }
 
 std::string describe(pid_t process, int status) {
-  std::string text =
-      "worker " + std::to_string(process) + " ended with wait status " + std::to_string(status) + " (";
-  if (WIFEXITED(status))
-    text += "exit status " + std::to_string(WEXITSTATUS(status));
-  else
-    text += "signal " + std::to_string(WTERMSIG(status)) + ", " + strsignal(WTERMSIG(status));
-  return text + "); a worker must run until it is killed or told to end";
+  const std::string text = "worker " + std::to_string(process) + " ended by itself, with ";
+  if (WIFEXITED(status)) return text + "exit status " + std::to_string(WEXITSTATUS(status));
+  return text + "signal " + std::to_string(WTERMSIG(status)) + " (" + strsignal(WTERMSIG(status)) + ")";
 }
 
 sigset_t signals_of_supervisor() {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int number : {SIGCHLD, SIGINT, SIGTERM}) {
-    signal(number, SIG_DFL);  // whoever started us may have had them ignored
+    signal(number, SIG_DFL);  // our parent may have ignored it
     sigaddset(&signals, number);
   }
   return signals;
 }
 
-// The workers inherit it: a signal that comes in the middle of a wait, and has no other effect.
+// The workers inherit the handler: the signal interrupts a wait and has no other effect.
 void handle_signals_of_faults() {
   struct sigaction action = {};
   action.sa_handler = [](int) {};
@@ -74,18 +69,19 @@ bool is_ordered(Fault fault) {
 
 Supervisor::Supervisor(const Options& options)
     : options_(options),
-      banks_(make_banks(options)),
       workers_(options.processes),
       plan_(options),
-      worker_random_(options.seed.value_or(0) + 1),
+      worker_random_(options.seed + 1),
       watches_(options.locks),
-      stranded_since_(std::size_t{options.processes} * options.threads) {
-  // They are waited for, not handled. The workers inherit the mask: a Ctrl-C, which goes to all of them, is
-  // the supervisor's business.
+      stranded_since_(workers_lines()) {
+  for (std::uint32_t bank = 0; bank < options.locks; ++bank)
+    banks_.emplace_back(options.lock, options.accounts, bank);
+  // The supervisor waits for these signals. The workers inherit the mask, as a Ctrl-C goes to all processes
+  // but only the supervisor acts on it.
   signals_ = signals_of_supervisor();
   pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   handle_signals_of_faults();
-  // The children of a killed worker come to it: not everywhere does somebody else bury them.
+  // The orphans of a killed worker become its children. In a container, nobody else may reap them.
   prctl(PR_SET_CHILD_SUBREAPER, 1);
   result_.asked = options.faults;
   result_.stranded_after = stranded_after(options.faults);
@@ -105,7 +101,6 @@ Result Supervisor::run() {
   result_.elapsed = now() - started_;
   pass_over_missed_faults();
   stop_workers();
-  display_.clear();
   final_audit();
   check_children();
   collect();
@@ -118,17 +113,17 @@ void Supervisor::keep_workers_busy() {
     resume_if_due();
     inject_if_due();
     const Waiters waiters = look();
-    // Nobody will ever get that lock: there is no more to be seen.
+    // Nobody will ever get that lock, so there is no more to see.
     if (hopeless_since_ != never &&
         (waiters.count == waiters.stranded || now() - hopeless_since_ > patience_with_the_stranded)) {
-      result_.ended_early = "its owner will never release that lock";
+      result_.ended_early = "the owner of a lock will never release it";
       break;
     }
     if (!is_roll_call() && now() >= next_roll_call_ + roll_call_period) begin_roll_call();
-    // Whoever is counted as stranded may never come.
+    // Waiters that are counted as stranded may never get the lock.
     if (is_roll_call() && (waiters.count == waiters.stranded || now() - roll_call_since_ > longest_roll_call))
       end_roll_call();
-    show_progress(waiters);
+    show_progress();
     wait_for_signal(std::min(next_event(), end));
     reap();
   }
@@ -142,12 +137,12 @@ void Supervisor::stop_workers() {
   const Nanoseconds asked = now();
   while (is_any_left()) {
     const Waiters waiters = look();
-    // Who waits behind an owner that is stranded itself is not counted, and will not come either.
+    // A waiter behind an owner that is stranded itself is not counted, and will not end either.
     if (waiters.stranded > 0 &&
         (waiters.stranded == waiters.count || now() - asked > patience_with_the_stranded))
       break;
     if (now() - asked > patience_at_the_end) {
-      result_.failures.push_back("some workers had not ended 30 s after they were told to");
+      result_.failures.push_back("some workers had not ended 30 s after they were told to stop");
       break;
     }
     wait_for_signal(now() + look_period_of_roll_call);
@@ -156,65 +151,48 @@ void Supervisor::stop_workers() {
   kill_all();
 }
 
-// Takes each lock as everybody does, so that what the last victims left is recovered first.
+// Acquires each lock as the workers do, so that a transfer left half-done is recovered first.
 void Supervisor::final_audit() {
   Visitor me(board_->lines[workers_lines()]);
-  constexpr Nanoseconds once_one_failed = second / 10;
   Nanoseconds patience = result_.stranded_after;
-  for (std::uint32_t bank = 0; bank < options_.locks; ++bank) {
-    me.begin_to_wait(bank);
-    if (banks_->audit(bank, std::chrono::nanoseconds(patience))) continue;
-    me.stop_waiting();
-    patience = once_one_failed;
-    ++result_.locks_lost;
+  for (Bank& bank : banks_) {
+    if (const Bank::Visit visit(bank, patience); visit) {
+      bank.audit();
+    } else {
+      ++result_.locks_lost;
+      patience = second / 10;  // for the other locks
+    }
+    bank.check_outside();
   }
 }
 
-// Each forked child has looked at its parent's locks and ends soon, if no lock keeps it.
+// Each forked child has looked at its parent's locks and ends soon, unless a lock blocks it.
 void Supervisor::check_children() {
   const Nanoseconds until = now() + patience_with_children;
-  while (board_->children_begun != board_->children_ended && now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (board_->children_begun != board_->children_ended && now() < until) sleep_until(now() + millisecond);
   const std::uint64_t missed = board_->children_begun - board_->children_ended;
   if (missed > 0)
     result_.failures.push_back(std::to_string(missed) +
-                               " forked children had not ended after 30 s; 20 ms should be enough");
+                               " forked children had not ended after 30 s; they should end after 20 ms");
 }
 
 void Supervisor::collect() {
-  result_.operations = total(&Line::operations);
-  result_.timed_out = total(&Line::timed_out);
-  result_.inherited = total(&Line::inherited);
-  result_.none_under_way = total(&Line::none_under_way);
-  result_.finished = total(&Line::finished);
-  result_.undone = total(&Line::undone);
-  result_.wrong_owners = total(&Line::wrong_owners) + board_->children_wrong;
-  result_.longest_wait = std::max(result_.longest_wait, largest(&Line::longest_wait));
-  result_.money_lost = largest(&Line::money_lost);
-  add_up(&Line::waits, result_.waits);
-  add_up(&Line::faults, result_.faults);
-  result_.faults[index_of(Fault::kill)] = result_.kills;
-}
-
-template <std::size_t size>
-void Supervisor::add_up(Posted<std::uint64_t> (Line::*fields)[size],
-                        std::array<std::uint64_t, size>& sums) const {
-  for (std::size_t line = 0; line <= workers_lines(); ++line)
-    for (std::size_t field = 0; field < size; ++field)
-      sums[field] += (board_->lines[line].*fields)[field].read();
-}
-
-std::uint64_t Supervisor::total(Field<std::uint64_t> field) const {
-  std::uint64_t sum = 0;
-  for (std::size_t line = 0; line <= workers_lines(); ++line) sum += (board_->lines[line].*field).read();
-  return sum;
-}
-
-std::int64_t Supervisor::largest(Field<std::int64_t> field) const {
-  std::int64_t most = 0;
-  for (std::size_t line = 0; line <= workers_lines(); ++line)
-    most = std::max(most, (board_->lines[line].*field).read());
-  return most;
+  for (std::uint32_t i = 0; i <= workers_lines(); ++i) {
+    const Line& line = board_->lines[i];
+    result_.waits.add(line.waits);
+    result_.operations += line.operations.read();
+    result_.timed_out += line.timed_out.read();
+    result_.inherited += line.inherited.read();
+    result_.none_under_way += line.none_under_way.read();
+    result_.finished += line.finished.read();
+    result_.undone += line.undone.read();
+    result_.wrong_owners += line.wrong_owners.read();
+    result_.money_lost = std::max(result_.money_lost, line.money_lost.read());
+    for (std::size_t kind = 0; kind < fault_kinds; ++kind) result_.faults[kind] += line.faults[kind].read();
+  }
+  result_.wrong_owners += board_->children_wrong;
+  if (result_.waits.count() > 0)
+    result_.longest_wait = std::max(result_.longest_wait, static_cast<Nanoseconds>(result_.waits.longest()));
 }
 
 Line& Supervisor::line_of(std::uint32_t worker, std::uint32_t thread) const {
@@ -224,10 +202,9 @@ Line& Supervisor::line_of(std::uint32_t worker, std::uint32_t thread) const {
 // --- Workers come and go -----------------------------------------------------------------------------------
 
 void Supervisor::start(std::uint32_t worker) {
-  const Employment employment{*board_,           &line_of(worker, 0), options_.threads,
-                              options_.accounts, worker_random_(),    getpid()};
+  const Employment employment{*board_, &line_of(worker, 0), options_.threads, worker_random_(), getpid()};
   const pid_t pid = fork();
-  if (pid == 0) banks_->employ(employment);
+  if (pid == 0) work(banks_, employment);
   if (pid < 0)
     throw std::system_error(errno, std::system_category(),
                             "cannot start a worker process; allow more processes, or use fewer");
@@ -235,17 +212,17 @@ void Supervisor::start(std::uint32_t worker) {
   workers_[worker].pid = pid;
 }
 
-// A kill may strand a waiter only until the next thread that comes along wakes it. So, many times a second,
-// the roll is called around a fault: from then on nobody comes along. Before the fault or after it, since
-// some windows open only while others come and go, and some while the waiters are let through. (Not around
-// one that a worker brings about when it next comes along.)
+// The next thread that uses the lock may wake a waiter that a kill has stranded. So, many times a second,
+// there is a roll call around a fault, during which no operation begins. Some races need operations that
+// begin, others need waiters that are served one by one: so the roll call comes before or after the fault.
+// (Not around an ordered fault, as a worker brings it about in its next operation.)
 void Supervisor::inject_if_due() {
   if (is_roll_call() || !plan_.next() || now() < started_ + plan_.next()->after || !is_any_alive()) return;
   const PlannedFault planned = *plan_.next();
   const bool is_roll_due = now() >= next_roll_call_ && !is_ordered(planned.fault);
   if (is_roll_due && planned.is_roll_call_first) {
     begin_roll_call();
-    std::this_thread::sleep_for(std::chrono::nanoseconds(planned.pause));
+    sleep_until(now() + planned.pause);
   }
   inject(planned);
   if (is_roll_due && !planned.is_roll_call_first) begin_roll_call();
@@ -257,7 +234,7 @@ void Supervisor::pass_over_fault() {
   plan_.advance();
 }
 
-// Those that would have taken place by now.
+// Counts as planned what should have taken place by now.
 void Supervisor::pass_over_missed_faults() {
   while (plan_.next() && plan_.next()->after <= result_.elapsed) pass_over_fault();
 }
@@ -305,12 +282,12 @@ void Supervisor::resume(Worker& worker) {
   worker.stopped_until = now();
 }
 
-// That thread, or from there on the next that waits.
+// That thread, or the next one that waits.
 void Supervisor::interrupt_a_waiter(std::uint32_t worker, std::uint32_t thread) {
-  const auto first = static_cast<std::size_t>(worker) * options_.threads + thread;
-  for (std::size_t i = 0; i < workers_lines(); ++i) {
-    const std::size_t line = (first + i) % workers_lines();
-    const auto its_worker = static_cast<std::uint32_t>(line / options_.threads);
+  const std::uint32_t first = worker * options_.threads + thread;
+  for (std::uint32_t i = 0; i < workers_lines(); ++i) {
+    const std::uint32_t line = (first + i) % workers_lines();
+    const std::uint32_t its_worker = line / options_.threads;
     if (!is_at_work(its_worker) || board_->lines[line].waiting_since.read() == 0) continue;
     if (syscall(SYS_tgkill, workers_[its_worker].pid, board_->lines[line].tid.read(), SIGUSR1) == 0)
       count(Fault::signal);
@@ -318,7 +295,7 @@ void Supervisor::interrupt_a_waiter(std::uint32_t worker, std::uint32_t thread) 
   }
 }
 
-// To that thread, or to its like of the next worker that has no order to carry out.
+// To that thread, or to the same thread of the next worker that has no order yet.
 void Supervisor::order(const PlannedFault& planned) {
   for (std::uint32_t i = 0; i < options_.processes; ++i) {
     Line& line = line_of((planned.worker + i) % options_.processes, planned.thread);
@@ -343,7 +320,7 @@ void Supervisor::reap() {
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
     const auto found = std::find_if(workers_.begin(), workers_.end(),
                                     [pid](const Worker& worker) { return worker.pid == pid; });
-    if (found == workers_.end()) continue;  // a worker's child, or one that we were started with
+    if (found == workers_.end()) continue;  // an orphan, or a child that we were started with
     const auto worker = static_cast<std::uint32_t>(found - workers_.begin());
     note_death(worker, status);
     if (!is_stopping_) start(worker);
@@ -353,7 +330,7 @@ void Supervisor::reap() {
 // All its threads are gone by now, and the kernel has freed the lock if one of them held it.
 void Supervisor::note_death(std::uint32_t worker, int status) {
   if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-    ++result_.kills;
+    count(Fault::kill);
   else if (!has_left_as_it_should(status))
     result_.failures.push_back(describe(workers_[worker].pid, status));
   workers_[worker] = Worker{};
@@ -400,9 +377,9 @@ Supervisor::Waiters Supervisor::look() {
       const std::uint32_t line = worker * options_.threads + thread;
       Nanoseconds since = 0;
       std::uint32_t bank = 0;
-      if (!is_waiting(line, since, bank)) continue;
+      if (!is_waiting(board_->lines[line], since, bank)) continue;
       ++waiters.count;
-      waiters.longest = std::max(waiters.longest, now() - since);
+      result_.longest_wait = std::max(result_.longest_wait, now() - since);
       if (workers_[worker].is_stopped) continue;
       const Nanoseconds begin = std::max(since, workers_[worker].stopped_until);
       result_.longest_wait_while_free =
@@ -410,46 +387,45 @@ Supervisor::Waiters Supervisor::look() {
       if (is_stranded(line, workers_[worker], begin, bank)) ++waiters.stranded;
     }
   }
-  result_.longest_wait = std::max(result_.longest_wait, waiters.longest);
   return waiters;
 }
 
 void Supervisor::look_at_locks() {
   for (std::uint32_t bank = 0; bank < options_.locks; ++bank)
-    watches_[bank].look(now(), !is_in_good_hands(bank), banks_->visits(bank));
+    watches_[bank].look(now(), !is_in_good_hands(bank),
+                        banks_[bank].ledger().visits.load(std::memory_order_relaxed));
 }
 
-// A lock whose owner is dead and buried is free as well, and ought to know it; and an owner that waits for
-// its own lock will never give it back.
+// Not if the owner is dead: then the lock should be free. Nor if the owner waits for its own lock: it will
+// never release the lock.
 bool Supervisor::is_in_good_hands(std::uint32_t bank) const {
-  const pid_t owner = banks_->owner(bank);
+  const pid_t owner = banks_[bank].lock().owner();
   const Line* const line = owner > 0 ? line_of_owner(owner) : nullptr;
   if (line == nullptr || !line->is_busy.read()) return false;
   return line->waiting_since.read() == 0 || line->waiting_for.read() != bank;
 }
 
-// Null when it is dead, or about to be: what it holds it will not give back.
+// Null if the owner is dead or about to die: it will not release the lock.
 const Line* Supervisor::line_of_owner(pid_t owner) const {
-  for (std::size_t line = 0; line < workers_lines(); ++line) {
+  for (std::uint32_t line = 0; line < workers_lines(); ++line) {
     if (board_->lines[line].tid.read() != owner) continue;
-    const auto worker = static_cast<std::uint32_t>(line / options_.threads);
-    return line_of(worker, 0).is_leaving.read() ? nullptr : &board_->lines[line];
+    return line_of(line / options_.threads, 0).is_leaving.read() ? nullptr : &board_->lines[line];
   }
   return nullptr;
 }
 
 Obstacle Supervisor::obstacle_of(std::uint32_t bank) const {
-  const pid_t owner = banks_->owner(bank);
+  const pid_t owner = banks_[bank].lock().owner();
   if (owner == 0) return Obstacle::nobody;
   if (owner < 0) return Obstacle::unknown_owner;
   return line_of_owner(owner) == nullptr ? Obstacle::dead_owner : Obstacle::unaware_owner;
 }
 
-// What a thread waits for, and since when, are two numbers: both must be of one wait.
-bool Supervisor::is_waiting(std::uint32_t line, Nanoseconds& since, std::uint32_t& bank) const {
-  since = board_->lines[line].waiting_since.read();
-  bank = board_->lines[line].waiting_for.read();
-  return since != 0 && since == board_->lines[line].waiting_since.read();
+// The two numbers must be of the same wait.
+bool Supervisor::is_waiting(const Line& line, Nanoseconds& since, std::uint32_t& bank) {
+  since = line.waiting_since.read();
+  bank = line.waiting_for.read();
+  return since != 0 && since == line.waiting_since.read();
 }
 
 bool Supervisor::is_at_work(std::uint32_t worker) const {
@@ -470,16 +446,13 @@ bool Supervisor::is_stranded(std::uint32_t line, const Worker& worker, Nanosecon
   return true;
 }
 
-void Supervisor::show_progress(const Waiters& waiters) {
-  const Nanoseconds moment = now();
-  if (!display_.is_visible() || moment < next_progress_) return;
-  const Nanoseconds since_last = moment - next_progress_ + progress_period;
-  next_progress_ = moment + progress_period;
-  const std::uint64_t operations = total(&Line::operations);
-  display_.show(progress_line({moment - started_,
-                               static_cast<double>(operations - operations_shown_) / in_seconds(since_last),
-                               result_.kills, total(&Line::inherited), waiters.longest}));
-  operations_shown_ = operations;
+// On a terminal: one line, which the next line overwrites.
+void Supervisor::show_progress() {
+  if (now() < next_progress_ || isatty(STDOUT_FILENO) != 1) return;
+  next_progress_ += progress_period;
+  std::printf("%7.1f s of %g, %llu kills\r", in_seconds(now() - started_), options_.seconds,
+              static_cast<unsigned long long>(result_.faults[index_of(Fault::kill)]));
+  std::fflush(stdout);
 }
 
 Nanoseconds Supervisor::next_event() const {
@@ -491,13 +464,13 @@ Nanoseconds Supervisor::next_event() const {
   return next;
 }
 
-// Returns when a signal has come, a child's death among them, or at that moment.
+// Returns after a signal, such as that of a child's death, or at that moment.
 void Supervisor::wait_for_signal(Nanoseconds until) {
   const timespec timeout = as_timespec(std::max(until - now(), Nanoseconds{0}));
   const int number = sigtimedwait(&signals_, nullptr, &timeout);
   if (number != SIGINT && number != SIGTERM) return;
   result_.interrupted = true;
-  // The next one ends the supervisor in the usual way, at once, and the kernel ends the workers with it.
+  // The next one kills the supervisor at once, and the kernel kills the workers with it.
   sigset_t interrupts = signals_;
   sigdelset(&interrupts, SIGCHLD);
   pthread_sigmask(SIG_UNBLOCK, &interrupts, nullptr);

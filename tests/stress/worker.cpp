@@ -1,55 +1,53 @@
 #include "stress/worker.hpp"
 
-#include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <memory>
 #include <mutex>
-#include <optional>
 #include <random>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
+
+#include "heirlock/error.hpp"
 
 namespace stress {
 namespace {
 
 using Whole = std::uniform_int_distribution<std::uint32_t>;
 
-// What a forked child finds of the locks that its parent held. It may outlive its parent, who may be killed.
-template <class Bank>
+// A forked child tries to release the locks that its parent held. It may outlive its parent.
 [[noreturn]] void live_as_a_child(const std::vector<Bank*>& held_by_parent, Scoreboard& board,
                                   Nanoseconds lifetime) noexcept {
   constexpr unsigned patience = 20;
-  alarm(patience);  // it ends with nobody's help, and is missed then
+  alarm(patience);  // nobody else would end a child that hangs; the supervisor notices that one is missing
   board.children_begun.fetch_add(1, std::memory_order_relaxed);
   for (Bank* bank : held_by_parent) {
-    auto& lock = bank->mutex();
+    Lock& lock = bank->lock();
     bool is_refused = false;
     try {
       lock.release();
     } catch (const heirlock::AssertionError&) {
       is_refused = true;
     }
-    if (!is_refused || lock.is_owned() || lock.depth() != 0 || lock.owner() == getpid())
+    if (!is_refused || lock.depth() != 0 || lock.owner() == getpid())
       board.children_wrong.fetch_add(1, std::memory_order_relaxed);
   }
-  const timespec time = as_timespec(lifetime);
-  nanosleep(&time, nullptr);
+  sleep_until(now() + lifetime);
   board.children_ended.fetch_add(1, std::memory_order_relaxed);
   _exit(0);
 }
 
-template <class Bank>
+// One thread.
 class Teller {
  public:
   enum class End { told_to_stop, leaves_while_holding };
@@ -60,12 +58,9 @@ class Teller {
         is_first_(thread == 0),
         visitor_(employment.lines[thread]),
         random_(seed),
-        account_(0, employment.accounts - 1),
-        other_account_(1, employment.accounts - 1),
-        any_bank_(0, static_cast<std::uint32_t>(banks.size()) - 1),
-        is_in_subset_(std::min(0.5, 4.0 / static_cast<double>(banks.size()))) {
-    chosen_.reserve(banks.size());
-  }
+        accounts_(banks.front().ledger().size),
+        any_bank_(0, banks.size() - 1),
+        is_in_subset_(std::min(0.5, 4.0 / static_cast<double>(banks.size()))) {}
 
   End serve() {
     const PhaseSign& phase = employment_.board.phase;
@@ -93,137 +88,62 @@ class Teller {
       visitor_.line.ordered.post(0);
       return commit(static_cast<Fault>(ordered - 1));
     }
-    const bool takes_several = banks_.size() > 1 && percent_(random_) < 50;
-    takes_several ? visit_several() : visit_one();
+    choose_banks(0.5);
+    visit_from(0);
     return End::told_to_stop;
   }
 
   // --- The usual business ----------------------------------------------------------------------------------
 
-  // Every way to the lock that a user has, most often the one that waits.
-  void visit_one() {
-    Bank& bank = banks_[any_bank_(random_)];
-    chosen_.assign(1, &bank);
-    const Transfer order = draw_order();
-    const std::uint32_t way = percent_(random_);
-    visitor_.begin_to_wait(bank.number());
-    if (way < 45)
-      acquire_and_transfer(bank, order);
-    else if (way < 55)
-      try_to_transfer(bank, order);
-    else if (way < 70)
-      wait_a_while_and_transfer(bank, order);
-    else if (way < 80)
-      transfer_under_a_guard(bank, order);
-    else if (way < 89)
-      transfer(bank, order);
-    else if (way < 98)
-      there_and_back(bank, order);
-    else
-      audit(bank);
-  }
-
-  void acquire_and_transfer(Bank& bank, const Transfer& order) {
-    if (bank.acquire()) {
-      transfer_while_held(bank, order);
-      bank.release();
-    }
-  }
-
-  void try_to_transfer(Bank& bank, const Transfer& order) {
-    if (bank.acquire(false)) {
-      transfer_while_held(bank, order);
-      bank.release();
-    } else {
-      visitor_.stop_waiting();
-    }
-  }
-
-  // Returns whether time was over before.
-  bool wait_a_while_and_transfer(Bank& bank, const Transfer& order) {
-    const bool got_it = bank.acquire(true, std::chrono::microseconds(timeout_(random_)));
-    if (got_it) {
-      transfer_while_held(bank, order);
-      bank.release();
-    } else {
-      visitor_.stop_waiting();
-      visitor_.line.timed_out.add(1);
-    }
-    return !got_it;
-  }
-
-  void transfer_under_a_guard(Bank& bank, const Transfer& order) {
-    const std::lock_guard<Bank> guard(bank);
-    transfer_while_held(bank, order);
-  }
-
-  void there_and_back(Bank& bank, const Transfer& order) {
-    heirlock::locked<&Bank::there_and_back>(&bank, order);
-    visitor_.line.operations.add(1);
-  }
-
-  void audit(Bank& bank) {
-    heirlock::locked<&Bank::audit>(&bank);
-    visitor_.line.operations.add(1);
-  }
-
-  void transfer(Bank& bank, const Transfer& order) {
-    bank.transfer(order);
-    visitor_.line.operations.add(1);
-  }
-
-  void transfer_while_held(Bank& bank, const Transfer& order) {
-    const typename Bank::Visit visit(bank);
-    transfer(bank, order);
-  }
-
-  // --- Several locks at a time -----------------------------------------------------------------------------
-
-  // In the order of their numbers, so that nobody waits in a circle.
-  void choose_banks() {
+  // A random subset of the banks with this probability, otherwise one bank.
+  void choose_banks(double probability) {
     chosen_.clear();
-    for (Bank& bank : banks_)
-      if (is_in_subset_(random_)) chosen_.push_back(&bank);
-    if (chosen_.empty()) chosen_.push_back(&banks_[any_bank_(random_)]);
+    if (banks_.size() > 1 && std::bernoulli_distribution(probability)(random_))
+      for (Bank& bank : banks_)
+        if (is_in_subset_(random_)) chosen_.push_back(&bank);
+    if (chosen_.empty()) chosen_.push_back(&banks_[banks_.size() > 1 ? any_bank_(random_) : 0]);
   }
 
-  void visit_several() {
-    choose_banks();
-    hold_from(0, false);
-  }
-
-  // Takes those chosen from there on, if it gets each, and gives them back in the opposite order.
-  void hold_from(std::size_t next, bool is_to_fork) {
-    if (next == chosen_.size()) {
-      if (is_to_fork) fork_a_child();
-      return;
-    }
+  // Holds all chosen banks from there on at once, unless a wait ends before. In the order of their numbers,
+  // so that nobody waits in a circle.
+  void visit_from(std::size_t next) {
+    if (next == chosen_.size()) return;
     Bank& bank = *chosen_[next];
-    if (!acquire_somehow(bank, is_to_fork)) return;
-    {
-      const typename Bank::Visit visit(bank);
-      transfer(bank, draw_order());
-      hold_from(next + 1, is_to_fork);
-    }
-    bank.release();
+    const Bank::Visit visit(bank, draw_patience());
+    if (!visit) return;
+    do_business(bank);
+    visit_from(next + 1);
   }
 
-  bool acquire_somehow(Bank& bank, bool is_needed) {
-    const std::uint32_t way = is_needed ? 0 : percent_(random_);
-    visitor_.begin_to_wait(bank.number());
-    if (way < 70) return bank.acquire();
-    const bool got_it =
-        way < 80 ? bank.acquire(false) : bank.acquire(true, std::chrono::microseconds(timeout_(random_)));
-    if (got_it) return true;
-    visitor_.stop_waiting();
-    if (way >= 80) visitor_.line.timed_out.add(1);
-    return false;
+  Patience draw_patience() {
+    const std::uint32_t way = percent_(random_);
+    if (way < 75) return std::nullopt;
+    return way < 85 ? 0 : draw_timeout();
+  }
+
+  void do_business(Bank& bank) {
+    const std::uint32_t kind = percent_(random_);
+    if (kind < 89)
+      bank.transfer(draw_order());
+    else if (kind < 98)
+      bank.there_and_back(draw_order());
+    else
+      bank.audit();
+    visitor_.line.operations.add(1);
+  }
+
+  Nanoseconds draw_timeout() { return (1 + timeout_(random_)) * microsecond; }
+
+  Transfer draw_order() {
+    const std::uint32_t payer = Whole(0, accounts_ - 1)(random_);
+    const std::uint32_t payee = (payer + Whole(1, accounts_ - 1)(random_)) % accounts_;
+    return {payer, payee, amount_(random_)};
   }
 
   // --- Faults on order -------------------------------------------------------------------------------------
 
   End commit(Fault fault) {
-    choose_banks();
+    choose_banks(1);
     switch (fault) {
       case Fault::exit:
         abandon();
@@ -237,7 +157,7 @@ class Teller {
         leave_by_exec();
       case Fault::fork:
         note(fault);
-        hold_from(0, true);
+        fork_from(0);
         break;
       case Fault::timeout:
         if (wait_in_vain()) note(fault);
@@ -245,19 +165,16 @@ class Teller {
       case Fault::kill:
       case Fault::stop:
       case Fault::signal:
-        break;  // those are the supervisor's own
+        break;  // the supervisor's own
     }
     return End::told_to_stop;
   }
 
   void note(Fault fault) { visitor_.line.faults[index_of(fault)].add(1); }
 
-  // Takes what was chosen and leaves each bank with a transfer half-done.
+  // Acquires each chosen lock and leaves each transfer half-done.
   void abandon() {
-    for (Bank* bank : chosen_) {
-      visitor_.begin_to_wait(bank->number());
-      bank->abandon_transfer(draw_order(), stores_(random_));
-    }
+    for (Bank* bank : chosen_) bank->abandon_transfer(draw_order(), Whole(0, 3)(random_));
   }
 
   [[noreturn]] void leave_by_exit() {
@@ -278,7 +195,13 @@ class Teller {
     _exit(3);
   }
 
-  void fork_a_child() {
+  // Forks while it holds all chosen locks from there on.
+  void fork_from(std::size_t next) {
+    if (next < chosen_.size()) {
+      const Bank::Visit visit(*chosen_[next]);
+      chosen_[next]->transfer(draw_order());
+      return fork_from(next + 1);
+    }
     const Nanoseconds lifetime = lifetime_(random_) * microsecond;
     const pid_t pid = fork();
     if (pid == 0) live_as_a_child(chosen_, employment_.board, lifetime);
@@ -286,18 +209,9 @@ class Teller {
   }
 
   bool wait_in_vain() {
-    constexpr int most_tries = 100;
-    for (int tries = 0; tries < most_tries; ++tries) {
-      visitor_.begin_to_wait(chosen_[0]->number());
-      if (wait_a_while_and_transfer(*chosen_[0], draw_order())) return true;
-    }
+    for (int tries = 0; tries < 1000; ++tries)
+      if (!Bank::Visit(*chosen_[0], draw_timeout())) return true;
     return false;
-  }
-
-  Transfer draw_order() {
-    const std::uint32_t payer = account_(random_);
-    const std::uint32_t payee = (payer + other_account_(random_)) % (account_.max() + 1);
-    return {payer, payee, amount_(random_)};
   }
 
   std::deque<Bank>& banks_;
@@ -305,116 +219,74 @@ class Teller {
   const bool is_first_;
   Visitor visitor_;
   std::mt19937_64 random_;
-  std::vector<Bank*> chosen_;  // what the last visit was to
-  Whole account_;
-  Whole other_account_;  // how far from the first
-  Whole any_bank_;
+  std::vector<Bank*> chosen_;  // for the last visit
+  const std::uint32_t accounts_;
+  std::uniform_int_distribution<std::size_t> any_bank_;
   std::bernoulli_distribution is_in_subset_;
   Whole percent_{0, 99};
-  Whole timeout_{0, 1000};
-  Whole stores_{0, 3};
+  Whole timeout_{0, 1000};     // microseconds
   Whole lifetime_{0, 20'000};  // microseconds
   std::uniform_int_distribution<Money> amount_{1, 2 * Ledger::opening_balance};
 };
 
-// The threads of a worker. Who leaves starts a successor, so that there are always as many; and since who
-// leaves holds locks, its successor waits for its end, as it takes over its line.
-template <class Bank>
+// The threads of a worker. A thread that leaves starts a successor, so that there are always as many.
 class Staff {
  public:
   Staff(std::deque<Bank>& banks, const Employment& employment) : banks_(banks), employment_(employment) {}
 
-  void work() noexcept {
-    try {
-      for (std::uint32_t thread = 1; thread < employment_.threads; ++thread)
-        start(thread, employment_.seed + thread, std::nullopt);
-    } catch (const std::exception& error) {
-      give_up("cannot start its threads", error);
-    }
+  void work() {
+    for (std::uint32_t thread = 1; thread < employment_.threads; ++thread)
+      start(thread, employment_.seed + thread);
     serve(0, employment_.seed);
     std::unique_lock<std::mutex> guard(mutex_);
-    one_ended_.wait(guard, [this] { return ended_.size() + 1 == employment_.threads; });
-    for (const pthread_t thread : ended_) pthread_join(thread, nullptr);
+    one_ended_.wait(guard, [this] { return ended_ == employment_.threads; });
   }
 
  private:
-  struct Shift {
-    Staff& staff;
-    std::uint32_t thread;
-    std::uint64_t seed;
-    std::optional<pthread_t> predecessor;
-  };
-
-  void start(std::uint32_t thread, std::uint64_t seed, std::optional<pthread_t> predecessor) {
-    auto shift = std::make_unique<Shift>(Shift{*this, thread, seed, predecessor});
-    pthread_t id{};
-    const int error = pthread_create(&id, nullptr, run, shift.get());
-    if (error != 0) throw std::system_error(error, std::system_category(), "pthread_create");
-    static_cast<void>(shift.release());
-  }
-
-  static void* run(void* argument) noexcept {
-    const std::unique_ptr<Shift> shift(static_cast<Shift*>(argument));
-    if (shift->predecessor) pthread_join(*shift->predecessor, nullptr);
-    shift->staff.serve(shift->thread, shift->seed);
-    return nullptr;
+  void start(std::uint32_t thread, std::uint64_t seed) {
+    std::thread([this, thread, seed] { serve(thread, seed); }).detach();
   }
 
   // Ends the whole process on an exception: one thread less would look like a quiet success.
   void serve(std::uint32_t thread, std::uint64_t seed) noexcept {
     try {
-      Teller<Bank> teller(banks_, employment_, thread, seed);
-      if (teller.serve() == Teller<Bank>::End::leaves_while_holding)
-        start(thread, seed + most_threads, pthread_self());
-      else if (thread != 0)
-        note_end();
+      const auto end = Teller(banks_, employment_, thread, seed).serve();
+      if (end == Teller::End::leaves_while_holding) return start(thread, seed + most_threads);
     } catch (const std::exception& error) {
-      give_up("ended with the exception", error);
+      std::fprintf(stderr, "heirlock-stress: a worker ended with the exception: %s\n", error.what());
+      _exit(3);
     }
-  }
-
-  void note_end() {
     const std::lock_guard<std::mutex> guard(mutex_);
-    ended_.push_back(pthread_self());
+    ++ended_;
     one_ended_.notify_all();
-  }
-
-  [[noreturn]] static void give_up(const char* what, const std::exception& error) noexcept {
-    std::fprintf(stderr, "heirlock-stress: a worker %s: %s\n", what, error.what());
-    _exit(3);
   }
 
   std::deque<Bank>& banks_;
   const Employment& employment_;
   std::mutex mutex_;
   std::condition_variable one_ended_;
-  std::vector<pthread_t> ended_;  // without a successor, who would have waited for the end
+  std::uint32_t ended_ = 0;
 };
-
-// Among hundreds of threads that all want to run, the supervisor would come late for its kills, by seconds
-// where the machine has other work as well.
-void yield_to_the_supervisor() noexcept {
-  setpriority(PRIO_PROCESS, 0, 10);
-}
 
 }  // namespace
 
-template <class Bank>
 void work(std::deque<Bank>& banks, const Employment& employment) noexcept {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != employment.supervisor) _exit(0);  // it died before that
-  signal(SIGCHLD, SIG_IGN);                          // its children are buried by the kernel
-  yield_to_the_supervisor();
-  Staff<Bank>(banks, employment).work();
+  signal(SIGCHLD, SIG_IGN);                          // the kernel reaps its children
+  // Among hundreds of threads that all want to run, the supervisor would come seconds too late for its kills.
+  setpriority(PRIO_PROCESS, 0, 10);
+  try {
+    Staff(banks, employment).work();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "heirlock-stress: a worker cannot start its threads: %s\n", error.what());
+    _exit(3);
+  }
   _exit(0);
 }
 
-template void work(std::deque<BankOf<heirlock::Lockable>>&, const Employment&) noexcept;
-template void work(std::deque<BankOf<Substitute>>&, const Employment&) noexcept;
-
 void after_exec(const char* microseconds) noexcept {
-  const timespec time = as_timespec(std::atoll(microseconds) * microsecond);
-  nanosleep(&time, nullptr);
+  sleep_until(now() + std::atoll(microseconds) * microsecond);
   _exit(left_on_order);
 }
 

@@ -1,4 +1,4 @@
-// A worker: one process whose threads keep the banks busy until they are told to stop, or meet with a fault.
+// A worker: one process whose threads use the banks until they are told to stop, or meet with a fault.
 #ifndef HEIRLOCK_TESTS_STRESS_WORKER_HPP
 #define HEIRLOCK_TESTS_STRESS_WORKER_HPP
 
@@ -12,7 +12,7 @@
 
 namespace stress {
 
-/// The exit status of a worker that ends because it was ordered to, by exit or exec.
+/// The exit status of a worker that ends by exit or exec because it was ordered to.
 inline constexpr int left_on_order = 42;
 
 /// The name, in argv[0], under which a worker's exec runs this program again; see after_exec().
@@ -22,21 +22,15 @@ struct Employment {
   Scoreboard& board;
   Line* lines;  // one a thread
   std::uint32_t threads;
-  std::uint32_t accounts;
   std::uint64_t seed;
   pid_t supervisor;  // the worker does not outlive it
 };
 
 /// Runs in a process just forked. Ends it with exit status 0 after Phase::stop, with left_on_order, or with 3
-/// and a message when something was thrown.
-template <class Bank>
+/// and a message after an exception.
 [[noreturn]] void work(std::deque<Bank>& banks, const Employment& employment) noexcept;
 
-extern template void work(std::deque<BankOf<heirlock::Lockable>>&, const Employment&) noexcept;
-extern template void work(std::deque<BankOf<Substitute>>&, const Employment&) noexcept;
-
-/// What a process does that held locks and called exec: it lives on for so many microseconds, and holds
-/// nothing.
+/// Runs in a process that called exec while it held locks: it holds nothing, and lives for this long.
 [[noreturn]] void after_exec(const char* microseconds) noexcept;
 
 }  // namespace stress

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
-"""What ci/stress makes of the results: a stand-in takes the place of heirlock-stress."""
-import json
+"""What ci/stress makes of the reports: a stand-in takes the place of heirlock-stress."""
 import os
 import pathlib
 import select
@@ -9,42 +8,24 @@ import subprocess
 import sys
 import tempfile
 import unittest
-import xml.etree.ElementTree as xml
 
 MATRIX = pathlib.Path(__file__).resolve().parent.parent / "matrix.py"
 
-# Fails where the environment says so, as a lock that strands does, and else passes.
+# Fails with the locks in FAILS, by the row SIGN of its report.
 STAND_IN = f"""#!{sys.executable} -IS
-import json, os, signal, sys
+import os, signal, sys
 arguments = dict(zip(sys.argv[1::2], sys.argv[2::2]))
 lock, seed = arguments.get("--lock", "heirlock"), arguments["--seed"]
 if os.environ.get("BREAKS") == lock:
-    sys.exit("cannot fork")
-is_interrupted = os.environ.get("HANGS") == seed
-if is_interrupted:
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    with open(os.environ["HANGS_AT"], "w") as file:
-        print(os.getpid(), file=file, flush=True)
-        signal.sigwait([signal.SIGINT])
-crashes = os.environ.get("CRASHES") == lock
+    sys.exit(2)
+if os.environ.get("HANGS") == seed:
+    print(os.getpid(), file=open(os.environ["PIPE"], "w"), flush=True)
+    signal.pause()
 fails = lock in os.environ.get("FAILS", "pthread pthread-robust sem").split()
-sign = os.environ.get("SIGN", "stranded_waiters") if fails else ""
-result = {{"passed": not fails, "kills": 100, "faults": {{"kill": 100, "stop": 3}}, "inherited": 7,
-          "longest_wait_seconds": 0.5, "seen": ["stranded: 15 threads <&>"] if fails else [],
-          "interrupted": is_interrupted, "failed_workers": int(crashes),
-          **{{name: 15 * (name == sign) for name in
-             ("stranded_waiters", "locks_never_free_again", "wrong_owners_seen", "money_lost")}}}}
-json.dump(result, open(arguments["--json"], "w"))
-print("the table of seed", seed)
-sys.exit(1 if fails else 0)
+print(f"  kills  100  (10/s)\\n  inherited  7\\n  longest wait  1.25 ms\\n  {{os.environ.get('SIGN', 'stranded waiters')}}  {{15 * fails}}")
+print("FAILED: \\n  stranded: 15" if fails else "PASSED")
+sys.exit(fails)
 """
-
-
-def end(descriptor):
-    try:
-        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 # Spec: stress.matrix
@@ -52,129 +33,54 @@ class Matrix(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.junit, self.json = self.folder / "junit.xml", self.folder / "result.json"
-        self.program = self.folder / "stand-in"
-        self.program.write_text(STAND_IN)
+        self.program, self.pipe = pathlib.Path(folder.name) / "stand-in", pathlib.Path(folder.name) / "pipe"
+        self.program.write_text(STAND_IN, encoding="utf-8")
         self.program.chmod(0o755)
 
-    def command(self, *arguments):
-        return [sys.executable, MATRIX, "--program", self.program, "0.1", *arguments]
+    def start(self, **environment):
+        return subprocess.Popen([sys.executable, MATRIX, "0.1", "--program", self.program, "--seed", "5"], text=True,
+                                env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def run_it(self, *arguments, **environment):
-        done = subprocess.run(self.command(*arguments), text=True, env={**os.environ, **environment},
-                              capture_output=True, check=False)
-        return done.returncode, done.stdout + done.stderr
+    def expect(self, status, *texts, **environment):
+        with self.start(**environment) as process:
+            printed = process.communicate()[0]
+        self.assertEqual(process.returncode, status, printed)
+        for text in texts:
+            self.assertRegex(printed, text)
 
-    def suite(self):
-        return xml.parse(self.junit).getroot().find("testsuite")
+    def test_passes_if_heirlock_passes_and_the_others_fail(self):
+        self.expect(0, "PASSED: 700 kills survived", "passed  many threads +[0-9.]+ +100 +7 +1.25 ms\n",
+                    "passed  must fail: pthread, .*\n  stranded: 15")
 
-    def test_heirlock_that_passes_and_others_that_fail_pass(self):
-        status, text = self.run_it()
-        self.assertEqual(status, 0, text)
-        self.assertIn("PASSED: 700 kills survived", text)
-        self.assertRegex(text, "passed  must strand: pthread, .*\n +stranded: 15 threads")
+    def test_a_failure_of_heirlock_tells_how_to_repeat_it(self):
+        self.expect(1, "again with: heirlock-stress --processes 4 .*--seed 25\n", "FAILED: 7 of 10 runs",
+                    FAILS="heirlock pthread pthread-robust sem")
 
-    def test_heirlock_that_fails_fails_and_tells_how_to_run_it_again(self):
-        status, text = self.run_it("--seed", "5", FAILS="heirlock pthread pthread-robust sem")
-        self.assertEqual(status, 1, text)
-        self.assertRegex(text.replace(" \\\n         ", ""), "again with: heirlock-stress .*--seed 5\n")
-        self.assertIn("FAILED: 7 of 10 runs", text)
+    def test_a_lock_that_should_fail_but_passes_is_a_failure(self):
+        self.expect(1, "FAILED  must fail: pthread-robust.*\nit passed", "FAILED: 1 of 10 runs", FAILS="pthread sem")
 
-    def test_a_lock_that_should_have_failed_fails(self):
-        status, text = self.run_it(FAILS="pthread sem")
-        self.assertEqual(status, 1, text)
-        self.assertRegex(text, "FAILED  must strand: pthread-robust.*\n +it passed")
+    def test_a_lock_must_strand_its_waiters_to_count(self):
+        self.expect(1, "stranded waiters and locks never free are 0", "FAILED: 3 of 10 runs", SIGN="money lost")
+        self.expect(1, "some of its workers failed, too", "FAILED: 3 of 10 runs", SIGN="failed workers")
 
-    def test_a_lock_that_failed_for_another_reason_than_it_must_is_an_error(self):
-        status, text = self.run_it("--junit", self.junit, SIGN="money_lost")
-        self.assertEqual(status, 1, text)
-        self.assertIn("stranded_waiters and locks_never_free_again are 0", text)
-        self.assertEqual(self.suite().get("errors"), "3")
+    def test_a_program_that_cannot_run_is_a_failure(self):
+        self.expect(1, "exit status 2", "FAILED: 1 of 10 runs", BREAKS="sem")
 
-    def test_a_lock_that_failed_as_its_workers_crashed_is_an_error(self):
-        status, text = self.run_it("--junit", self.junit, CRASHES="sem")
-        self.assertEqual(status, 1, text)
-        self.assertIn("1 of its workers failed, too", text)
-        self.assertEqual(self.suite().get("errors"), "1")
-
-    def test_a_program_that_cannot_run_fails(self):
-        status, text = self.run_it(BREAKS="sem")
-        self.assertEqual(status, 1, text)
-        self.assertIn("FAILED: 1 of 10 runs", text)
-
-    def test_junit_has_a_case_for_each_run_and_a_failure_for_each_that_failed(self):
-        self.run_it("--junit", self.junit, "--seed", "5", FAILS="heirlock pthread pthread-robust")
-        suite = self.suite()
-        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["10", "8", "0", "0"])
-        self.assertEqual(len(suite.findall("testcase")), 10)
-        self.assertEqual(len(suite.findall("testcase[@classname='heirlock-stress.controls']")), 3)
-        failures = suite.findall("testcase/failure")
-        self.assertEqual(len(failures), 8)
-        self.assertEqual(failures[0].get("message"), "stranded: 15 threads <&>")
-        self.assertIn("the table of seed 5", failures[0].text)
-        self.assertEqual(suite.find("properties/property[@name='seed']").get("value"), "5")
-
-    def test_json_has_each_run_with_its_result(self):
-        self.run_it("--json", self.json, "--seed", "5")
-        result = json.loads(self.json.read_text())
-        self.assertEqual((result["seed"], result["passed"], result["kills_survived"]), (5, True, 700))
-        self.assertEqual((result["complete"], result["runs_planned"], len(result["runs"])), (True, 10, 10))
-        self.assertEqual(result["runs"][0]["result"]["inherited"], 7)
-
-    def start_and_hang_in_third_run(self):
-        """Returns the process and the open end of a pipe, which gets closed when the stand-in is gone."""
-        for file in (self.junit, self.json):
-            file.write_text("an old result")
-        where = self.folder / "pipe"
-        os.mkfifo(where)
-        process = subprocess.Popen(self.command("--seed", "5", "--junit", self.junit, "--json", self.json),
-                                   env={**os.environ, "HANGS": "25", "HANGS_AT": str(where)}, text=True,
-                                   stdout=subprocess.PIPE)
-        self.addCleanup(process.stdout.close)
-        pipe = open(where, encoding="utf-8")
-        self.addCleanup(pipe.close)
-        stand_in = int(pipe.readline())
-        descriptor = os.pidfd_open(stand_in)
-        self.addCleanup(os.close, descriptor)
-        self.addCleanup(end, descriptor)
-        return process, pipe
-
-    def expect_end_of_stand_in(self, pipe):
-        self.assertTrue(select.select([pipe], [], [], 20)[0], "the stand-in lives on")
-        self.assertEqual(pipe.read(), "")
-
-    def expect_two_runs_of_ten(self):
-        suite = self.suite()
-        self.assertEqual([suite.get(name) for name in ("tests", "failures", "errors", "skipped")], ["10", "0", "1", "7"])
-        self.assertEqual(suite.findall("testcase")[2].find("error").get("message"), "interrupted")
-        self.assertEqual(suite.findall("testcase")[3].find("skipped").get("message"), "not run")
-        result = json.loads(self.json.read_text())
-        self.assertEqual([result[name] for name in ("complete", "passed", "runs_planned", "runs_done")],
-                         [False, False, 10, 2])
-        self.assertEqual([run["state"] for run in result["runs"][:4]], ["done", "done", "interrupted", "not run"])
-
-    # Spec: stress.matrix
-    def test_a_signal_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
+    def test_a_signal_ends_the_run_and_leaves_no_processes(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
             with self.subTest(number):
-                process, pipe = self.start_and_hang_in_third_run()
-                process.send_signal(number)
-                self.assertIn("interrupted: 2 of 10 runs done", process.communicate()[0])
-                self.assertEqual(process.returncode, 128 + number)
-                self.expect_end_of_stand_in(pipe)
-                self.expect_two_runs_of_ten()
-                (self.folder / "pipe").unlink()
-
-    # Spec: stress.matrix
-    def test_even_sigkill_ends_the_run_under_way_and_leaves_files_that_are_not_green(self):
-        process, pipe = self.start_and_hang_in_third_run()
-        process.kill()
-        self.expect_end_of_stand_in(pipe)
-        process.wait()
-        self.expect_two_runs_of_ten()
-        self.assertEqual(sorted(path.name for path in self.folder.iterdir()),
-                         ["junit.xml", "pipe", "result.json", "stand-in"])
+                os.mkfifo(self.pipe)
+                with self.start(HANGS="25", PIPE=str(self.pipe)) as process:
+                    with open(self.pipe, encoding="utf-8") as pipe:
+                        stand_in = os.pidfd_open(int(pipe.readline()))
+                    self.addCleanup(os.close, stand_in)
+                    process.send_signal(number)
+                    printed = process.communicate()[0]
+                    self.assertTrue(select.select([stand_in], [], [], 20)[0], "the stand-in lives on")
+                self.assertEqual(process.returncode, -number if number == signal.SIGKILL else 128 + number)
+                if number != signal.SIGKILL:
+                    self.assertIn("interrupted: 2 of 10 runs done", printed)
+                self.pipe.unlink()
 
 
 if __name__ == "__main__":

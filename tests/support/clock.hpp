@@ -1,19 +1,20 @@
-// Moments and durations of the benchmarks: nanoseconds on CLOCK_MONOTONIC, which all processes share.
-#ifndef HEIRLOCK_TESTS_BENCH_CLOCK_HPP
-#define HEIRLOCK_TESTS_BENCH_CLOCK_HPP
+// Moments and durations: nanoseconds on CLOCK_MONOTONIC, which all processes share.
+#ifndef HEIRLOCK_TESTS_SUPPORT_CLOCK_HPP
+#define HEIRLOCK_TESTS_SUPPORT_CLOCK_HPP
 
 #include <time.h>
 
 #include <cstdint>
 
-namespace bench {
+namespace support {
 
 using Nanoseconds = std::int64_t;
+inline constexpr Nanoseconds microsecond = 1'000;
 inline constexpr Nanoseconds millisecond = 1'000'000;
 inline constexpr Nanoseconds second = 1'000'000'000;
 
-inline Nanoseconds as_nanoseconds(const timespec& time) noexcept {
-  return time.tv_sec * second + time.tv_nsec;
+inline double in_seconds(Nanoseconds duration) noexcept {
+  return static_cast<double>(duration) / static_cast<double>(second);
 }
 
 inline timespec as_timespec(Nanoseconds duration) noexcept {
@@ -23,7 +24,7 @@ inline timespec as_timespec(Nanoseconds duration) noexcept {
 inline Nanoseconds read(clockid_t clock) noexcept {
   timespec time{};
   clock_gettime(clock, &time);
-  return as_nanoseconds(time);
+  return time.tv_sec * second + time.tv_nsec;
 }
 
 inline Nanoseconds now() noexcept {
@@ -35,5 +36,5 @@ inline void sleep_until(Nanoseconds moment) noexcept {
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) != 0) continue;  // a signal
 }
 
-}  // namespace bench
+}  // namespace support
 #endif
