@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """heirlock-conformance, driven by a stand-in for a port (stand_in.py) that can be told to go wrong: what would mislead who trusts it."""
 # Spec: conformance.verdict, conformance.driver, conformance.capabilities, conformance.mixed
-# Spec: conformance.mixed, conformance.vectors, conformance.differences
-# Spec: conformance.cleanup, conformance.junit, conformance.capabilities
+# Spec: conformance.vectors, conformance.differences, conformance.cleanup, conformance.junit
 import os
 import pathlib
 import re
