@@ -33,22 +33,17 @@ def sandbox(call, answer):
     return enter
 
 
-def container(script, *options, then=()):
-    """The command that runs another where this script of sh has been run, in mounts of its own."""
-    if os.geteuid() != 0:
-        options = ("--map-root-user", *options)
-    return ["unshare", "--mount", *options, "sh", "-ec", f'{script}; exec "$@"', "sh", *then]
-
-
-def logind(configuration="true"):
-    """As an ordinary user, where systemd-logind runs and is configured so."""
-    return container("mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/users /run/systemd/logind.conf.d;"
-                     f"mount -t tmpfs tmpfs /etc/systemd; mkdir /etc/systemd/logind.conf.d; {configuration}", then=ORDINARY_USER)
+def container(*script, options=(), then=()):
+    """The command that runs another where these lines of sh have been run, in mounts of its own."""
+    as_root = ["--map-root-user"] if os.geteuid() != 0 else []
+    return ["unshare", "--mount", *as_root, *options, "sh", "-ec", "\n".join([*script, 'exec "$@"']), "sh", *then]
 
 
 ORDINARY_USER = ["unshare", "--user", "--map-user=1000"]
+LOGIND = ("mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /etc/systemd\n"
+          "mkdir -p /run/systemd/users /run/systemd/logind.conf.d /etc/systemd/logind.conf.d")
 KEEPS_IPC = "echo '[Login]\nRemoveIPC=no' > /run/systemd/logind.conf.d/10-ipc.conf"
-REMOVES_IPC_AFTER_ALL = "echo ' RemoveIPC = yes' > /etc/systemd/logind.conf.d/20-ipc.conf"
+REMOVES_IPC = "echo ' RemoveIPC = yes' > /etc/systemd/logind.conf.d/20-ipc.conf"
 
 # A system call, what a sandbox answers to it, and what doctor finds then: verdict and words.
 SANDBOXES = (
@@ -63,16 +58,16 @@ SANDBOXES = (
 
 CONTAINERS = (
     (container("mount -t tmpfs tmpfs /proc"), {"/proc": ("degraded", "not mounted")}),
-    (container("true", "--pid", "--fork"), {"/proc": ("degraded", "another PID namespace")}),
-    (container("true", "--pid", "--fork", "--mount-proc"), {"/proc": ("ok", ""), "PID namespace": ("ok", "a container's")}),
+    (container(options=["--pid", "--fork"]), {"/proc": ("degraded", "another PID namespace")}),
+    (container(options=["--pid", "--fork", "--mount-proc"]), {"/proc": ("ok", ""), "PID namespace": ("ok", "a container's")}),
     (container("mount -t tmpfs -o mode=777,size=64k tmpfs /dev/shm"), {
         "/dev/shm's mode": ("degraded", "0777"), "/dev/shm's room": ("degraded", "0 of 0 MB"), "a named lock": ("ok", "")}),
     (container("mount -t tmpfs -o ro tmpfs /dev/shm"), {"a named lock": ("unusable", "/dev/shm")}),
-    (container("mount -t proc proc /dev/shm", "--pid", "--fork"), {"/dev/shm": ("degraded", "not a tmpfs")}),
+    (container("mount -t proc proc /dev/shm", options=["--pid", "--fork"]), {"/dev/shm": ("degraded", "not a tmpfs")}),
     (container("mount -t tmpfs tmpfs /run", then=ORDINARY_USER), {"RemoveIPC of systemd-logind": ("ok", "no systemd")}),
-    (logind(), {"RemoveIPC of systemd-logind": ("degraded", "yes")}),
-    (logind(KEEPS_IPC), {"RemoveIPC of systemd-logind": ("ok", "no")}),
-    (logind(f"{KEEPS_IPC}; {REMOVES_IPC_AFTER_ALL}"), {"RemoveIPC of systemd-logind": ("degraded", "yes")}))
+    (container(LOGIND, then=ORDINARY_USER), {"RemoveIPC of systemd-logind": ("degraded", "yes")}),
+    (container(LOGIND, KEEPS_IPC, then=ORDINARY_USER), {"RemoveIPC of systemd-logind": ("ok", "no")}),
+    (container(LOGIND, KEEPS_IPC, REMOVES_IPC, then=ORDINARY_USER), {"RemoveIPC of systemd-logind": ("degraded", "yes")}))
 
 
 class Doctor(unittest.TestCase):

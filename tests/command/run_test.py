@@ -11,7 +11,6 @@ import unittest
 HEIRLOCK = os.environ["HEIRLOCK_COMMAND"]
 NAME = f"test.run.{os.getpid()}"
 SEGMENT = pathlib.Path(f"/dev/shm/heirlock.{NAME}")
-BUSY, OWNER_DIED, CANNOT_EXECUTE, NO_LOCK, USAGE = 75, 65, 69, 66, 64
 PASSED_ON = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
 
 # A command that prints its process id and the signals that come, and ends with the status that it reads.
@@ -63,17 +62,17 @@ class Run(unittest.TestCase):
         self.assertEqual(run("--", "sh", "-c", "kill -TERM $$").returncode, 128 + signal.SIGTERM)
         # Also where a parent ignores the ends of its children.
         self.assertEqual(run("sh", "-c", "exit 7", preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)).returncode, 7)
-        self.assertEqual(run("--", "/dev/null").returncode, CANNOT_EXECUTE)
+        self.assertEqual(run("--", "/dev/null").returncode, os.EX_UNAVAILABLE)
         for wrong in [], ["--timeout", "soon", "true"], ["--timeout", "-1", "true"], ["--timeout", "nan", "true"], ["--unknown", "true"]:
-            self.assertEqual((wrong, run(*wrong).returncode), (wrong, USAGE))
-        self.assertEqual(run("true", name="no/name").returncode, USAGE)
+            self.assertEqual((wrong, run(*wrong).returncode), (wrong, os.EX_USAGE))
+        self.assertEqual(run("true", name="no/name").returncode, os.EX_USAGE)
         SEGMENT.write_text("no lock")
-        self.assertEqual(run("true").returncode, NO_LOCK)
+        self.assertEqual(run("true").returncode, os.EX_NOINPUT)
 
     # Spec: command.run.holds
     def test_the_command_runs_with_the_lock_held_and_knows_its_name(self):
         nested = run("--", "sh", "-c", f'echo "$HEIRLOCK_NAME"; exec "{HEIRLOCK}" run {NAME} --no-wait true')
-        self.assertEqual((nested.stdout, nested.returncode), (f"{NAME}\n", BUSY))
+        self.assertEqual((nested.stdout, nested.returncode), (f"{NAME}\n", os.EX_TEMPFAIL))
         self.assertIn("is held by thread", nested.stderr)
         self.assertEqual(run("--no-wait", "true").returncode, 0)
 
@@ -95,7 +94,7 @@ class Run(unittest.TestCase):
             waiter.send_signal(signal.SIGTERM)
             self.assertEqual(waiter.wait(60), -signal.SIGTERM)
             began = time.monotonic()
-            self.assertEqual(run("--timeout", "0.1", "--", "true").returncode, BUSY)
+            self.assertEqual(run("--timeout", "0.1", "--", "true").returncode, os.EX_TEMPFAIL)
             self.assertGreaterEqual(time.monotonic() - began, 0.1)
             self.assertEqual(holder.end(), ("", 0))
         self.assertEqual(run("true").returncode, 0)
@@ -126,7 +125,7 @@ class Run(unittest.TestCase):
             holder.send_signal(signal.SIGTSTP)
             self.assertTrue(os.WIFSTOPPED(os.waitpid(holder.pid, os.WUNTRACED)[1]))
             self.assertIn("\nState:\tT", pathlib.Path(f"/proc/{holder.command}/status").read_text())
-            self.assertEqual(run("--no-wait", "true").returncode, BUSY)
+            self.assertEqual(run("--no-wait", "true").returncode, os.EX_TEMPFAIL)
             holder.send_signal(signal.SIGCONT)
             self.assertEqual(holder.end(3), ("", 3))
 
@@ -136,10 +135,10 @@ class Run(unittest.TestCase):
             holder.kill()
             self.assertEqual(holder.stdout.read(), "")  # the command's end as well
         refused = run("--", "true")
-        self.assertEqual(refused.returncode, OWNER_DIED)
+        self.assertEqual(refused.returncode, os.EX_DATAERR)
         self.assertIn("--repaired", refused.stderr)
         self.assertEqual(run("--repaired", "--", "false").returncode, 1)  # a repair that failed
-        self.assertEqual(run("true").returncode, OWNER_DIED)
+        self.assertEqual(run("true").returncode, os.EX_DATAERR)
         self.assertEqual(run("--repaired", "--", "true").returncode, 0)
         self.assertEqual(run("true").returncode, 0)
 
