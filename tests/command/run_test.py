@@ -54,7 +54,7 @@ def await_waiter():
 
 class Run(unittest.TestCase):
     def setUp(self):
-        signal.alarm(60)  # which ends what hangs
+        signal.alarm(120)  # which ends what hangs
         self.addCleanup(SEGMENT.unlink, missing_ok=True)
 
     # Spec: command.run.status
