@@ -116,8 +116,8 @@ def chosen(name):
     fitting = [kernel for kernel in kernels(architecture or "amd64") if kernel["suite"].split("-")[0] == wanted or
                f"{kernel['upstream']}.".startswith(f"{wanted or '6.1'}.")]
     if not fitting:
-        raise Refusal(f"found no kernel '{name}', expected {', '.join(RELEASES)}, a series as 6.12, a version as 6.12.101, or"
-                      " such with arm64- before it; ci/kernels --list names all")
+        raise Refusal(f"there is no kernel '{name}'; give {', '.join(RELEASES)}, a series such as 6.12, or a version such as 6.12.101, for arm64 "
+                      "with arm64- before it; ci/kernels --list names all")
     return fitting[-1]
 
 
@@ -148,7 +148,7 @@ class Guest:
         self.compiler = " ".join(re.search(rf'CMAKE_CXX_COMPILER_{what} "(.*)"', compiler)[1] for what in ("ID", "VERSION"))
         self.programs = sorted(self.list_programs(), key=lambda program: program["suite"] != "conformance")  # the longest first
         if missing := set(SUITES) - {program["suite"] for program in self.programs}:
-            raise Refusal(f"{self.build}: found no test of {', '.join(sorted(missing))}, expected some of each suite")
+            raise Refusal(f"{self.build} has no test of {', '.join(sorted(missing))}; each suite must have some")
         self.pack()
 
     def list_programs(self):
@@ -241,7 +241,7 @@ def judged(programs, lines, ending, release):
     if ending is None and not is_complete:
         ending = "the machine went down early"
     if ending is None and guest.get("kernel") != release:
-        ending = f"found the kernel {guest.get('kernel')}, expected {release}"
+        ending = f"the machine ran kernel {guest.get('kernel')}, expected {release}"
     silent = {"passed": 0, "skipped": 0, "failures": [f"nothing was heard of it: {ending}"], "seconds": 0}
     results = [{"suite": program["suite"], "program": program["name"], **heard.get(program["name"], silent)} for program in programs]
     return {"guest": guest, "ending": ending, "programs": results,
