@@ -21,13 +21,11 @@ PRETENDS_TO_WORK, REFUSES, KILLS = 0x00050000, 0x00050001, 0x80000000
 def sandbox(call, answer):
     """A function that makes the kernel answer the caller's calls of this name so, by seccomp(2)."""
     instructions = [(0x20, 0, 0, 0), (0x15, 0, 1, CALLS[call]), (0x06, 0, 0, answer), (0x06, 0, 0, 0x7FFF0000)]
-    program = b"".join(struct.pack("=HBBI", *each) for each in instructions)
-    buffer = ctypes.create_string_buffer(program)
-    filter_ = struct.pack("@HP", len(instructions), ctypes.addressof(buffer))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in instructions))
     libc = ctypes.CDLL(None, use_errno=True)
 
     def enter():
-        _ = buffer  # which lives as long as this
+        filter_ = struct.pack("@HP", len(instructions), ctypes.addressof(program))
         assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, filter_) == 0, os.strerror(ctypes.get_errno())
 
     return enter

@@ -289,7 +289,7 @@ class CommandTest(unittest.TestCase):
             self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
             self.assertEqual(termios.tcgetattr(terminal), before)
 
-    # --- What cannot be seen ---
+    # --- What cannot be seen, and removal ---
 
     # Spec: command.unseen, command.list
     @needs_root
@@ -303,8 +303,6 @@ class CommandTest(unittest.TestCase):
         run("run", of_root, "true")
         self.assertIn("Permission denied", self.shown(of_root, user=NOBODY))
         self.assertNotIn(of_root, run("list", user=NOBODY).stdout)
-
-    # --- Removal ---
 
     # Spec: command.remove, command.list, command.show
     def test_remove_refuses_what_is_mapped_unless_forced(self):
@@ -357,7 +355,7 @@ subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
         dead = Worker(self, name, at_first=lambda: os.setuid(NOBODY))
         dead.do("acquire", name)
         dead.kill()
-        for other in "other", "clears\x1b[2J":  # a terminal
+        for other in "other", "clears\x1b[2J":  # which would clear a terminal
             path = pathlib.Path(SHM + other)
             path.write_text("no segment")
             os.chown(path, NOBODY, NOBODY)
