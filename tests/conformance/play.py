@@ -1,4 +1,4 @@
-"""A run of a vector: the processes of its drivers are started, asked, listened to and watched, and in the end cleared away."""
+"""Runs a vector: starts the processes of its drivers, sends requests, reads answers, and clears everything away in the end."""
 import dataclasses
 import errno
 import glob
@@ -20,7 +20,7 @@ SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 class Failure(Exception):
-    """What was expected and what was seen instead, as a list of differences has it and as it is shown; ends a vector."""
+    """Ends a vector. `seen` is what a list of differences has, `shown` what the user reads."""
 
     def __init__(self, expected, seen, remark="", shown=None):
         super().__init__(f"expected {expected}, saw {seen}")
@@ -29,15 +29,15 @@ class Failure(Exception):
 
 
 class Late(Failure):
-    """What came was right, but late: of a busy machine, or of a driver that finds out by itself what it should have been told."""
+    """The answer was right, but late: the machine is busy, or nobody woke the driver and it looked by itself."""
 
 
 SOON, PROMPTLY = 0.4, 2  # seconds
 POLLS = 2000  # tries
 
-# What is seen where something does not come in time, and how it is shown.
+# `seen` and `shown` if something does not come in time.
 NO_ANSWER = "blocks", "no answer within {:g} s"
-BLOCKS = "blocks", "blocks (within {:g} s)"  # of one that may wait for ever
+BLOCKS = "blocks", "blocks (within {:g} s)"  # if the request may wait for ever
 GOES_ON = "it goes on", "it goes on (within {:g} s)"
 NEVER_READY = "nothing", "nothing within {:g} s (is each line flushed?)"
 STDERR_LINES = 20  # are shown, of at most so many bytes:
@@ -45,7 +45,7 @@ STDERR_BYTES = 4000
 
 
 class Interrupted(Exception):
-    """By a signal; raised by Play.listen alone, so that nothing is left half done."""
+    """A signal came. Only Play.listen raises this, so that nothing is left half done."""
     number = None
     wake_up = os.pipe()
 
@@ -82,7 +82,7 @@ class Request:
 
 @dataclasses.dataclass
 class Process:
-    """Of a driver, started by this program or forked by another one."""
+    """A process of a driver, which this program started or another process forked."""
     name: str
     driver: str
     requests: int  # file descriptors
@@ -96,11 +96,11 @@ class Process:
     is_stopped: bool = False
     rest: bytes = b""
     threads: set = dataclasses.field(default_factory=lambda: {"1"})
-    asked: dict = dataclasses.field(default_factory=dict)  # by the thread's number, until it is told on
+    asked: dict = dataclasses.field(default_factory=dict)  # by the thread's number, until a step has checked the answer
 
     def ending(self):
         code = self.popen.poll() if self.popen else None
-        if code is None:  # no child of this program, which would be told
+        if code is None:  # not a child of this program, so its status is unknown
             return "ended"
         return f"ended with status {code}" if code >= 0 else f"ended by {SIGNALS.get(-code, -code)}"
 
@@ -130,7 +130,7 @@ def children():
 
 
 class Play:
-    """What takes part in a run of a vector. Nothing of it outlives the with statement."""
+    """The processes and files of one run of a vector. The end of the with statement removes them all."""
 
     def __init__(self, drivers, capabilities, options):
         self.drivers, self.capabilities, self.options = drivers, capabilities, options
@@ -161,7 +161,7 @@ class Play:
             for fd in {one.requests, one.answers, one.pidfd} - {None}:
                 os.close(fd)
             if one.popen:
-                one.popen.wait()  # to tell it what was found out above
+                one.popen.wait()  # it was reaped above; Popen must know
         os.close(self.memory)
         os.close(self.errors)
         self.remove_segments()
@@ -177,10 +177,10 @@ class Play:
         if self.options.verbose:
             print(f"    {text}", flush=True)
 
-    # -- What they say
+    # -- Answers
 
     def listen(self, until, seconds):
-        """Hears what they say until this is so or time is over; returns whether it is so."""
+        """Reads answers until `until()` holds or the time is over. Returns whether it holds."""
         end = time.monotonic() + seconds
         while not until():
             left = end - time.monotonic()
@@ -220,7 +220,7 @@ class Play:
         one.is_gone = True
         self.read(one)
         if not one.may_end:
-            raise Failure(f"that {one.name} goes on", f"{one.name} {one.ending()}")
+            raise Failure(f"{one.name} goes on", f"{one.name} {one.ending()}")
 
     def read(self, one):
         try:
@@ -262,11 +262,11 @@ class Play:
         if pid == os.getpid() or ancestor != os.getpid() or one.pid not in (None, pid):
             raise Failure("ready with its process id", f"{one.name} wrote '{line}'")
         if one.pid is None:
-            self.watch_death(one, pid)  # of the driver itself, where the command is a wrapper
+            self.watch_death(one, pid)  # the command may be a wrapper of the driver
         one.pid, one.is_ready = pid, True
         self.tids[f"{one.name}.1"] = pid
 
-    # -- What they are told
+    # -- Requests
 
     def add(self, one):
         self.processes[one.name] = one
@@ -318,10 +318,10 @@ class Play:
         try:
             os.write(one.requests, f"{number} {command} {lock} {argument}\n".encode())
         except BrokenPipeError:
-            pass  # it is about to be seen dead
+            pass  # its death comes next
         return request
 
-    # -- The steps, a method a verb
+    # -- The steps, one method for each verb
 
     def play(self, vector, listed):
         for self.step in vector.steps:
@@ -330,12 +330,12 @@ class Play:
             try:
                 getattr(self, self.step.verb, self.command)(self.step)
             except (FileNotFoundError, PermissionError) as error:
-                raise Failure("that this can be done", str(error)) from error
+                raise Failure("the runner can do this", str(error)) from error
         self.step = Step(vector.steps[-1].line, "the end of its input", "end")
         self.finish()
 
     def finish(self):
-        """Every driver ends when its input does, unless a request that nobody can answer keeps it; and none says anything more."""
+        """Every driver must end with its input and say nothing more, unless it is stopped or still waits for a lock."""
         ending = [one for one in self.processes.values() if not (one.is_gone or one.is_stopped or one.is_waited_for())]
         for one in ending:
             one.may_end = True
@@ -343,7 +343,7 @@ class Play:
             one.requests = None
         if not self.listen(lambda: all(one.is_gone for one in ending), self.options.timeout):
             left = ", ".join(one.name for one in ending if not one.is_gone)
-            raise Failure(f"that {left} ends", f"{left} goes on", f"for {self.options.timeout:g} s")
+            raise Failure(f"{left} ends", f"{left} goes on", f"for {self.options.timeout:g} s")
 
     def tid_of(self, name):
         return 0 if name == "nobody" else self.tids[self.resolve(thread(name))]
@@ -357,7 +357,7 @@ class Play:
             raise Late(f"{self.step.expected} within {limit:g} s", "late", f"after {seconds:.1f} s")
 
     def told(self, one, number, expected):
-        """The answer to a request that has one; it must be the expected one."""
+        """Compares the answer to a request with the expected one."""
         request = one.asked.pop(number)
         seen = request.answer
         if request.command in ("owner", "tid") and seen.isdecimal() and expected != "blocks":
@@ -399,7 +399,7 @@ class Play:
     def wait_for_answer(self, requests, step):
         seconds = self.options.timeout + (max(0, requests[0].milliseconds()) / 1000 if step.expected == "timeout" else 0)
         if self.is_silence_listed:
-            seconds = 10 * self.options.window  # no need to be patient with what does not come
+            seconds = 10 * self.options.window  # the answer is known not to come
         self.wait(lambda: any(request.answer for request in requests), step.expected, requests[0].silence(), seconds)
 
     def unblocks(self, step):
@@ -454,7 +454,7 @@ class Play:
         path = f"{self.folder}/{step.argument}"
         for suffix in (".in", ".out"):
             os.mkfifo(path + suffix, 0o600)
-        # Its input is opened to read as well, so that it need not be opened by the child first.
+        # O_RDWR, since an open for writing alone would wait for the child.
         ends = os.open(path + ".in", os.O_RDWR), os.open(path + ".out", os.O_RDONLY | os.O_NONBLOCK)
         one, number, request = self.send(step.who, "fork", argument=path)
         child = Process(step.argument, one.driver, *ends)
@@ -467,16 +467,16 @@ class Play:
         one = self.process_of(step.who)
         one.is_stopped = True
         signal.pidfd_send_signal(one.pidfd, signal.SIGSTOP)
-        self.look_until(lambda: one.task_states() <= set("TZX"), lambda: Failure("that it stops", "it goes on"))
+        self.look_until(lambda: one.task_states() <= set("TZX"), lambda: Failure("it stops", "it goes on"))
 
     def resume(self, step):
         one = self.process_of(step.who)
         one.is_stopped = False
         signal.pidfd_send_signal(one.pidfd, signal.SIGCONT)
-        self.look_until(lambda: "T" not in one.task_states(), lambda: Failure("that it goes on", "it is stopped"))
+        self.look_until(lambda: "T" not in one.task_states(), lambda: Failure("it goes on", "it is stopped"))
 
     def look_until(self, holds, failure):
-        """For what tells nobody that it has changed."""
+        """Polls what sends no event when it changes."""
         end = time.monotonic() + self.options.timeout
         while not holds():
             if time.monotonic() > end:
@@ -499,7 +499,7 @@ class Play:
                 os.pwrite(file.fileno(), bytes([int(step.expected)]), int(step.argument.split()[1]))
 
     def see(self, step):
-        """One that waits may not have come to write what it does: only then is it looked at again."""
+        """A thread that waits may not have written its part yet. Only then the runner looks again."""
         if any(one.is_waited_for() for one in self.processes.values()):
             self.look_until(lambda: self.is_seen(step), lambda: Failure(step.expected, self.seen(step)))
         elif not self.is_seen(step):
@@ -510,7 +510,7 @@ class Play:
         return 64 * int(step.lock or 0) + offset, size
 
     def number(self, step):
-        """The number that the words of such a step mean."""
+        """The number that the step's words mean."""
         word, *flags = step.expected.split()
         if word.isdecimal():
             return int(word)
@@ -529,7 +529,7 @@ class Play:
         return self.seen(step) == step.expected if by_name else self.value(step) == self.number(step)
 
     def pending(self, lock):
-        """The threads whose pending mark names the lock. Each has mapped the memory elsewhere, but at the beginning of a page."""
+        """The threads whose pending mark names the lock. The processes map the memory at different addresses, but always at the beginning of a page."""
         node = 64 * lock + 32
         return " ".join(sorted({self.name_of(tid) for tid in self.tids.values() if task.pending_mark(tid) % 4096 == node})) or "nobody"
 

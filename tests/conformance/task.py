@@ -1,4 +1,4 @@
-"""What the kernel tells of a thread of a driver: its pending mark, and when it is about to wake who sleeps on a lock."""
+"""Asks the kernel about a thread of a driver: its pending mark, and whether it is about to wake a sleeper of a lock."""
 import ctypes
 import errno
 import os
@@ -25,12 +25,12 @@ def checked(result):
 
 
 def pending_mark(tid):
-    """The address that list_op_pending holds, of whose bits the lowest is none; 0 of a thread that has ended."""
+    """The address in list_op_pending, without the lowest bit, which is a flag; 0 if the thread has ended."""
     head, length = ctypes.c_uint64(), ctypes.c_uint64()
     try:
         checked(libc.syscall(GET_ROBUST_LIST, tid, ctypes.byref(head), ctypes.byref(length)))
         if not head.value:
-            return 0  # it may be a zombie, whose memory only root may ask for
+            return 0  # it may be a zombie, whose memory only root may open
         with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
             return int.from_bytes(os.pread(memory.fileno(), 8, head.value + 16), sys.byteorder) & ~1
     except (FileNotFoundError, ProcessLookupError):
@@ -46,7 +46,7 @@ def trace(tid):
 
 
 def is_at_wake_up(tid, offset):
-    """Whether the traced thread is about to enter a shared futex call at this offset in a page; lets it go on where it is stopped elsewhere."""
+    """Whether the traced thread is about to enter a shared futex call at this offset in a page. At any other stop it goes on."""
     stopped, status = os.waitpid(tid, os.WNOHANG | WALL)
     if not stopped or not os.WIFSTOPPED(status):
         return False

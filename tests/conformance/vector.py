@@ -1,4 +1,4 @@
-"""Vectors: read, and checked before anything runs. README.md says what each step means."""
+"""Reads vectors and checks them before anything runs. README.md says what each step means."""
 import collections
 import dataclasses
 import os
@@ -33,11 +33,11 @@ STEPS = [re.compile(text) for text in (
     rf"(?P<who>{THREAD}) (?P<verb>polls)(?: @(?P<lock>\d+))?(?: (?P<argument>0|-\d+)ms)? -> (?P<expected>\S+)",
     rf"(?P<who>{THREAD}) (?P<verb>{'|'.join(RESULTS)})(?: @(?P<lock>\S+))?(?: (?P<argument>-?\d+)ms)? -> (?P<expected>\S+)")]
 
-HEAD = {"Spec": "the rules that it proves", "Claim": "what it claims"}
+HEAD = {"Spec": "the rules that it proves, such as lock.try.busy", "Claim": "its claim, in a sentence"}
 
 
 class Bad(Exception):
-    """Found in what the user gave; ends the run with status 2."""
+    """The user gave something wrong. Ends the run with status 2."""
 
 
 @dataclasses.dataclass
@@ -78,9 +78,9 @@ class Vector:
         self.claim, self.needs = head["Claim"], set(re.findall(r"[^\s,]+", head["Needs"]))
         for key in ("Spec", "Claim"):
             if not head[key] or key == "Spec" and not re.fullmatch(r"[a-z-]+(\.[a-z-]+)+(, *[a-z-]+(\.[a-z-]+)+)*", head[key]):
-                raise Bad(f"{path}:1: found '{head[key]}' behind {key} in its head, expected {HEAD[key]}")
+                raise Bad(f"{path}:1: the line '# {key}: {head[key]}' must give {HEAD[key]}")
         if not self.needs <= CAPABILITIES:
-            raise Bad(f"{path}:1: found '# Needs: {head['Needs']}', expected of: {', '.join(sorted(CAPABILITIES))}")
+            raise Bad(f"{path}:1: '# Needs: {head['Needs']}' names an unknown capability; choose from {', '.join(sorted(CAPABILITIES))}")
         if not self.steps:
             raise Bad(f"{path}:1: there is no step; write one")
         Check(self)
@@ -93,12 +93,12 @@ class Vector:
                 found["verb"] = found["verb"].replace("continue", "resume")  # which can name a method
                 return Step(number, text, **{**found, **{key: thread(found[key]) for key in ("who", "rival") if found.get(key)}})
         word = text.partition(" ")[2].partition(" ")[0]
-        wanted = f"'-> RESULT' behind the command {word}" if word in RESULTS and "->" not in text else "a step as README.md lists them"
-        raise Bad(f"{self.path}:{number}: found '{text}', expected {wanted}")
+        what = "has no result; add '-> RESULT'" if word in RESULTS and "->" not in text else "is no step; README.md lists them"
+        raise Bad(f"{self.path}:{number}: '{text}' {what}")
 
 
 class Check:
-    """Goes through a vector as a run would, and refuses what can have no meaning."""
+    """Follows a vector as a run would, and refuses steps that can have no meaning."""
 
     def __init__(self, vector):
         self.vector, self.threads, self.blocked, self.stopped, self.gone, self.renamed = vector, set(), {}, set(), set(), set()
@@ -106,45 +106,45 @@ class Check:
         for self.step in vector.steps:
             getattr(self, self.step.verb, self.command)(self.step)
 
-    def expect(self, holds, found, expected):
+    def expect(self, holds, problem, remedy):
         if not holds:
-            raise Bad(f"{self.vector.path}:{self.step.line}: found '{self.step.text}', {found}; expected {expected}")
+            raise Bad(f"{self.vector.path}:{self.step.line}: '{self.step.text}': {problem}; {remedy}")
 
     def need(self, capability):
-        self.expect(capability in self.vector.needs, f"and no {capability} among '# Needs:'", "it there")
+        self.expect(capability in self.vector.needs, f"this needs the capability {capability}", "add it to '# Needs:'")
 
     def known(self, name):
-        self.expect(name not in self.renamed, f"where {name} is called first or other by now", "one of these")
-        self.expect(name in self.threads, f"where {name} has not begun", "a thread that has")
+        self.expect(name not in self.renamed, f"{name} is now called first or other", "use that name")
+        self.expect(name in self.threads, f"{name} has not begun", "name a thread that has")
 
     def alive(self, name):
-        self.expect(process(name) not in self.gone, f"where {process(name)} is gone", "one that is there")
+        self.expect(process(name) not in self.gone, f"{process(name)} is gone", "name another process")
 
     def ready(self, name):
-        """A thread that can do a request; its process begins now if it has not yet."""
+        """Requires a thread that can do a request. Its process begins now if it has not begun yet."""
         self.alive(name)
-        self.expect(name not in self.renamed, f"where {name} is called first or other by now", "one of these")
-        self.expect(name not in self.blocked, f"while {name} blocks", f"'{name} unblocks' before it")
+        self.expect(name not in self.renamed, f"{name} is now called first or other", "use that name")
+        self.expect(name not in self.blocked, f"{name} still blocks", f"put '{name} unblocks' before it")
         if name in ("first", "other"):
             return self.known(name)
         if process(name) in self.stopped:
-            self.expect(self.step.expected == "blocks" and name in self.threads, "where it is stopped", "'-> blocks', of a thread that has begun")
+            self.expect(self.step.expected == "blocks" and name in self.threads, "the process is stopped", "continue it, or let a thread that has begun block")
         if not name.endswith(".1"):
             self.need("threads")
         self.threads |= {name, process(name) + ".1"}
 
     def forget(self, name):
-        """All threads of a process."""
+        """Forgets all threads of a process."""
         self.blocked = {one: verb for one, verb in self.blocked.items() if process(one) != process(name)}
         self.stopped.discard(process(name))
 
     def result(self, results):
         expected = self.step.expected
         if results is None:
-            self.expect(expected.isdecimal(), f"with the result {expected}", "a number")
+            self.expect(expected.isdecimal(), f"{expected} is no number", "give a number")
         elif expected not in results:
-            self.expect(not results - {"nobody"}, f"with the result {expected}", "one of: " + ", ".join(sorted(results)))
-            self.expect(re.fullmatch(THREAD, expected), f"with the result {expected}", "a thread")
+            self.expect(not results - {"nobody"}, f"{expected} is none of its results", "give one of: " + ", ".join(sorted(results)))
+            self.expect(re.fullmatch(THREAD, expected), f"{expected} is no thread", "name a thread")
             self.known(thread(expected))
 
     def command(self, step):
@@ -152,10 +152,10 @@ class Check:
             self.known(step.who)
         self.ready(step.who)
         named = step.lock and not step.lock.isdecimal()
-        self.expect(named or step.verb not in ON_NAMES, "without a name", f"{step.verb} @NAME")
-        self.expect(named or int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
-        self.expect(step.argument is None or step.verb == "acquire", "with a time", "one with acquire only")
-        self.expect(step.lock is None or step.verb not in ("end", "tid"), "with a lock", "none")
+        self.expect(named or step.verb not in ON_NAMES, "the name is missing", f"write {step.verb} @NAME")
+        self.expect(named or int(step.lock or 0) < 64, "there is no such lock", "use @0 to @63")
+        self.expect(step.argument is None or step.verb == "acquire", "only acquire takes a time", "remove it")
+        self.expect(step.lock is None or step.verb not in ("end", "tid"), "this command takes no lock", "remove it")
         if named:
             self.need("names")
         if step.verb in ("depth", "owner", "flag"):
@@ -165,16 +165,16 @@ class Check:
         self.result(RESULTS[step.verb])
         if step.expected == "wakes":
             self.need("layout")
-            self.expect(not named and step.who.endswith(".1"), "of another thread or lock", "the main thread, and a lock with a number")
+            self.expect(not named and step.who.endswith(".1"), "the runner cannot see this wake-up", "use a main thread and a lock with a number")
         if step.expected in ("blocks", "wakes"):
             self.blocked[step.who] = step.verb
         if step.verb == "end":
-            self.expect(not step.who.endswith(".1"), "of the main thread", "another thread")
+            self.expect(not step.who.endswith(".1"), "a main thread cannot end", "end another thread")
             self.threads.discard(step.who)
 
     def unblocks(self, step):
         for name in filter(None, (step.who, step.rival)):
-            self.expect(name in self.blocked, f"where {name} does not block", "a step with '-> blocks' before it")
+            self.expect(name in self.blocked, f"{name} does not block", "put a step with '-> blocks' before it")
             self.result(RESULTS[self.blocked.pop(name)] - {"blocks"})
         if step.rival:
             self.renamed = (self.renamed | {step.who, step.rival}) - {"first", "other"}
@@ -183,11 +183,11 @@ class Check:
 
     def polls(self, step):
         self.ready(step.who)
-        self.expect(int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
+        self.expect(int(step.lock or 0) < 64, "there is no such lock", "use @0 to @63")
         self.result(RESULTS["try"] - {"busy"})
 
     def still(self, step):
-        self.expect(step.who in self.blocked, f"where {step.who} does not block", "a step with '-> blocks' before it")
+        self.expect(step.who in self.blocked, f"{step.who} does not block", "put a step with '-> blocks' before it")
 
     def kill(self, step):
         self.known(step.who)
@@ -214,33 +214,33 @@ class Check:
         self.need("fork")
         self.ready(step.who)
         child = thread(step.argument)
-        self.expect(child not in self.threads, f"where {step.argument} has begun", "a new letter for the child")
+        self.expect(child not in self.threads, f"{step.argument} has begun already", "give the child another letter")
         self.threads.add(child)
 
     def see(self, step):
         self.need("layout")
         if step.lock and not step.lock.isdecimal():
             fits = {"mode": re.fullmatch("[0-7]{3}", step.expected), "size": True}.get(step.argument, int(step.expected) < 256)
-            self.expect(fits, "with a number that does not fit", "three octal digits of a mode, or a byte")
+            self.expect(fits, "the number does not fit", "give a mode of three octal digits, or a byte")
             return self.need("names")
-        self.expect(int(step.lock or 0) < 64, "with a lock above 63", "@0 to @63")
+        self.expect(int(step.lock or 0) < 64, "there is no such lock", "use @0 to @63")
         if step.argument == "pending":
             return [self.known(thread(name)) for name in step.expected.split() if name != "nobody"]
         size, words = FIELDS[step.argument][1], step.expected.split()
         if step.verb == "set" and step.expected.isdecimal():
-            self.expect(int(step.expected) < 1 << 8 * size, "with a number that does not fit", f"one of {size} bytes")
+            self.expect(int(step.expected) < 1 << 8 * size, "the number does not fit", f"give one of {size} bytes")
         elif step.argument == "word":
-            self.expect(step.expected == "free" or words[1:] in ([], ["OWNER_DIED"], ["WAITERS"], ["OWNER_DIED", "WAITERS"]), "in these words",
-                        "free, or nobody or a thread with OWNER_DIED, WAITERS or both")
+            self.expect(step.expected == "free" or words[1:] in ([], ["OWNER_DIED"], ["WAITERS"], ["OWNER_DIED", "WAITERS"]), "this is no word of a lock",
+                        "write free, or nobody or a thread, then OWNER_DIED, WAITERS or both")
             if words[0] not in ("free", "nobody"):
                 (self.ready if step.verb == "set" and re.fullmatch("[A-Z]", words[0]) else self.known)(thread(words[0]))
         elif step.argument == "owner_id":
             known = ("zero", "other", "complement") if step.lock in self.ids else ("zero", "other")
-            self.expect(step.verb == "see" and step.expected in known, f"with {step.expected}",
-                        "see: zero or other, or complement after another 'see owner_id'; set: a number")
+            self.expect(step.verb == "see" and step.expected in known, f"{step.expected} means nothing here",
+                        "see zero or other, or complement after another 'see owner_id'; set a number")
             self.ids.add(step.lock)
         else:
-            self.expect(step.expected.isdecimal() or step.expected == "own", f"with {step.expected}", "a number, or own")
+            self.expect(step.expected.isdecimal() or step.expected == "own", f"{step.expected} means nothing here", "give a number, or own")
 
     set = see
 

@@ -229,11 +229,11 @@ bool segment_is_left(Run& run) {
   using Shared = heirlock::Shared<Segment>;
   bool was_left = true;
   try {
-    if (!Shared::open(segment_name())->is_whole()) run.complain("found a segment that is not whole");
+    if (!Shared::open(segment_name())->is_whole()) run.complain("the segment is not whole");
   } catch (const std::system_error& error) {
     was_left = false;
     if (error.code() != std::errc::no_such_file_or_directory)
-      run.complain("found a segment that cannot be opened: " + std::string(error.what()));
+      run.complain("the segment cannot be opened: " + std::string(error.what()));
   }
   Shared next = Shared::open_or_create(segment_name());
   if (!next->is_whole()) run.complain("the next to open or create the segment got one that is not whole");

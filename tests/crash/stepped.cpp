@@ -23,8 +23,7 @@ constexpr int system_call_stop = SIGTRAP | 0x80;
 
 void require(bool done, const char* what) {
   if (done) return;
-  std::fprintf(stderr, "crash: %s failed with '%s', expected it to work on a child of one's own\n", what,
-               std::strerror(errno));
+  std::fprintf(stderr, "crash: %s of a child failed: %s\n", what, std::strerror(errno));
   std::abort();
 }
 

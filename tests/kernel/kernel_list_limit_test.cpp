@@ -38,7 +38,7 @@ class AWalk : public testing::TestWithParam<Death> {
   /// Whether the kernel put the owner's death into its word.
   bool treated(const Node& lock) const {
     const std::uint32_t word = lock.word;
-    EXPECT_TRUE(word == owner_died || word == *tid) << "found the word " << word;
+    EXPECT_TRUE(word == owner_died || word == *tid) << "the word is " << word;
     return word == owner_died;
   }
 

@@ -116,8 +116,8 @@ def chosen(name):
     fitting = [kernel for kernel in kernels(architecture or "amd64") if kernel["suite"].split("-")[0] == wanted or
                f"{kernel['upstream']}.".startswith(f"{wanted or '6.1'}.")]
     if not fitting:
-        raise Refusal(f"found no kernel '{name}', expected {', '.join(RELEASES)}, a series as 6.12, a version as 6.12.101, or"
-                      " such with arm64- before it; ci/kernels --list names all")
+        raise Refusal(f"there is no kernel '{name}'; give {', '.join(RELEASES)}, a series such as 6.12, or a version such as 6.12.101, for arm64 "
+                      "with arm64- before it; ci/kernels --list names all")
     return fitting[-1]
 
 
@@ -148,7 +148,7 @@ class Guest:
         self.compiler = " ".join(re.search(rf'CMAKE_CXX_COMPILER_{what} "(.*)"', compiler)[1] for what in ("ID", "VERSION"))
         self.programs = sorted(self.list_programs(), key=lambda program: program["suite"] != "conformance")  # the longest first
         if missing := set(SUITES) - {program["suite"] for program in self.programs}:
-            raise Refusal(f"{self.build}: found no test of {', '.join(sorted(missing))}, expected some of each suite")
+            raise Refusal(f"{self.build} has no test of {', '.join(sorted(missing))}; each suite must have some")
         self.pack()
 
     def list_programs(self):
@@ -241,8 +241,8 @@ def judged(programs, lines, ending, release):
     if ending is None and not is_complete:
         ending = "the machine went down early"
     if ending is None and guest.get("kernel") != release:
-        ending = f"found the kernel {guest.get('kernel')}, expected {release}"
-    silent = {"passed": 0, "skipped": 0, "failures": [f"nothing was heard of it: {ending}"], "seconds": 0}
+        ending = f"the machine ran kernel {guest.get('kernel')}, expected {release}"
+    silent = {"passed": 0, "skipped": 0, "failures": [f"it sent no result: {ending}"], "seconds": 0}
     results = [{"suite": program["suite"], "program": program["name"], **heard.get(program["name"], silent)} for program in programs]
     return {"guest": guest, "ending": ending, "programs": results,
             "passed": ending is None and bool(results) and not any(result["failures"] for result in results)}
@@ -296,7 +296,7 @@ def row(result):
     text = f"{'passed' if result['passed'] else 'FAILED'}  {result['name']:<15}"
     text += "".join(f"{cell(result, suite):>14}" for suite in SUITES) + f"{result['seconds']:>8.0f} s"
     if not result["passed"]:
-        text += f"\n        {result['ending'] or 'it ended well'}; its console is in {WORK}/{result['name']}.log"
+        text += f"\n        {result['ending'] or 'the machine ended well'}; its console is in {WORK}/{result['name']}.log"
     for program in result["programs"]:
         text += "".join(f"\n        {program['suite']}: {program['program']}: {failure}" for failure in program["failures"][:10]
                         if not (result["ending"] and failure.endswith(result["ending"])))
@@ -312,7 +312,7 @@ def as_junit(results, wanted):
     root = xml.Element("testsuites", name="ci/kernels")
     for kernel in wanted[len(results):]:
         suite = xml.SubElement(root, "testsuite", name=kernel["name"], tests="1", failures="0", errors="1", skipped="0", time="0")
-        boot_of(suite, kernel["name"], error="not run to its end")
+        boot_of(suite, kernel["name"], error="did not finish")
     for result in results:
         programs = result["programs"]
         suite = xml.SubElement(root, "testsuite", name=result["name"], tests=str(len(programs) + 1), errors="0", skipped="0",
@@ -338,17 +338,17 @@ def as_markdown(results):
 def read_options():
     parser = argparse.ArgumentParser(
         prog="ci/kernels", description=__doc__, allow_abbrev=False,
-        epilog="The table has for each suite how many cases passed, then -N failed and (N) skipped. Exit status: 0 when all passed; 1"
-               f" when not; 2 when something is missing. Downloads, consoles and results are in {WORK.relative_to(ROOT)}.")
+        epilog="The table counts the cases of each suite that passed; -N: N failed; (N): N were skipped. Exit status: 0 if all passed, 1"
+               f" if not, 2 if something is missing. Downloads, consoles and results are in {WORK.relative_to(ROOT)}.")
     parser.add_argument("names", nargs="*", default=DEFAULT, metavar="NAME",
-                        help=f"{', '.join(RELEASES)}, a series as 6.12 (of all releases the newest), or a version as 6.12.101, and of arm64"
-                             f" as arm64-6.1 (default: {' '.join(DEFAULT)})")
-    parser.add_argument("--again", action="store_true", help="runs what this build has done already, too")
-    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JSON, after each kernel")
-    parser.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JUnit XML, after each kernel")
-    parser.add_argument("--list", action="store_true", help="names the kernels there are, and boots none")
-    parser.add_argument("--shell", metavar="NAME", help="boots this one with a shell on the terminal; the tests are there")
-    parser.add_argument("--table", nargs="+", type=pathlib.Path, metavar="FILE", help="prints the rows of ci/README.md from files of --json")
+                        help=f"{', '.join(RELEASES)}, a series such as 6.12 (its newest version), or a version such as 6.12.101; for arm64,"
+                             f" such as arm64-6.1 (default: {' '.join(DEFAULT)})")
+    parser.add_argument("--again", action="store_true", help="also runs what this build has run already")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JSON after each kernel")
+    parser.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="writes the results to FILE as JUnit XML after each kernel")
+    parser.add_argument("--list", action="store_true", help="only lists the kernels")
+    parser.add_argument("--shell", metavar="NAME", help="boots this kernel and opens a shell; the tests are there")
+    parser.add_argument("--table", nargs="+", type=pathlib.Path, metavar="FILE", help="prints the rows of ci/README.md from such JSON files")
     return parser.parse_args()
 
 

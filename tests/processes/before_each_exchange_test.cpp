@@ -75,7 +75,7 @@ class BeforeEachExchange : public testing::Test {
       if (lock->is_owned()) lock->release();
     }
     EXPECT_TRUE(other.finish());
-    EXPECT_GT(rounds, 1) << "found no compare-exchange, expected one at least";
+    EXPECT_GT(rounds, 1) << "no compare-exchange was stepped through";
   }
 
   // As a waiter does before it sleeps: only while the lock has an owner.

@@ -435,7 +435,7 @@ TEST_F(AnotherUser, moves_only_what_is_his) {
   ASSERT_EQ(stat("/dev/shm", &status), 0);
   EXPECT_EQ(status.st_uid, 0U);
   EXPECT_TRUE((status.st_mode & S_ISVTX) != 0 || (status.st_mode & (S_IWGRP | S_IWOTH)) == 0)
-      << "found mode " << std::oct << status.st_mode << ", expected 1777; mount it so";
+      << "mode " << std::oct << status.st_mode << "; mount /dev/shm with mode=1777";
 }
 
 // Spec: trust.other-users

@@ -520,7 +520,7 @@ TEST_P(BadName, is_refused_by_each_operation) {
   }
   EXPECT_TRUE(says(message, "is not allowed; use 1 to 200 letters, digits, '.', '-' and '_'"));
   EXPECT_TRUE(std::all_of(message.begin(), message.end(), [](char c) { return c >= ' ' && c <= '~'; }))
-      << "a terminal would be at the mercy of: " << message;
+      << "control characters would reach the terminal: " << message;
   struct stat status = {};
   EXPECT_NE(lstat(path.c_str(), &status), 0);
   EXPECT_EQ(files_that_begin_with(good), 0);

@@ -49,9 +49,7 @@ namespace {
 class RefusingSystem : public testing::Test {
  protected:
   void SetUp() override {
-    if (!support::can_forbid())
-      GTEST_SKIP()
-          << "this system does not let a process confine itself (seccomp), so that nothing can refuse";
+    if (!support::can_forbid()) GTEST_SKIP() << "this system does not let a process confine itself (seccomp)";
   }
 
   // Each form of acquire is refused, and nothing changes. Returns the last message.

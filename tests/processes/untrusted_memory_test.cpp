@@ -60,7 +60,7 @@ class Mortal {
     int status = 0;
     EXPECT_EQ(waitpid(process_, &status, 0), process_);
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS)
-        << "found wait status " << status << ", expected death by SIGBUS";
+        << "wait status " << status << ", expected death by SIGBUS";
   }
   pid_t pid() const { return process_; }
 

@@ -11,7 +11,7 @@
 #if defined(__aarch64__)
 #include <asm/ptrace.h>
 #elif !defined(__x86_64__)
-#error "found a processor that is neither x86-64 nor arm64: tell here how to step through its code"
+#error "this processor is neither x86-64 nor arm64; say here how to step through its code"
 #endif
 
 #include <cstdio>
@@ -23,8 +23,7 @@ namespace {
 
 void require(bool done, const char* what) {
   if (done) return;
-  std::fprintf(stderr, "%s failed with '%s', expected it to work on a traced child\n", what,
-               std::strerror(errno));
+  std::fprintf(stderr, "%s of a traced child failed: %s\n", what, std::strerror(errno));
   std::abort();
 }
 

@@ -69,7 +69,7 @@ void Party::wait_until_asleep_on(const void* futex) const {
   while (!is_asleep_on(tid(), futex)) {
     const char state = state_of(tid());
     if (state == '\0' || state == 'Z' || state == 'X')
-      return ADD_FAILURE() << "the party has ended, expected it to sleep on the lock";
+      return ADD_FAILURE() << "the party has ended and does not wait for the lock";
     sched_yield();
   }
 }

@@ -114,13 +114,13 @@ typedef const char* lock_call(void* lock);
 static const char* use_lock(lock_call* call, const request* asked) {
   void* const lock = lock_of(asked->lock);
   if (!lock)
-    return result("error found the lock %s, expected 0 to %d, or @NAME of an open segment", asked->lock,
+    return result("error there is no lock %s; give 0 to %d, or @NAME of an open segment", asked->lock,
                   lock_count - 1);
   if (!is(asked->command, "acquire") || is(asked->argument, "-")) return call(lock);
 
   char* end;
   const long long milliseconds = strtoll(asked->argument, &end, 10);
-  if (*end != '\0') return result("error found the time %s, expected milliseconds", asked->argument);
+  if (*end != '\0') return result("error %s is not a time; give milliseconds", asked->argument);
   return the_port->acquire_for(lock, milliseconds);
 }
 
@@ -150,7 +150,7 @@ static const char* close_segment(const char* name) {
   named* const found = *at;
   if (found) *at = found->next;
   pthread_mutex_unlock(&names_mutex);
-  if (!found) return result("error found the name @%s, expected one that is open", name);
+  if (!found) return result("error @%s is not open; open it first", name);
   const char* const outcome = the_port->close(&found->opened);
   free(found);
   return outcome;
@@ -261,11 +261,11 @@ static void read_request(const char* line) {
   const int found = sscanf(line, "%9d %31s %511s %2047s %c", &asked.thread, asked.command, asked.lock,
                            asked.argument, &more);
   if (found != 4)
-    answer(asked.thread, "error found another line, expected THREAD COMMAND LOCK ARGUMENT");
+    answer(asked.thread, "error this is no request; send THREAD COMMAND LOCK ARGUMENT");
   else if (asked.thread < main_thread || asked.thread > max_thread)
-    answer(asked.thread, result("error found this thread, expected 1 to %d", max_thread));
+    answer(asked.thread, result("error there is no such thread; give 1 to %d", max_thread));
   else if (asked.thread == main_thread && is(asked.command, "end"))
-    answer(asked.thread, "error found the main thread, expected another to end");
+    answer(asked.thread, "error the main thread cannot end; end another, or send exit");
   else
     hand_over(&asked);
 }
@@ -305,13 +305,13 @@ static bool map_memory(const char* path) {
   const int file = open(path, O_RDWR | O_CLOEXEC);
   struct stat found;
   if (file < 0 || fstat(file, &found) != 0) {
-    fprintf(stderr, "%s: found that %s cannot be opened: %s; expected a file of %d zeros\n", the_arguments[0],
-            path, strerror(errno), memory_size);
+    fprintf(stderr, "%s: cannot open %s: %s; give a file of %d zero bytes\n", the_arguments[0], path,
+            strerror(errno), memory_size);
     return false;
   }
   if (found.st_size < memory_size) {
-    fprintf(stderr, "%s: found %lld bytes in %s, expected %d\n", the_arguments[0], (long long)found.st_size,
-            path, memory_size);
+    fprintf(stderr, "%s: %s has %lld bytes, expected %d\n", the_arguments[0], path, (long long)found.st_size,
+            memory_size);
     return false;
   }
   memory = mmap(NULL, memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
@@ -329,9 +329,8 @@ int drive(const port* driven, int argument_count, char** arguments) {
   the_port = driven;
   the_arguments = arguments;
   if (argument_count != 2) {
-    fprintf(stderr,
-            "%s: found %d arguments, expected one: MEMORY, a file of %d zeros for processes to share\n",
-            arguments[0], argument_count - 1, memory_size);
+    fprintf(stderr, "usage: %s MEMORY, a file of %d zero bytes that the drivers share\n", arguments[0],
+            memory_size);
     return 2;
   }
   if (!map_memory(arguments[1])) return 2;

@@ -38,7 +38,7 @@ OF_A_LOCK = {"acquire": "acquire", "try": "try_acquire", "lock": "lock", "try_lo
 
 def main(port_class):
     if len(sys.argv) != 2:
-        sys.exit(f"{sys.argv[0]}: found {len(sys.argv) - 1} arguments, expected one: MEMORY, a file of zeros to be shared")
+        sys.exit(f"usage: {sys.argv[0]} MEMORY, a file of zero bytes that the drivers share")
     Process(port_class(sys.argv[1])).serve()
 
 
@@ -68,7 +68,7 @@ class Process:
                 for line in lines:
                     self.hand_over(line.decode())
         except ValueError as error:
-            os.write(2, f"{sys.argv[0]}: found {error}, expected THREAD COMMAND LOCK ARGUMENT in each line\n".encode())
+            os.write(2, f"{sys.argv[0]}: {error}; send THREAD COMMAND LOCK ARGUMENT in each line\n".encode())
             os._exit(2)
         os._exit(0)  # whatever the other threads wait for
 

@@ -74,7 +74,7 @@ _MACHINES = {
     },
 }
 if platform.machine() not in _MACHINES or struct.calcsize("P") != 8:
-    raise ImportError(f"found {platform.machine()}, expected one of {', '.join(_MACHINES)}: add its code to _MACHINES")
+    raise ImportError(f"{platform.machine()} is not supported; add its code to _MACHINES")
 _machine = _MACHINES[platform.machine()]
 
 
@@ -147,7 +147,7 @@ def _clear_and_wake_all(word):
 
 
 def _die(call, word, result):  # lock.error.kernel
-    message = f"heirlock: found {call} on the lock at {word:#x} to fail: {os.strerror(-result)}; expected a lock that is mapped\n"
+    message = f"heirlock: {call} on the lock at {word:#x} failed: {os.strerror(-result)}; keep the lock mapped\n"
     os.write(2, message.encode())
     os.abort()
 
@@ -275,7 +275,7 @@ def _pid_namespace_without_proc():
         opened.append(fcntl.ioctl(opened[0], PIDFD_GET_PID_NAMESPACE))
         return os.fstat(opened[1]).st_ino
     except OSError as error:
-        raise UnsupportedPlatform(f"found no PID namespace: {error}; expected /proc, or Linux 6.11 and pidfd_open allowed") from error
+        raise UnsupportedPlatform(f"the PID namespace is unknown: {error}; mount /proc, or allow pidfd_open on Linux 6.11 or later") from error
     finally:
         for descriptor in opened:
             os.close(descriptor)
@@ -290,9 +290,9 @@ def _robust_list_head():
         _u64(head.value + 8).value = 2**64 - Lock.NEXT  # the distance from a node to its word; then follows the pending mark
         result = _system_call("set_robust_list", head.value, 24)
     if result < 0:
-        raise UnsupportedPlatform(f"found no robust list: {os.strerror(-result)}; expected get_robust_list to be allowed")
+        raise UnsupportedPlatform(f"get_robust_list failed: {os.strerror(-result)}; allow it")
     if _u64(head.value + 8).value != 2**64 - Lock.NEXT:
-        raise UnsupportedPlatform("found a robust list of other distances, expected words 32 bytes before their nodes, as glibc's")
+        raise UnsupportedPlatform("this libc's robust list has its words at other distances than glibc's; use glibc")
     return head.value
 
 
@@ -350,7 +350,7 @@ class Lock:
         if timeout is None:
             return self._acquire(FOR_EVER)
         if timeout != timeout:
-            raise ValueError("found NaN, expected a timeout in seconds")
+            raise ValueError("the timeout is NaN; give seconds")
         if timeout <= 0:
             return self._acquire(ALREADY_PASSED)
         now = time.monotonic_ns()
@@ -393,12 +393,12 @@ class Lock:
     def _require_whole(self, result):
         if result == INHERITED:
             self.release()
-            raise OwnerDead("found a lock whose owner died; acquire it, mend what it guards, and call repaired()")
+            raise OwnerDead("an owner of the lock died; acquire it, repair the data and call repaired()")
         return result
 
     def _reenter(self):
         if self._depth.value == DEEPEST:
-            raise RecursionTooDeep(f"found depth {DEEPEST}, expected less: release the lock")
+            raise RecursionTooDeep(f"the lock is held {DEEPEST} times; release it first")
         self._depth.value += 1
         return REENTERED
 
@@ -406,7 +406,7 @@ class Lock:
         if self._pid_namespace.value == 0:
             _compare_exchange(self._address + 8, 0, me.pid_namespace)
         if self._pid_namespace.value != me.pid_namespace:
-            raise ForeignPidNamespace(f"found the lock of PID namespace {self._pid_namespace.value}, expected {me.pid_namespace}")
+            raise ForeignPidNamespace(f"the lock belongs to PID namespace {self._pid_namespace.value}, the caller to {me.pid_namespace}")
 
     def _take(self, me, deadline, asks):
         """The word that the caller took the lock from, or why it did not."""
@@ -498,7 +498,7 @@ class Lock:
     def _require_owner(self, operation):
         me = self._mine()
         if me is None:
-            raise NotOwner(f"found {operation} by a thread that does not own the lock, expected its owner, {self.owner() or 'nobody'}")
+            raise NotOwner(f"{operation} by a thread that does not own the lock; its owner is {self.owner() or 'nobody'}")
         return me
 
     def _exchange(self, expected, desired):
@@ -590,19 +590,19 @@ class Segment:
     @classmethod
     def _path(cls, name):
         if not re.fullmatch("[A-Za-z0-9._-]{1,200}", name):
-            raise ValueError(f"found the name {name!r}, expected 1 to 200 letters, digits, '.', '-' and '_'")
+            raise ValueError(f"the name {name!r} is not allowed; use 1 to 200 letters, digits, '.', '-' and '_'")
         return f"{cls.FOLDER}/heirlock.{name}"
 
     @staticmethod
     def _require_trust(found, path):
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022 or found.st_nlink > 1:
-            raise NotTrusted(f"found {path} with mode {found.st_mode:o}, owner {found.st_uid} and {found.st_nlink} names; "
-                             "expected a file of the caller's or root's that nobody else may write, with one name")
+            raise NotTrusted(f"{path} has mode {found.st_mode:o}, owner {found.st_uid} and {found.st_nlink} names; it must be the caller's or "
+                             "root's, have one name, and be writable by nobody else")
 
     @classmethod
     def _require_layout(cls, descriptor, path):
         if os.fstat(descriptor).st_size != cls.FILE_SIZE or os.pread(descriptor, len(cls.HEADER), 0) != cls.HEADER:
-            raise LayoutMismatch(f"found {path} to hold something else, expected a lock of layout version 1: remove it")
+            raise LayoutMismatch(f"{path} holds no lock of layout version 1; remove it")
 
 
 # --- The driver, see ../README.md ------------------------------------------------------------------------------------------

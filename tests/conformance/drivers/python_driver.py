@@ -11,7 +11,7 @@ REFUSALS = {errno.EXDEV: "foreign_pid_namespace", errno.ENOSYS: "unsupported_pla
 
 
 def word(call, *arguments):
-    """How the table of README.md calls what came of it."""
+    """The call's result, in the words of README.md."""
     try:
         result = call(*arguments)
         return result.name if isinstance(result, heirlock.AcquireResult) else "done"

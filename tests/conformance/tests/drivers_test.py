@@ -27,7 +27,7 @@ class Process:
 
     def ready(self):
         word, pid, *capabilities = self.line().split(" ")
-        assert word == "ready", f"found the first line {word!r}, expected 'ready'"
+        assert word == "ready", f"the first line begins with {word!r}, expected 'ready'"
         return int(pid), capabilities
 
     def send(self, *lines):
@@ -37,10 +37,10 @@ class Process:
         deadline = time.monotonic() + LIMIT
         while b"\n" not in self.unread:
             if not select.select([self.answers], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise TimeoutError(f"found no line within {LIMIT} s, but {self.unread!r}")
+                raise TimeoutError(f"no whole line came within {LIMIT} s, only {self.unread!r}")
             read = os.read(self.answers, 65536)
             if not read:
-                raise EOFError(f"found the end of the driver's output, after {self.unread!r}")
+                raise EOFError(f"the driver's output ended after {self.unread!r}")
             self.unread += read
         line, self.unread = self.unread.split(b"\n", 1)
         return line.decode()
@@ -133,6 +133,6 @@ class DriverTest(unittest.TestCase):
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
-        sys.exit(f"drivers_test.py: found the arguments {sys.argv[1:]}, expected DRIVER [unittest option...]")
+        sys.exit("usage: drivers_test.py DRIVER [unittest option...]")
     DriverTest.command = shlex.split(sys.argv.pop(1))
     unittest.main()

@@ -23,7 +23,7 @@ int keep_the_books(const char* memory, long times) {
   const int file = open(memory, O_RDWR | O_CLOEXEC);
   void* const address = mmap(nullptr, sizeof(Books), PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   if (address == MAP_FAILED) {
-    std::cerr << "found no memory " << memory << ", expected a file of " << sizeof(Books) << " bytes\n";
+    std::cerr << "cannot map " << memory << "; give a file of " << sizeof(Books) << " bytes\n";
     return 2;
   }
   Books& books = *static_cast<Books*>(address);
@@ -33,8 +33,7 @@ int keep_the_books(const char* memory, long times) {
       books.lock.repaired();
     }
     if (books.first != books.second) {
-      std::cerr << "found " << books.first << " and " << books.second
-                << ", expected the same: two owners at once\n";
+      std::cerr << books.first << " and " << books.second << " differ: the lock had two owners at once\n";
       return 1;
     }
     books.first = books.first + 1;
@@ -50,7 +49,7 @@ int main(int count, char** arguments) {
   const std::string task = count > 2 ? arguments[1] : "";
   if (task == "keep" && count == 4) return keep_the_books(arguments[2], std::atol(arguments[3]));
   if (task != "create" || count != 3) {
-    std::cerr << "expected: keep MEMORY TIMES, or create NAME\n";
+    std::cerr << "usage: keep MEMORY TIMES, or create NAME\n";
     return 2;
   }
   heirlock::Shared<heirlock::ReentrantLock>::create(arguments[2]);

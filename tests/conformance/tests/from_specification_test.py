@@ -37,7 +37,7 @@ class Books:
                 self.second.value = self.first.value
                 self.lock.repaired()
             if self.first.value != self.second.value:
-                sys.exit(f"found {self.first.value} and {self.second.value}, expected the same: two owners at once")
+                sys.exit(f"{self.first.value} and {self.second.value} differ: the lock had two owners at once")
             self.first.value += 1
             self.second.value += 1
             self.lock.release()
@@ -75,7 +75,7 @@ class OverSharedMemory(unittest.TestCase):
     def status_of(self, process):
         give_up = time.monotonic() + LIMIT
         while (ended := os.waitpid(process, os.WNOHANG)) == (0, 0):
-            self.assertLess(time.monotonic(), give_up, f"found a process still waiting, the word being {self.books.lock._word.value:#x}")
+            self.assertLess(time.monotonic(), give_up, f"a process still waits; the word is {self.books.lock._word.value:#x}")
             time.sleep(0.001)
         self.running.remove(process)
         return ended[1]
@@ -117,7 +117,7 @@ class KilledAtEachLine(OverSharedMemory):
                 victim = self.start_python(kill_before, line, operation)
                 expectation(victim)
                 killed = self.status_of(victim) == signal.SIGKILL
-        self.assertGreater(line, 20, "found hardly any lines, expected those of the operation")
+        self.assertGreater(line, 20, "too few lines were stepped through; the operation has more")
 
     def expect_to_be_acquirable(self, *locks):
         for lock in locks:
@@ -243,6 +243,6 @@ class NamedSegment(unittest.TestCase):
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
-        sys.exit("found no argument, expected the path of from_specification_partner, built")
+        sys.exit("usage: from_specification_test.py PARTNER, the built from_specification_partner")
     partner = sys.argv.pop(1)
     unittest.main()

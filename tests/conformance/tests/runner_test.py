@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """heirlock-conformance, driven by a stand-in for a port (stand_in.py) that can be told to go wrong: what would mislead who trusts it."""
 # Spec: conformance.verdict, conformance.driver, conformance.capabilities, conformance.mixed
-# Spec: conformance.mixed, conformance.vectors, conformance.differences
-# Spec: conformance.cleanup, conformance.junit, conformance.capabilities
+# Spec: conformance.vectors, conformance.differences, conformance.cleanup, conformance.junit
 import os
 import pathlib
 import re
@@ -88,7 +87,7 @@ class Verdict(Case):
                 ("", "B try @1 -> acquired\nA acquire -> acquired\nA owner -> B\n", (), "expected: B\n  seen:     A"),
                 ("", HELD + "see word -> A WAITERS\n", BRIEF, r"expected: A WAITERS\n  seen:     A\n"),
                 ("", "A acquire -> acquired\nA release -> wakes\n", (), "expected: wakes\n  seen:     done\n"),
-                ("", "set byte 0 @x 1\n", (), "expected: that this can be done"),
+                ("", "set byte 0 @x 1\n", (), "expected: the runner can do this"),
                 ("silent", "A acquire -> acquired\n", BRIEF, r"expected: acquired\n  seen:     blocks \(within 2 s\)"),
                 ("silent", "A try -> acquired\n", BRIEF, r"expected: acquired\n  seen:     no answer within 2 s\n"),
                 ("garbage", "A acquire -> acquired\n", (), r"expected: THREAD RESULT.*\n.*A wrote 'what\?\\x01'"),
@@ -101,7 +100,7 @@ class Verdict(Case):
                 ("unasked", "A acquire -> acquired\n", (), "expected: nothing from thread 9 of A"),
                 ("twice", "A acquire -> acquired\n", (), "expected: nothing from thread 1 of A"),
                 ("afterthought", "A acquire -> acquired\n", (), "the end of its input\n  expected: nothing from thread 1 of A"),
-                ("stays", "A acquire -> acquired\n", BRIEF, "the end of its input\n  expected: that A ends\n  seen:     A goes on"),
+                ("stays", "A acquire -> acquired\n", BRIEF, "the end of its input\n  expected: A ends\n  seen:     A goes on"),
                 ("tid", "A.2 try -> acquired\n", (), "expected: the tid of the thread\n  seen:     1 "),
                 ("changes", "A acquire -> acquired\nB try -> busy\n", (), "expected: the capabilities of its first start")):
             with self.subTest(wrong=wrong, steps=steps):
@@ -148,20 +147,20 @@ class Capabilities(Case):
 class Vectors(Case):
     def test_a_vector_that_can_have_no_meaning_is_refused_with_its_line(self):
         for steps, line, expected in (
-                ("A jump -> done", 4, "expected a step as README.md lists them"),
-                ("A acquire -> perhaps", 4, "expected one of: acquired"),
-                ("A lock -> done", 4, "and no poison among '# Needs:'"),
-                ("A try @64 -> acquired", 4, "with a lock above 63"),
-                ("A owner -> B", 4, "where B.1 has not begun"),
-                ("A exit\nkill A", 5, "where A is gone"),
-                ("A acquire -> blocks\nA try -> acquired", 5, "while A.1 blocks; expected 'A.1 unblocks' before it"),
-                ("A acquire -> acquired\nA still blocks", 5, "where A.1 does not block"),
-                (HELD + "C acquire -> blocks\nB|C unblocks -> acquired\nB try -> busy", 8, "where B.1 is called first or other by now"),
-                ("A try -> acquired\nstop A\nA try -> busy", 6, "where it is stopped"),
-                ("A try -> acquired\nfork A A", 5, "where A has begun"),
-                ("A.1 end -> done", 4, "of the main thread"),
+                ("A jump -> done", 4, "is no step; README.md lists them"),
+                ("A acquire -> perhaps", 4, "give one of: acquired"),
+                ("A lock -> done", 4, "this needs the capability poison; add it to '# Needs:'"),
+                ("A try @64 -> acquired", 4, "there is no such lock; use @0 to @63"),
+                ("A owner -> B", 4, "B.1 has not begun"),
+                ("A exit\nkill A", 5, "A is gone"),
+                ("A acquire -> blocks\nA try -> acquired", 5, "A.1 still blocks; put 'A.1 unblocks' before it"),
+                ("A acquire -> acquired\nA still blocks", 5, "A.1 does not block"),
+                (HELD + "C acquire -> blocks\nB|C unblocks -> acquired\nB try -> busy", 8, "B.1 is now called first or other"),
+                ("A try -> acquired\nstop A\nA try -> busy", 6, "the process is stopped"),
+                ("A try -> acquired\nfork A A", 5, "A has begun already"),
+                ("A.1 end -> done", 4, "a main thread cannot end"),
                 ("see owner_id -> complement", 4, "complement after another 'see owner_id'"),
-                ("set byte 8 @x 256", 4, "with a number that does not fit"),
+                ("set byte 8 @x 256", 4, "the number does not fit"),
                 ("# nothing", 1, "there is no step; write one")):
             with self.subTest(steps):
                 self.play(steps=steps, status=2, says=rf"^heirlock-conformance: \S*it.vector:{line}: .*{re.escape(expected)}")
@@ -171,7 +170,7 @@ class Vectors(Case):
                                  ("A open @x -> done", "names"), ("see depth -> 1", "layout")):
             with self.subTest(step):
                 path = self.file("it.vector", HEAD.replace(f" {capability}", " death") + step)
-                self.play(vectors=path, status=2, says=rf"it.vector:4: found '{step}', and no {capability} among '# Needs:'")
+                self.play(vectors=path, status=2, says=rf"it.vector:4: '{step}': this needs the capability {capability}")
 
 
 class Differences(Case):
@@ -193,7 +192,7 @@ class Differences(Case):
                 ([self.LINE, self.LINE.replace("inherits", "gone")], {}, "known:2: there is no vector gone")):
             with self.subTest(expected):
                 self.run_with(*lines, status=1, says=expected, **others)
-        self.run_with("inherits", status=2, says="known:1: found 'inherits'")
+        self.run_with("inherits", status=2, says="known:1: 'inherits' has not four fields")
 
     def test_a_list_is_written_with_the_reasons_that_still_hold(self):
         written = self.folder / "written"

@@ -61,7 +61,7 @@ def play(folder, number, vector, right, wrong):
     """What it prints about the port with the change, and its status."""
     text = (DRIVERS / "from_specification.py").read_text(encoding="utf-8")
     if text.count(right) != 1:
-        return f"found {text.count(right)} times '{right}' in from_specification.py, expected one", None
+        return f"'{right}' stands {text.count(right)} times in from_specification.py, expected once", None
     port = folder / f"{number}.py"
     port.write_text(text.replace(right, wrong), encoding="utf-8")
     command = [sys.executable, "-B", str(HERE.parent / "heirlock-conformance"), "--only", vector, "--timeout", "5", f"{sys.executable} -BS {port}"]
