@@ -88,7 +88,7 @@ TEST_P(AChildMadeBy, gets_and_leaves_a_lock_to_its_parent) {
     holds.open();
     for (;;) pause();
   });
-  owner.wait_until_asleep();
+  owner.wait_until_asleep_on(&*lock);
   lock->release();
   holds.wait();
   EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);

@@ -147,7 +147,7 @@ class ConditionVariable : public testing::Test {
  protected:
   void wait_until_asleep(const Party& waiter) const {
     while (!is_held) std::this_thread::yield();
-    waiter.wait_until_asleep();
+    support::wait_until_asleep_in_futex(waiter.tid());
   }
 
   Either<Lock> either;
