@@ -43,7 +43,7 @@ def slept_on(tid):
         with open(f"/proc/{tid}/syscall", encoding="ascii") as call, open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as stat:
             number, *arguments = call.read().split()
             return int(arguments[0], 16) if number == str(FUTEX) and stat.read().rpartition(") ")[2][0] == "S" else 0
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:  # the thread is gone, or the system does not tell
         return 0
 
 

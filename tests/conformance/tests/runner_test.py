@@ -61,7 +61,7 @@ class Case(unittest.TestCase):
 class Verdict(Case):
     def test_a_driver_that_behaves_passes(self):
         self.play(last=f"{COUNT} passed")
-        self.play(steps=HELD + "B still blocks 300ms\nA release -> done\nB unblocks soon -> acquired\n")
+        self.play(steps=HELD + "B still blocks\nA release -> done\nB unblocks soon -> acquired\n")
 
     def test_a_failure_has_its_line_and_its_command_and_the_next_vectors_go_on(self):
         text = self.play(wrong="never inherits", status=1, last="3 passed, 3 failed", says=(
@@ -72,12 +72,9 @@ class Verdict(Case):
         self.assertEqual((done.stdout.splitlines()[-1], done.returncode), ("1 failed", 1))
 
     def test_whatever_goes_wrong_fails(self):
-        woken = HELD + "B still blocks 300ms\nA release -> done\nB unblocks soon -> acquired\n"
         for wrong, steps, arguments, expected in (
                 ("early", "A acquire -> acquired\nB acquire 300ms -> timeout\n", (), r"seen:     timeout too early \(after \d+\.\d ms of 300\)"),
                 ("early", "A acquire -> acquired\nB acquire 400ms -> blocks\nB unblocks -> timeout\n", (), "too early"),
-                ("late", woken, (), r"expected: acquired within 0.4 s\n  seen:     late"),
-                ("slow", "A try -> acquired\n", (), r"expected: acquired within 2 s\n  seen:     late"),
                 ("", "A acquire -> acquired\nB acquire 200ms -> blocks\nB still blocks 5000ms\n", (), "expected: blocks\n  seen:     timeout"),
                 ("", "A acquire -> blocks\n", ("--window", 20), "expected: blocks\n  seen:     acquired"),
                 ("", HELD + "A release -> done\nB still blocks\n", ("--window", 2), "expected: blocks\n  seen:     acquired"),
@@ -106,12 +103,6 @@ class Verdict(Case):
                 ("changes", "A acquire -> acquired\nB try -> busy\n", (), "expected: the capabilities of its first start")):
             with self.subTest(wrong=wrong, steps=steps):
                 self.play(*arguments, wrong=wrong, steps=steps, status=1, says=expected)
-
-    def test_an_answer_that_comes_late_once_has_another_chance(self):
-        os.environ["MARK"] = str(self.folder / "mark")
-        self.addCleanup(os.environ.pop, "MARK")
-        self.play(wrong="late once", steps=HELD + "B still blocks 300ms\nA release -> done\nB unblocks soon -> acquired\n", says="it: passed")
-        self.assertTrue((self.folder / "mark").exists())
 
     def test_what_cannot_be_run_is_refused(self):
         for arguments, drivers, expected in (

@@ -12,7 +12,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 DRIVERS = HERE.parent / "drivers"
 
-CHANCES = 3  # of a vector: on a busy machine one that nobody woke may look by itself just when it should have been woken
+CHANCES = 10  # of a vector: on a busy machine one that nobody woke may look by itself just when it should have been woken
 
 AGAIN = "memory_of_locks_taken_again"
 FLAGS = "memory_to_be_inherited_with_waiters_left"
