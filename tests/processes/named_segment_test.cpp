@@ -14,13 +14,11 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
-#include <vector>
 
 #include "heirlock/lockable.hpp"
 #include "heirlock/shared.hpp"
@@ -257,71 +255,6 @@ TEST_F(NamedSegment, open_or_create_begins_again_after_a_removal) {
   ASSERT_TRUE(Shared<Overtaken>::remove(name));
   EXPECT_TRUE(creator.finish());
   EXPECT_EQ(Shared<Overtaken>::open(name)->length, 100U);
-}
-
-// --- Many at once
-
-// Lets a number of parties go on when all of them have come.
-class Barrier {
- public:
-  explicit Barrier(unsigned parties) {
-    pthread_barrierattr_t attributes;
-    pthread_barrierattr_init(&attributes);
-    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(&barrier_, &attributes, parties);
-    pthread_barrierattr_destroy(&attributes);
-  }
-  void wait() { pthread_barrier_wait(&barrier_); }
-
- private:
-  pthread_barrier_t barrier_;
-};
-
-struct Numbered {
-  explicit Numbered(std::atomic<int>& made) : number(++made), last_member(number) {}
-  const int number;
-  std::atomic<int> users{0};
-  const int last_member;  // tells a whole object from a half-built one
-};
-
-class ManyAtOnce : public NamedSegment {
- protected:
-  static constexpr unsigned creators = 8;
-  static constexpr unsigned rounds = 100;
-
-  void run(unsigned parties, const std::function<void(unsigned party, unsigned round)>& body) const {
-    std::vector<std::unique_ptr<Party>> all;
-    for (unsigned party = 0; party < parties; ++party)
-      all.push_back(std::make_unique<Party>(GetParam(), [&body, party] {
-        for (unsigned round = 0; round < rounds; ++round) body(party, round);
-      }));
-  }
-
-  std::array<SegmentName, rounds> names;
-  InSharedMemory<std::atomic<int>> made{0};
-  InSharedMemory<std::array<std::array<std::atomic<int>, creators>, rounds>> seen;
-};
-INSTANTIATE_TEST_SUITE_P(As, ManyAtOnce, support::each_kind_of_party, support::kind_name);
-
-// Spec: shared.open-or-create
-TEST_P(ManyAtOnce, openers_share_while_others_remove) {
-  constexpr unsigned removers = 2;
-  InSharedMemory<Barrier> start(creators + removers);
-  InSharedMemory<Barrier> counted(creators);
-  run(creators + removers, [&](unsigned party, unsigned round) {
-    start->wait();
-    if (party >= creators) {
-      for (int i = 0; i < 4; ++i) Shared<Numbered>::remove(names[round]);
-      return;
-    }
-    const auto segment = Shared<Numbered>::open_or_create(names[round], *made);
-    EXPECT_EQ(segment->last_member, segment->number);
-    ++segment->users;
-    const auto& numbers = (*seen)[round];
-    (*seen)[round][party] = segment->number;
-    counted->wait();
-    EXPECT_EQ(segment->users, std::count(numbers.begin(), numbers.end(), segment->number));
-  });
 }
 
 // --- What stands in /dev/shm
