@@ -204,7 +204,7 @@ class Pickles(unittest.TestCase):
     # Spec: python.pickle
     def test_a_lock_cannot_be_copied(self):
         for copied in (copy.copy, copy.deepcopy):
-            self.assertRaisesRegex(TypeError, "a Lock cannot be copied", copied, Lock())
+            self.assertRaisesRegex(TypeError, "a Lockable cannot be copied", copied, Lockable())
 
 
 def await_notice(condition, count):

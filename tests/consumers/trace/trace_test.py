@@ -21,6 +21,8 @@ TEST(Lock,
 }
 """
 
+MUTANT = "# Spec:      lock.free, lock.busy\n# Breaks:    all.\n"
+
 class Links(html.parser.HTMLParser):
     def __init__(self, page):
         super().__init__()
@@ -62,14 +64,14 @@ class Check(TraceOf):
 
     def test_a_mistake_is_told_with_its_place(self):
         for path, text, *words in (
-                ("verify/breaks/a.mutant", "# Spec:      lock.free, lock.busy\n# Breaks:    all.\n", ":1:", "lock.busy"),
+                ("verify/breaks/a.mutant", MUTANT, ":1:", "lock.busy"),
                 ("tests/novel/lock_test.cpp", TEST, ":1:", "'novel'", "KINDS"),
                 ("SPECIFICATION.md", RULES.replace("*Not tested: nothing here can wait.*", ""), ":5:", "[lock.fair]"),
                 ("tests/unit/fair_test.cpp", TEST.replace("lock.free", "lock.fair"), "SPECIFICATION.md:5:", "[lock.fair]", "reason"),
                 ("SPECIFICATION.md", RULES.replace("free at first.", "free, and MUST NOT be slow."), ":3:", "2 times", "[lock.free]"),
                 ("SPECIFICATION.md", RULES.replace("MUST be\n", "is\n"), ":3:", "0 times", "[lock.free]"),
                 ("SPECIFICATION.md", RULES + "- `[lock.free]` It MUST be so.\n", ":6:", "[lock.free]", "again", "SPECIFICATION.md:3"),
-                ("src/tool/README.md", "## Rules\n- `[tool.quick]` It MUST be quick, as `[lock.free]` is.\n", ":2:", "Spec: tool.quick"),
+                ("src/tool/README.md", "## Rules\n- `[tool.quick]` It MUST be quick, as `[lock.free]` is.\n", ":2:", "[tool.quick]"),
                 ("SPECIFICATION.md", RULES + "- `[Lock.4]` It MUST be so.\n", ":6:", "[Lock.4]"),
                 ("SPECIFICATION.md", RULES + "See `[lock.busy]`.\n", ":6:", "[lock.busy]"),
                 ("tests/unit/lock_test.cpp", TEST + "TEST(Lock, is_fair) {\n}\n", ":5:", "a test without"),
