@@ -177,7 +177,7 @@ TEST(AChild, that_is_spawned_leaves_the_owner_the_owner) {
 // Spec: lock.owner.child, lock.acquire.exclusion
 TEST_P(AChildMadeBy, may_come_while_another_thread_acquires_and_releases) {
   InSharedMemory<std::atomic<int>> counter(0);
-  Party(As::process, [&] {  // the parent, which may have several threads without harm to the other tests
+  const auto parent = [&] {
     std::atomic<bool> go_on{true};
     const auto once = [&] {
       EXPECT_NE(lock->acquire(), AcquireResult::reentered);
@@ -195,7 +195,8 @@ TEST_P(AChildMadeBy, may_come_while_another_thread_acquires_and_releases) {
     go_on = false;
     busy.join();
     EXPECT_EQ(counter->load(), rounds + children);
-  }).join();
+  };
+  Party(As::process, parent).join();  // which may have several threads without harm to the other tests
 }
 #endif
 

@@ -131,9 +131,9 @@ TEST_P(Interrupted, an_interruptible_wait_ends_at_a_signal) {
   for (; *ended < 2; sched_yield())
     if (support::is_asleep_on(waiter.tid(), &*lock)) interrupt(waiter);
   waiter.wait_until_asleep_on(&*lock);
-  const int before = *count;
+  const int handled_before = *count;
   interrupt(waiter);
-  while (*count == before) sched_yield();
+  while (*count == handled_before) sched_yield();
   waiter.wait_until_asleep_on(&*lock);
   lock->release();
   waiter.join();
@@ -199,8 +199,8 @@ TEST_P(BetweenParties, a_woken_waiter_looks_before_it_naps) {
   while (LinuxPlatform::wake_one(*word) == 0);
 }
 
-// Its sleepers are woken and never come, as if each had been stopped. The time in which it has kept the lock is
-// set by hand, and who stepped aside is told by its count of wake-ups, which begins anew.
+// Its sleepers are woken and never come, as if each had been stopped. The tenure's begin is set by hand; an
+// owner that stepped aside counts its wake-ups anew.
 // Spec: protocol.pauses
 TEST_P(BetweenParties, an_owner_steps_aside_once_in_a_tenure) {
   heirlock::detail::LinuxHabits& habits = heirlock::detail::this_thread_record.habits;
