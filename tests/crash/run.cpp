@@ -277,7 +277,7 @@ Outcome Run::kill_at(const Point& point, Newcomer newcomer) {
 
 // Who has not come in so long a time, on however busy a machine, is stranded.
 bool Run::wait_at(sem_t& gate, const Party& party, const char* what) {
-  constexpr int patience = 60;
+  constexpr int patience = 30;
   if (passes(gate, patience)) return true;
   char word[16];
   std::snprintf(word, sizeof word, "0x%08x", party.site->lock().word());
