@@ -52,11 +52,11 @@ class WhileItWaits(unittest.TestCase):
         for arguments in (), (True, 3600):
             with self.subTest(arguments=arguments):
                 for _ in range(3):
-                    self.is_over = False
-                    sent = self.when_asleep(interrupt, lambda: self.is_over, seconds=0.3)  # when each sleep is long
-                    self.addCleanup(setattr, self, "is_over", True)
+                    is_over = threading.Event()
+                    sent = self.when_asleep(interrupt, is_over.is_set, seconds=0.3)  # when each sleep is long
+                    self.addCleanup(is_over.set)
                     self.assertRaises(KeyboardInterrupt, self.lock.acquire, *arguments)
-                    self.is_over = True
+                    is_over.set()
                     self.assertEqual(self.lock.depth(), 0)
                     if len(sent) == 1:  # and it did not sleep on
                         break
