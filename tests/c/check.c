@@ -24,7 +24,7 @@ int run_tests(const test* tests, int count) {
   for (int i = 0; i < count; ++i) {
     printf("%s\n", tests[i].claim);
     fflush(stdout);
-    alarm(60);
+    alarm(300);
     tests[i].run();
   }
   alarm(0);
@@ -59,7 +59,7 @@ pid_t start_child(body run, void* argument) {
   const pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
-    alarm(60);
+    alarm(300);
     run(argument);
     exit(0);
   }
@@ -82,7 +82,7 @@ void in_killed_child(body run, void* argument) {
   const pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
-    alarm(60);
+    alarm(300);
     run(argument);
     CHECK(write(ready[1], "", 1) == 1);
     for (;;) pause();

@@ -28,11 +28,6 @@ class Failure(Exception):
         self.shown = shown or seen + (f" ({remark})" if remark else "")
 
 
-class Late(Failure):
-    """The answer was right, but late: the machine is busy, or nobody woke the driver and it looked by itself."""
-
-
-SOON, PROMPTLY = 0.4, 2  # seconds
 POLLS = 2000  # tries
 
 # `seen` and `shown` if something does not come in time.
@@ -65,6 +60,7 @@ class Interrupted(Exception):
 @dataclasses.dataclass
 class Request:
     command: str
+    lock: str
     argument: str
     sent: float
     answer: str = None
@@ -72,9 +68,6 @@ class Request:
 
     def milliseconds(self):
         return 0 if self.argument == "-" else int(self.argument)
-
-    def is_try(self):
-        return self.command in ("try", "try_lock") or self.command == "acquire" and self.argument != "-" and self.milliseconds() <= 0
 
     def silence(self):
         return BLOCKS if self.command in ("acquire", "lock") and self.argument == "-" else NO_ANSWER
@@ -312,7 +305,7 @@ class Play:
         return one, number, self.ask(one, number, command, lock, argument)
 
     def ask(self, one, number, command, lock="-", argument="-"):
-        request = Request(command, argument, time.monotonic())
+        request = Request(command, lock, argument, time.monotonic())
         one.asked[number] = request
         self.note(f"{one.name} > {number} {command} {lock} {argument}")
         try:
@@ -352,10 +345,6 @@ class Play:
         names = [name for name, known in self.tids.items() if known == tid]
         return "nobody" if tid == 0 else names[-1].removesuffix(".1") if names else "an unknown thread"
 
-    def in_time(self, seconds, limit):
-        if seconds > limit:
-            raise Late(f"{self.step.expected} within {limit:g} s", "late", f"after {seconds:.1f} s")
-
     def told(self, one, number, expected):
         """Compares the answer to a request with the expected one."""
         request = one.asked.pop(number)
@@ -367,8 +356,6 @@ class Play:
         took = request.answered - request.sent
         if seen == "timeout" and took < request.milliseconds() / 1000:
             raise Failure(expected, "timeout too early", f"after {1000 * took:.1f} ms of {request.milliseconds()}")
-        if request.is_try():
-            self.in_time(took, PROMPTLY)
 
     def command(self, step):
         lock = "-" if step.verb in ("end", "tid") else step.lock or "0"
@@ -378,7 +365,7 @@ class Play:
         one, number, request = self.send(step.who, step.verb, lock, step.argument or "-")
         if step.expected != "blocks":
             self.wait_for_answer([request], step)
-        elif not self.listen(lambda: request.answer, self.options.window):
+        elif self.is_silent(one, number):
             return
         self.told(one, number, step.expected)
         if step.verb == "end":
@@ -396,6 +383,21 @@ class Play:
 
         self.look_until(holds, lambda: Failure(step.expected, "blocks"))
 
+    def sleeps(self, one, number):
+        """Whether the thread sleeps on the lock in the kernel. Each process has mapped the memory elsewhere, but at the beginning of a page."""
+        lock, futex = one.asked[number].lock, task.slept_on(self.tids[f"{one.name}.{number}"])
+        return one.asked[number].answer is None and lock.isdecimal() and futex > 0 and futex % 4096 == 64 * int(lock)
+
+    def is_silent(self, one, number):
+        """Whether there is no answer before the thread is seen asleep. One that waits in another way is given some time."""
+        end = time.monotonic() + self.options.window
+        while not self.sleeps(one, number):
+            if self.listen(lambda: one.asked[number].answer, 0.001):
+                return False
+            if time.monotonic() > end:
+                break
+        return True
+
     def wait_for_answer(self, requests, step):
         seconds = self.options.timeout + (max(0, requests[0].milliseconds()) / 1000 if step.expected == "timeout" else 0)
         if self.is_silence_listed:
@@ -406,19 +408,18 @@ class Play:
         names = [self.resolve(name) for name in (step.who, step.rival) if name]
         where = [(self.process_of(name), name.partition(".")[2]) for name in names]
         requests = [one.asked[number] for one, number in where]
-        began = time.monotonic()
+        if step.soon and all(self.sleeps(*each) for each in where):
+            raise Failure("that it is woken by the step before", "it sleeps on")
         self.wait_for_answer(requests, step)
         first = min(range(len(names)), key=lambda i: (requests[i].answer is None, requests[i].answered))
         self.told(*where[first], step.expected)
-        if step.soon:
-            self.in_time(requests[first].answered - began, SOON)
         if step.rival:
             self.aliases = {"first": names[first], "other": names[1 - first]}
 
     def still(self, step):
         name = self.resolve(step.who)
         one, number = self.process_of(name), name.partition(".")[2]
-        if self.listen(lambda: one.asked[number].answer, int(step.argument or 0) / 1000 or self.options.window):
+        if self.listen(lambda: one.asked[number].answer, int(step.argument or 0) / 1000) or not self.is_silent(one, number):
             self.told(one, number, "blocks")
 
     def polls(self, step):

@@ -1,4 +1,4 @@
-"""Asks the kernel about a thread of a driver: its pending mark, and whether it is about to wake a sleeper of a lock."""
+"""Asks the kernel about a thread of a driver: its pending mark, the futex it sleeps on, and whether it is about to wake a sleeper of a lock."""
 import ctypes
 import errno
 import os
@@ -34,6 +34,16 @@ def pending_mark(tid):
         with open(f"/proc/{tid}/mem", "rb", buffering=0) as memory:
             return int.from_bytes(os.pread(memory.fileno(), 8, head.value + 16), sys.byteorder) & ~1
     except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def slept_on(tid):
+    """The address of the futex that the thread sleeps on; 0 if on none."""
+    try:
+        with open(f"/proc/{tid}/syscall", encoding="ascii") as call, open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as stat:
+            number, *arguments = call.read().split()
+            return int(arguments[0], 16) if number == str(FUTEX) and stat.read().rpartition(") ")[2][0] == "S" else 0
+    except OSError:  # the thread is gone, or the system does not tell
         return 0
 
 

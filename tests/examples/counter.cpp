@@ -21,8 +21,8 @@ int main() {
   for (int worker = 0; worker < 4; ++worker) {
     if (fork() != 0) continue;
     for (int i = 0; i < 250'000; ++i) counter.increment();
-    if (worker == 0) counter.locked([] { raise(SIGKILL); });
-    return 0;
+    if (worker == 0) counter.locked([] { raise(SIGKILL); });  // when all its increments are done
+    return 0;  // destroys the child's counter: the lock and the value stay, for the others have them too
   }
   while (wait(nullptr) > 0) continue;
   std::cout << "counted to " << *counter.value << '\n';

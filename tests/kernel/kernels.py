@@ -174,8 +174,8 @@ class Guest:
 
     @staticmethod
     def program(suite, name, command, properties):
-        return {"suite": suite, "name": name, "command": command, "timeout": PATIENCE * properties.get("TIMEOUT", 100),
-                "environment": {"HEIRLOCK_TEST_SECONDS": str(60 * PATIENCE),
+        return {"suite": suite, "name": name, "command": command, "timeout": 900 * PATIENCE,
+                "environment": {"HEIRLOCK_TEST_SECONDS": str(300 * PATIENCE),
                                 **dict(pair.split("=", 1) for pair in properties.get("ENVIRONMENT", []))},
                 "skips": "|".join(properties.get("SKIP_REGULAR_EXPRESSION", [])), "alone": suite == "stress"}
 

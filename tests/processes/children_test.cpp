@@ -88,32 +88,13 @@ TEST_P(AChildMadeBy, gets_and_leaves_a_lock_to_its_parent) {
     holds.open();
     for (;;) pause();
   });
-  owner.wait_until_asleep();
+  owner.wait_until_asleep_on(&*lock);
   lock->release();
   holds.wait();
   EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
   Waiter waiter(*lock);
   owner.kill();
   EXPECT_EQ(waiter.result(), AcquireResult::inherited);
-}
-
-// Spec: lock.acquire.free, lock.reentry.depth, lock.inherit.death
-TEST_P(AChildMadeBy, uses_locks_as_any_process_does) {
-  support::SharedLocks<20> locks;
-  child([&] {
-    for (ReentrantLock& each : locks) EXPECT_EQ(each.acquire(), AcquireResult::acquired);
-    EXPECT_EQ(locks[7].acquire(), AcquireResult::reentered);
-    locks[7].release();
-    EXPECT_TRUE(locks[7].is_owned());
-    locks[7].release();
-    EXPECT_FALSE(locks[7].is_owned());
-    locks[0].release();
-    locks[19].release();
-  }).join();
-  for (std::size_t i = 0; i < 20; ++i)
-    EXPECT_EQ(locks[i].try_acquire(),
-              i == 0 || i == 7 || i == 19 ? AcquireResult::acquired : AcquireResult::inherited)
-        << "lock " << i;
 }
 
 // Spec: lock.owner.child, lock.inherit.death, lock.acquire.exclusion
@@ -189,48 +170,14 @@ TEST(AChild, that_is_spawned_leaves_the_owner_the_owner) {
   close(file);
 }
 
-// --- Parents with several threads ----------------------------------------------------------------------
-
-// The parent is a process of its own, which may have several threads without harm to the other tests.
-class AChildOfManyThreadsMadeBy : public AChildMadeBy {
- protected:
-  void in_a_parent(const std::function<void()>& body) const { Party(As::process, body).join(); }
-};
-INSTANTIATE_TEST_SUITE_P(Birth, AChildOfManyThreadsMadeBy, each_birth, testing::PrintToStringParamName());
-
-// The record of the thread that makes it is an empty one, beside a page that another thread has filled and
-// the child's kernel wiped: an empty record must not look valid there.
-// Spec: lock.owner.child, lock.release.owner-only, lock.inherit.death, lock.try.busy
-TEST_P(AChildOfManyThreadsMadeBy, by_a_thread_without_locks_owns_nothing) {
-  SharedLock free;
-  in_a_parent([&] {
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    std::thread([&] {
-      child([&] {
-        EXPECT_FALSE(free->is_owned());
-        EXPECT_THROW(free->release(), AssertionError);
-        EXPECT_FALSE(lock->is_owned());
-        EXPECT_THROW(lock->release(), AssertionError);
-        EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
-      }).join();
-      child([&] {
-        EXPECT_EQ(free->acquire(), AcquireResult::acquired) << "its first use of any";
-        EXPECT_EQ(free->acquire(), AcquireResult::reentered);
-      }).join();
-    }).join();
-    EXPECT_EQ(free->try_acquire(), AcquireResult::inherited);
-    lock->release();
-  });
-}
-
 // Not under ThreadSanitizer. A child begins with a copy of what it knows of the parent's other threads, and
 // never learns what they did since: it reports as a race what the lock orders between the processes. And a
 // child made without libc's knowledge may find the sanitizer's own locks taken, for ever.
 #if !HEIRLOCK_THREAD_SANITIZER
 // Spec: lock.owner.child, lock.acquire.exclusion
-TEST_P(AChildOfManyThreadsMadeBy, may_come_while_another_acquires_and_releases) {
+TEST_P(AChildMadeBy, may_come_while_another_thread_acquires_and_releases) {
   InSharedMemory<std::atomic<int>> counter(0);
-  in_a_parent([&] {
+  const auto parent = [&] {
     std::atomic<bool> go_on{true};
     const auto once = [&] {
       EXPECT_NE(lock->acquire(), AcquireResult::reentered);
@@ -248,7 +195,8 @@ TEST_P(AChildOfManyThreadsMadeBy, may_come_while_another_acquires_and_releases) 
     go_on = false;
     busy.join();
     EXPECT_EQ(counter->load(), rounds + children);
-  });
+  };
+  Party(As::process, parent).join();  // which may have several threads without harm to the other tests
 }
 #endif
 

@@ -102,11 +102,11 @@ TEST_P(ManyLocks, are_all_inherited) {
   EXPECT_EQ(inherited, held);
 }
 
-// Those of the locks that the kernel treated sleep without the backstop.
+// Who waits for a lock that the kernel treated sleeps without the backstop.
 // Spec: lock.inherit.many, lock.inherit.sleeper, lock.inherit.death, kernel.list-limit
 TEST_P(ManyLocks, are_inherited_by_those_who_sleep) {
   Waiter first(locks[0], Backstop::on);
-  Waiter second(locks[0], Backstop::on);
+  Waiter second(locks[0]);  // woken by the first, as the burial kept its mark
   Waiter of_the_last_treated(locks[left_out]);
   Waiter of_the_first_treated(locks[held - 1]);
   let_the_owner_die();

@@ -36,23 +36,6 @@ class NamedLockable : public testing::TestWithParam<As> {
 };
 INSTANTIATE_TEST_SUITE_P(As, NamedLockable, support::each_kind_of_party, support::kind_name);
 
-// Spec: lockable.named
-TEST_P(NamedLockable, excludes_those_of_its_name) {
-  const SegmentName another;
-  Named one(name), two(name), with_another_name(another);
-  one.acquire();
-  EXPECT_EQ(with_another_name.mutex().owner(), 0);
-  other([&] {
-    EXPECT_FALSE(two.acquire(false));
-    EXPECT_FALSE(Named(name).acquire(false));
-  }).join();
-  one.release();
-  other([&] {
-    EXPECT_TRUE(two.acquire(false));
-    two.release();
-  }).join();
-}
-
 // Spec: lockable.one-mapping
 TEST_P(NamedLockable, shares_one_mapping_with_its_handles) {
   Named inherited(name);

@@ -1,26 +1,19 @@
 // Named segments among processes and threads that mean well: create, open, open_or_create, remove.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
-#include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <system_error>
-#include <thread>
-#include <vector>
 
 #include "heirlock/lockable.hpp"
 #include "heirlock/shared.hpp"
@@ -32,7 +25,6 @@
 #include "support/shared_memory.hpp"
 #include "support/traced.hpp"
 
-using heirlock::ReentrantLock;
 using heirlock::Shared;
 using support::As;
 using support::files_that_begin_with;
@@ -259,71 +251,6 @@ TEST_F(NamedSegment, open_or_create_begins_again_after_a_removal) {
   EXPECT_EQ(Shared<Overtaken>::open(name)->length, 100U);
 }
 
-// --- Many at once
-
-// Lets a number of parties go on when all of them have come.
-class Barrier {
- public:
-  explicit Barrier(unsigned parties) {
-    pthread_barrierattr_t attributes;
-    pthread_barrierattr_init(&attributes);
-    pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(&barrier_, &attributes, parties);
-    pthread_barrierattr_destroy(&attributes);
-  }
-  void wait() { pthread_barrier_wait(&barrier_); }
-
- private:
-  pthread_barrier_t barrier_;
-};
-
-struct Numbered {
-  explicit Numbered(std::atomic<int>& made) : number(++made), last_member(number) {}
-  const int number;
-  std::atomic<int> users{0};
-  const int last_member;  // tells a whole object from a half-built one
-};
-
-class ManyAtOnce : public NamedSegment {
- protected:
-  static constexpr unsigned creators = 8;
-  static constexpr unsigned rounds = 100;
-
-  void run(unsigned parties, const std::function<void(unsigned party, unsigned round)>& body) const {
-    std::vector<std::unique_ptr<Party>> all;
-    for (unsigned party = 0; party < parties; ++party)
-      all.push_back(std::make_unique<Party>(GetParam(), [&body, party] {
-        for (unsigned round = 0; round < rounds; ++round) body(party, round);
-      }));
-  }
-
-  std::array<SegmentName, rounds> names;
-  InSharedMemory<std::atomic<int>> made{0};
-  InSharedMemory<std::array<std::array<std::atomic<int>, creators>, rounds>> seen;
-};
-INSTANTIATE_TEST_SUITE_P(As, ManyAtOnce, support::each_kind_of_party, support::kind_name);
-
-// Spec: shared.open-or-create
-TEST_P(ManyAtOnce, openers_share_while_others_remove) {
-  constexpr unsigned removers = 2;
-  InSharedMemory<Barrier> start(creators + removers);
-  InSharedMemory<Barrier> counted(creators);
-  run(creators + removers, [&](unsigned party, unsigned round) {
-    start->wait();
-    if (party >= creators) {
-      for (int i = 0; i < 4; ++i) Shared<Numbered>::remove(names[round]);
-      return;
-    }
-    const auto segment = Shared<Numbered>::open_or_create(names[round], *made);
-    EXPECT_EQ(segment->last_member, segment->number);
-    ++segment->users;
-    const auto& numbers = (*seen)[round];
-    (*seen)[round][party] = segment->number;
-    counted->wait();
-    EXPECT_EQ(segment->users, std::count(numbers.begin(), numbers.end(), segment->number));
-  });
-}
-
 // --- What stands in /dev/shm
 
 // Spec: shared.mode
@@ -341,75 +268,11 @@ TEST_F(NamedSegment, a_segment_is_its_owners_whatever_the_umask) {
   }
 }
 
-template <class T>
-T read_at(const std::string& bytes, std::size_t offset) {
-  T value;
-  std::memcpy(&value, bytes.data() + offset, sizeof value);
-  return value;
-}
-
 // Spec: shared.layout
 TEST_F(NamedSegment, fingerprints_leave_out_no_namespace_but_heirlocks_own) {
   using heirlock::detail::fingerprint_of;
   EXPECT_EQ(fingerprint_of("N8heirlock4v0_113ReentrantLockE"), 0x6bdc82c579eb60bdU);
   EXPECT_NE(fingerprint_of("N5mylib4v0_13RowE"), fingerprint_of("N5mylib3RowE"));
-}
-
-// A thread that is being cancelled goes on to its next cancellation point: none of these is one.
-// Spec: lock.error.cancellation
-TEST_F(NamedSegment, no_operation_is_a_cancellation_point) {
-  std::thread([&] {
-    pthread_cancel(pthread_self());
-    {
-      const auto made = Shared<Point>::create(name);
-      const auto opened = Shared<Point>::open(name);
-      EXPECT_THROW(Shared<Point>::create(name), std::system_error);
-    }
-    Shared<Point>::open_or_create(name);
-    EXPECT_TRUE(Shared<Point>::remove(name));
-    EXPECT_EQ(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr), 0);
-  }).join();
-}
-
-// As SPECIFICATION.md gives it; the fingerprint was computed by another program.
-// Spec: shared.layout, version.layout
-TEST_F(NamedSegment, a_named_locks_header_is_as_specified) {
-  const auto made = Shared<ReentrantLock>::create(name);
-  std::ifstream file(name.path(), std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  ASSERT_EQ(bytes.size(), 296U);
-  EXPECT_EQ(bytes.substr(0, 8), "heirlock");
-  EXPECT_EQ(read_at<std::uint32_t>(bytes, 8), 1U) << "layout version";
-  EXPECT_EQ(read_at<std::uint32_t>(bytes, 12), 256U) << "object offset";
-  EXPECT_EQ(read_at<std::uint64_t>(bytes, 16), 40U) << "object size";
-  EXPECT_EQ(read_at<std::uint64_t>(bytes, 24), 8U) << "object alignment";
-  EXPECT_EQ(read_at<std::uint64_t>(bytes, 32), 0x6bdc82c579eb60bdU) << "of N8heirlock13ReentrantLockE";
-  EXPECT_EQ(read_at<std::uint64_t>(bytes, 40), 296U) << "file size";
-  const std::string type = "N8heirlock13ReentrantLockE";
-  EXPECT_EQ(bytes.substr(48), type + std::string(208 - type.size() + 40, '\0')) << "and a free lock";
-}
-
-template <std::size_t alignment>
-struct alignas(alignment) Aligned {
-  std::array<char, alignment> bytes{};
-};
-
-template <std::size_t alignment>
-void expect_alignment_of_a_named(const SegmentName& name) {
-  const auto use = [](const Shared<Aligned<alignment>>& handle) {
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(handle.get()) % alignment, 0U);
-    return ++handle->bytes.back();
-  };
-  EXPECT_EQ(use(Shared<Aligned<alignment>>::create(name)), 1);
-  EXPECT_EQ(use(Shared<Aligned<alignment>>::open(name)), 2);
-  Shared<Aligned<alignment>>::remove(name);
-}
-
-// Spec: shared.named
-TEST_F(NamedSegment, an_over_aligned_object_is_aligned) {
-  expect_alignment_of_a_named<64>(name);
-  expect_alignment_of_a_named<512>(name);
-  expect_alignment_of_a_named<4096>(name);
 }
 
 // --- Handles

@@ -110,20 +110,6 @@ TEST_F(MemoryThatIsNoLockAnyMore, is_left_alone_when_a_thread_dies) {
   support::set_word(*lock, support::my_tid());  // to be released
 }
 
-// Spec: lock.inherit.death, kernel.pending-foreign
-TEST(AWaiter, killed_asleep_leaves_its_other_lock) {
-  SharedLock lock, held;
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  Party owner(As::process, [&] {
-    EXPECT_EQ(held->acquire(), AcquireResult::acquired);
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-  });
-  owner.wait_until_asleep_on(&*lock);
-  owner.kill();
-  EXPECT_EQ(held->try_acquire(), AcquireResult::inherited);
-  EXPECT_TRUE(lock->is_owned());
-}
-
 // --- Owners that seem dead and are not, and the reverse
 
 constexpr std::chrono::milliseconds several_slices{400};  // 50, 100, 200 and what is left
@@ -157,19 +143,6 @@ TEST(AnExecThatFails, leaves_the_owner_the_owner) {
   Party(As::process, [&] { EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired); }).join();
   lock->release();
   EXPECT_EQ(lock->try_acquire(), AcquireResult::acquired);
-}
-
-// Spec: lock.inherit.death
-TEST(AnOwnerThatIsNotReaped, is_taken_for_dead) {
-  SharedLock lock;
-  const pid_t owner = fork();
-  if (owner == 0) _exit(lock->acquire() == AcquireResult::acquired ? 0 : 1);
-  siginfo_t end{};
-  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(owner), &end, WEXITED | WNOWAIT), 0);
-  EXPECT_EQ(support::state_of(owner), 'Z');
-  EXPECT_EQ(lock->try_acquire(), AcquireResult::inherited);
-  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
-  EXPECT_EQ(end.si_status, 0);
 }
 
 }  // namespace

@@ -142,19 +142,6 @@ TEST_F(PidNamespace, may_be_any_that_all_users_share) {
   }).join();
 }
 
-// The child of an unshare(CLONE_NEWPID) is in the new namespace, its parent is not.
-// Spec: lock.owner.pid-namespace
-TEST_F(PidNamespace, of_a_parent_that_unshared_stays) {
-  ASSERT_EQ(lock->acquire(), AcquireResult::acquired);
-  lock->release();
-  Party(As::process, [&] {
-    ASSERT_TRUE(enter_new_pid_namespace());
-    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
-    Child(Birth::fork, [&] { expect_refusal(*lock); }).join();
-    lock->release();
-  }).join();
-}
-
 // A process that has unshared its PID namespace stays in the old one; its children are in the new.
 // Spec: lock.owner.pid-namespace
 TEST_F(PidNamespace, is_the_callers_and_not_its_childrens) {

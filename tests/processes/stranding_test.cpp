@@ -82,7 +82,7 @@ class Sleeper {
           got_it_.open();
           lock_.release();
         }) {
-    process_.wait_until_asleep();
+    process_.wait_until_asleep_on(lock_.word());
   }
   ~Sleeper() {
     if (!is_done_) process_.kill();
@@ -135,7 +135,7 @@ Fate of_a_sleeper_whose_woken_fellow_is_killed(Lock& lock) {
   Traced woken([&] { lock.acquire(); });
   EXPECT_TRUE(woken.go_on_until_it_calls(SYS_futex));  // to wait
   woken.resume();
-  support::wait_until_asleep_in_futex(woken.pid());
+  support::wait_until_asleep_on(woken.pid(), lock.word());
   Sleeper<Lock> sleeper(lock);
   lock.release();  // wakes the one that has slept longest
   EXPECT_TRUE(woken.wait_for_stop());

@@ -1,14 +1,9 @@
-// A dead owner's thread id comes to a living thread, which must not be taken for that owner. And owners that
-// are gone though no kernel's walk has said so: their words lead to nobody.
+// A dead owner's thread id comes to a living thread, which must not be taken for that owner.
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <signal.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -24,27 +19,15 @@
 
 using heirlock::AcquireResult;
 using heirlock::AssertionError;
-using heirlock::ReentrantLock;
 using support::As;
-using support::Backstop;
 using support::Birth;
 using support::Child;
-using support::fields_of;
-using support::Gate;
 using support::InSharedMemory;
 using support::Party;
 using support::SharedLock;
 using support::Waiter;
 
 namespace {
-
-// The word of an owner whom the kernel's walk missed. Its depth and id are what such an owner would leave.
-void leave_as_if_held_by(pid_t tid, ReentrantLock& lock, std::uint32_t flags = 0) {
-  constexpr std::uint64_t somebodys_id = 0x1234567890abcdef;
-  fields_of(lock).word.store(static_cast<std::uint32_t>(tid) | flags, heirlock::detail::Order::relaxed);
-  fields_of(lock).owner_id.store(somebodys_id, heirlock::detail::Order::relaxed);
-  fields_of(lock).depth.store(7);
-}
 
 class AThreadIdThatCameBack : public testing::Test {
  protected:
@@ -100,68 +83,6 @@ TEST_F(AThreadIdThatCameBack, wakes_the_dead_owners_sleepers) {
         EXPECT_EQ(waiter->result(), AcquireResult::inherited);
       },
       [&] { waiter = std::make_unique<Waiter>(*lock); });
-}
-
-// The id of a thread that has just ended and is not reaped, or is.
-pid_t dead_process() {
-  const pid_t process = fork();
-  if (process == 0) _exit(0);
-  siginfo_t end{};
-  EXPECT_EQ(waitid(P_PID, static_cast<id_t>(process), &end, WEXITED | WNOWAIT), 0);
-  return process;
-}
-
-constexpr std::chrono::milliseconds several_slices{400};  // 50, 100, 200 and what is left
-
-class AWordThatTheKernelsWalkMissed : public testing::Test {
- protected:
-  SharedLock lock;
-};
-
-// Spec: lock.inherit.death
-TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_is_not_reaped) {
-  const pid_t owner = dead_process();
-  leave_as_if_held_by(owner, *lock);
-  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
-  waitpid(owner, nullptr, 0);
-}
-
-// Spec: lock.inherit.death
-TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_when_its_owner_was_a_leader) {
-  DyingOwner process(Death::by_end_of_leader, [] {});
-  process.die();
-  leave_as_if_held_by(process.process(), *lock);
-  EXPECT_EQ(lock->acquire_for(Waiter::patience), AcquireResult::inherited);
-}
-
-// One of them finds out; the others are woken, one after the other.
-// Spec: lock.inherit.sleeper
-TEST_F(AWordThatTheKernelsWalkMissed, is_inherited_by_all_who_sleep) {
-  Gate may_die;
-  const pid_t owner = fork();
-  if (owner == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    may_die.wait();
-    _exit(0);
-  }
-  leave_as_if_held_by(owner, *lock);
-  Waiter first(*lock, Backstop::on);
-  Waiter second(*lock);
-  Waiter third(*lock);
-  may_die.open();
-  ASSERT_EQ(waitpid(owner, nullptr, 0), owner);
-  EXPECT_EQ(first.result(), AcquireResult::inherited);
-  EXPECT_EQ(second.result(), AcquireResult::inherited);
-  EXPECT_EQ(third.result(), AcquireResult::inherited);
-}
-
-// Spec: lock.inherit.stopped, lock.acquire.exclusion
-TEST_F(AWordThatTheKernelsWalkMissed, is_left_alone_while_its_owner_lives) {
-  Gate may_end;
-  Party owner(As::process, [&] { may_end.wait(); });
-  leave_as_if_held_by(owner.tid(), *lock);
-  EXPECT_EQ(lock->acquire_for(several_slices), AcquireResult::not_acquired);
-  may_end.open();
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ namespace {
 
 using model::Outcome;
 
-constexpr std::chrono::seconds patience{20};
+constexpr std::chrono::seconds patience{30};
 
 // The board and the process that forks the actors, for as long as the test program runs.
 class Server {

@@ -10,7 +10,6 @@
 
 #include "heirlock/detail/attributes.hpp"
 #include "property/run.hpp"
-#include "support/lock_probe.hpp"
 
 namespace property {
 namespace {
@@ -75,25 +74,6 @@ TEST(Programs, agree_with_the_model_without_the_backstop) {
 // Spec: property.model
 TEST(Programs, agree_with_the_model_as_shipped) {
   expect_agreement(Backstop::on);
-}
-
-// The model says that it is refused, but not that every byte stays.
-// Spec: lock.release.owner-only, lock.error.unchanged
-TEST(Programs, a_release_by_anyone_else_changes_no_byte) {
-  check([] {
-    const Program before = *any_program();
-    Execution under_way(before.threads, before.locks);
-    for (const model::Operation& operation : before.operations) under_way.step(operation);
-    for (std::uint8_t lock = 0; lock < before.locks; ++lock)
-      for (const int actor : under_way.free_actors()) {
-        heirlock::ReentrantLock& its = under_way.actors().lock(lock).lock;
-        if (its.owner() == under_way.actors().tid(actor)) continue;
-        const support::LockBytes bytes = support::bytes_of(its);
-        RC_ASSERT(under_way.step({release, static_cast<std::uint8_t>(actor), lock}));
-        RC_ASSERT(under_way.events().back().outcome == Outcome::refused);
-        RC_ASSERT(support::bytes_of(its) == bytes);
-      }
-  });
 }
 
 // Spec: property.shrinks

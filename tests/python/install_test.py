@@ -29,7 +29,7 @@ if __name__ == "__main__":
 class Install(unittest.TestCase):
     def run_in(self, folder, *command):
         done = subprocess.run(command, cwd=folder, env={**os.environ, "PYTHONPATH": "", "PIP_CONFIG_FILE": os.devnull}, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         return done.returncode, done.stdout
 
     # Spec: python.install

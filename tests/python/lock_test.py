@@ -204,7 +204,7 @@ class Pickles(unittest.TestCase):
     # Spec: python.pickle
     def test_a_lock_cannot_be_copied(self):
         for copied in (copy.copy, copy.deepcopy):
-            self.assertRaisesRegex(TypeError, "a Lock cannot be copied", copied, Lock())
+            self.assertRaisesRegex(TypeError, "a Lockable cannot be copied", copied, Lockable())
 
 
 def await_notice(condition, count):
@@ -236,12 +236,12 @@ class BuiltOn(unittest.TestCase):
     def test_a_death_during_a_wait_reaches_the_one_who_waits(self):
         lock = Lock()
         condition, doomed = threading.Condition(lock), Party(self, "fork", lock)
-        killer = threading.Thread(target=lambda: (doomed.answer(), doomed.kill()))
+        killer = threading.Thread(target=lambda: (doomed.answer(), doomed.kill(), lock.acquire_result(), condition.notify(), lock.release()))
         with self.assertRaises(OwnerDiedError), condition:
             doomed.begin("acquire")
             self.assertTrue(doomed.is_waiting())
             killer.start()
-            condition.wait(1)  # which gives it the lock
+            condition.wait(LIMIT)  # which gives it the lock
         killer.join()
         self.assertEqual((lock.owner(), lock.needs_repair()), (0, True))
 

@@ -1,17 +1,22 @@
 """A party: a thread or a process that calls methods of an object when it is told, and answers."""
 import multiprocessing
 import os
+import pathlib
 import signal
+import sys
 import threading
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "conformance"))
+import task
 
 PROCESSES = ("fork", "spawn", "forkserver")
 LIMIT = 60  # seconds within which what must come comes
 
-signal.alarm(2 * LIMIT)  # which ends what hangs
+signal.alarm(5 * LIMIT)  # which ends what hangs
 
 
 def serve(connection, subject):
-    signal.alarm(2 * LIMIT)  # a forked child has none
+    signal.alarm(5 * LIMIT)  # a forked child has none
     while True:
         name, arguments = connection.recv()
         if name is None:
@@ -48,9 +53,11 @@ class Party:
         if kind == "thread":
             self.thread = threading.Thread(target=serve, args=(theirs, subject), daemon=True)
             self.thread.start()
+            self.tid = self.thread.native_id
         else:
             self.process = multiprocessing.get_context(kind).Process(target=serve, args=(theirs, subject))
             self.process.start()
+            self.tid = self.process.pid
             theirs.close()
         test.addCleanup(self.kill if self.process else self.end)
 
@@ -58,7 +65,11 @@ class Party:
         self.connection.send((name, arguments))
 
     def is_waiting(self):
-        return not self.connection.poll(0.1)
+        """Whether it comes to wait for a lock, of which the kernel is told, and not to an answer."""
+        while not self.connection.poll(0.001):
+            if task.pending_mark(self.tid):
+                return True
+        return False
 
     def answer(self):
         if not self.connection.poll(LIMIT):

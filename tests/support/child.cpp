@@ -97,8 +97,8 @@ void Child::kill() {
   process_ = 0;
 }
 
-void Child::wait_until_asleep() const {
-  wait_until_asleep_in_futex(process_);
+void Child::wait_until_asleep_on(const void* futex) const {
+  support::wait_until_asleep_on(process_, futex);
 }
 
 }  // namespace support

@@ -39,8 +39,8 @@ class Child {
   void join();
   /// Kills it with SIGKILL and reaps it. Fails the test if a failure, or anything else, had ended it before.
   void kill();
-  /// Returns as soon as it sleeps in a futex call.
-  void wait_until_asleep() const;
+  /// Returns as soon as it sleeps on the futex at this address. Fails the test, and returns, if it has ended.
+  void wait_until_asleep_on(const void* futex) const;
 
  private:
   pid_t process_;

@@ -61,16 +61,15 @@ pid_t Party::tid() const {
   return *tid_;
 }
 
-void Party::wait_until_asleep() const {
-  wait_until_asleep_in_futex(tid());
+void Party::wait_until_asleep_on(const void* futex) const {
+  support::wait_until_asleep_on(tid(), futex);
 }
 
-void Party::wait_until_asleep_on(const void* futex) const {
-  while (!is_asleep_on(tid(), futex)) {
-    const char state = state_of(tid());
+void wait_until_asleep_on(pid_t tid, const void* futex) {
+  for (; !is_asleep_on(tid, futex); sched_yield()) {
+    const char state = state_of(tid);
     if (state == '\0' || state == 'Z' || state == 'X')
-      return ADD_FAILURE() << "the party has ended and does not wait for the lock";
-    sched_yield();
+      return ADD_FAILURE() << "thread " << tid << " has ended and does not sleep on the lock";
   }
 }
 

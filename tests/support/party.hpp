@@ -37,8 +37,6 @@ class Party {
   void signal(int number);
   /// Its thread id, which is the process id if it is a process.
   pid_t tid() const;
-  /// Returns as soon as it sleeps in a futex call.
-  void wait_until_asleep() const;
   /// Returns as soon as it sleeps on the futex at this address: a lock's, that is, and not a Gate's. Fails
   /// the test, and returns, if the party has ended.
   void wait_until_asleep_on(const void* futex) const;
@@ -49,7 +47,9 @@ class Party {
   std::unique_ptr<Child> process_;
 };
 
-/// Returns as soon as the thread sleeps in a futex call.
+/// Returns as soon as the thread sleeps on this futex. Fails the test, and returns, if the thread has ended.
+void wait_until_asleep_on(pid_t tid, const void* futex);
+/// Returns as soon as it sleeps on any.
 void wait_until_asleep_in_futex(pid_t tid);
 
 }  // namespace support

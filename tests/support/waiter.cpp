@@ -33,7 +33,7 @@ Waiter::Waiter(ReentrantLock& lock, Backstop backstop, std::function<void()> the
                  else
                    lock.release();
                }) {
-  process_.wait_until_asleep();
+  process_.wait_until_asleep_on(&lock);
 }
 
 Waiter::~Waiter() {

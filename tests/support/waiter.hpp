@@ -36,7 +36,7 @@ class Waiter {
   /// Kills it with SIGKILL and reaps it.
   void kill();
 
-  static constexpr std::chrono::seconds patience{20};
+  static constexpr std::chrono::seconds patience{30};
 
  private:
   InSharedMemory<std::atomic<heirlock::AcquireResult>> result_;

@@ -9,7 +9,7 @@
 namespace {
 
 const char* const given_seconds = getenv("HEIRLOCK_TEST_SECONDS");
-const char* const seconds_a_test = given_seconds != nullptr ? given_seconds : "60";
+const char* const seconds_a_test = given_seconds != nullptr ? given_seconds : "300";
 const char* running = "";
 
 void bark(int) {

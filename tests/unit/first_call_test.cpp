@@ -112,7 +112,7 @@ class FirstCall : public testing::TestWithParam<std::tuple<Past, Call>> {
     EXPECT_EQ(owner != 0, is_owned_after(past));
     const std::unique_ptr party = make([&, owner] { call(owner); });
     if (owner != 0 && std::get<Call>(GetParam()) == Call::acquire)
-      party->wait_until_asleep();
+      party->wait_until_asleep_on(&*lock);
     else
       party->join();
     EXPECT_EQ(lock->owner(), owner);

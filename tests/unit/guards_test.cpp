@@ -13,7 +13,6 @@
 
 using heirlock::AcquireResult;
 using support::As;
-using support::InSharedMemory;
 using support::Party;
 using namespace std::chrono_literals;
 
@@ -63,23 +62,6 @@ TYPED_TEST(Guards, nest_and_release_when_an_exception_passes) {
       },
       std::runtime_error);
   EXPECT_EQ(mutex.owner(), 0);
-}
-
-// Spec: lockable.guards, lock.acquire.exclusion
-TYPED_TEST(Guards, over_two_locks_in_either_order_end) {
-  constexpr int turns = 1000;
-  InSharedMemory<int> count{0};
-  const auto play = [&](auto& former, auto& latter) {
-    for (int i = 0; i < turns; ++i) {
-      const std::scoped_lock both(former, latter);
-      ++*count;
-    }
-  };
-  Party opposite(As::process, [&] { play(this->two.lock, this->one.lock); });
-  play(this->one.lock, this->two.lock);
-  opposite.join();
-  EXPECT_EQ(*count, 2 * turns);
-  EXPECT_EQ(this->two.mutex->owner(), 0);
 }
 
 // --- Guards over a lock whose owner died, until somebody has called repaired()
@@ -147,7 +129,7 @@ class ConditionVariable : public testing::Test {
  protected:
   void wait_until_asleep(const Party& waiter) const {
     while (!is_held) std::this_thread::yield();
-    waiter.wait_until_asleep();
+    support::wait_until_asleep_in_futex(waiter.tid());
   }
 
   Either<Lock> either;

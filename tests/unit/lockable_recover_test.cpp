@@ -286,36 +286,4 @@ TEST(Recover, that_gives_up_the_lock_is_told_so) {
   EXPECT_TRUE(object.mutex().needs_repair());
 }
 
-// Spec: lockable.recover.throws
-TEST(Recover, that_throws_keeps_a_locked_body_from_running) {
-  Guarded object;
-  die_holding(object);
-  object.on_recover = [] { throw std::domain_error("beyond repair"); };
-  EXPECT_THROW(object.increment(), std::domain_error);
-  object.on_recover = [] {};
-  EXPECT_EQ(object.value(), 0);
-}
-
-// Spec: lock.inherit.flag
-TEST(Recover, that_is_cut_short_runs_again) {
-  Guarded object;
-  die_holding(object);
-  Gate recovering;
-  {
-    Party first(As::process, [&] {
-      object.on_recover = [&] {
-        recovering.open();
-        Gate().wait();
-      };
-      object.acquire();
-    });
-    recovering.wait();
-    first.kill();
-  }
-  object.acquire();
-  EXPECT_EQ(object.recoveries(), 2);
-  EXPECT_EQ(object.mutex().depth(), 1U);
-  object.release();
-}
-
 }  // namespace

@@ -122,15 +122,7 @@ def perform(request):
         return
     if WRONG == "leaves":
         leave()
-    began = time.monotonic()
     seen = result(*request)
-    if WRONG == "late" and command == "acquire" and time.monotonic() - began > 0.02:
-        time.sleep(1)
-    if WRONG == "late once" and command == "acquire" and time.monotonic() - began > 0.02 and not os.path.exists(os.environ["MARK"]):
-        open(os.environ["MARK"], "w").close()
-        time.sleep(1)
-    if WRONG == "slow" and (command == "try" or argument.startswith("-") and argument != "-"):
-        time.sleep(2.2)
     if WRONG == "garbage":
         return say("what?\x01")
     if WRONG == "endless line":

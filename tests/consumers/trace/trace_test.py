@@ -21,6 +21,8 @@ TEST(Lock,
 }
 """
 
+MUTANT = "# Spec:      lock.free, lock.busy\n# Breaks:    all.\n"
+
 class Links(html.parser.HTMLParser):
     def __init__(self, page):
         super().__init__()
@@ -47,12 +49,6 @@ class TraceOf(unittest.TestCase):
     def trace(self, *options):
         return subprocess.run([sys.executable, TRACE, "--root", self.root, *options], capture_output=True, text=True)
 
-    def expect_mistake(self, *words):
-        result = self.trace("--check")
-        self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
-        for word in words:
-            self.assertIn(word, result.stderr)
-
     def tables(self, *options):
         result = self.trace(self.root / "out" / "of" / "it", *options)
         self.assertEqual(result.returncode, 0, result.stderr)
@@ -66,53 +62,27 @@ class Check(TraceOf):
         self.assertEqual((result.returncode, result.stdout, result.stderr), (0, "2 rules, 1 piece of evidence\n", ""))
         self.assertFalse((self.root / "build").exists())
 
-    def test_a_rule_that_is_not_there_is_told_with_its_place(self):
-        self.write("verify/breaks/a.mutant", "# Spec:      lock.free, lock.busy\n# Breaks:    all.\n")
-        self.expect_mistake("verify/breaks/a.mutant:1:", "lock.busy")
-
-    def test_a_kind_of_evidence_that_the_page_does_not_explain_is_told(self):
-        self.write("tests/novel/lock_test.cpp", TEST)
-        self.expect_mistake("tests/novel/lock_test.cpp:1:", "'novel'", "KINDS")
-
-    def test_a_rule_without_evidence_and_reason_is_told(self):
-        self.write("SPECIFICATION.md", RULES.replace("*Not tested: nothing here can wait.*", ""))
-        self.expect_mistake("SPECIFICATION.md:5:", "[lock.fair]")
-
-    def test_a_reason_beside_evidence_is_told(self):
-        self.write("tests/unit/fair_test.cpp", TEST.replace("lock.free", "lock.fair"))
-        self.expect_mistake("SPECIFICATION.md:5:", "[lock.fair]", "reason")
-
-    def test_a_rule_with_two_duties_is_told(self):
-        self.write("SPECIFICATION.md", RULES.replace("free at first.", "free, and MUST NOT be slow."))
-        self.expect_mistake("SPECIFICATION.md:3:", "2 times", "[lock.free]")
-
-    def test_a_rule_with_no_duty_is_told(self):
-        self.write("SPECIFICATION.md", RULES.replace("MUST be\n", "is\n"))
-        self.expect_mistake("SPECIFICATION.md:3:", "0 times", "[lock.free]")
-
-    def test_a_rule_that_stands_twice_is_told(self):
-        self.write("SPECIFICATION.md", RULES + "- `[lock.free]` It MUST be so.\n")
-        self.expect_mistake("SPECIFICATION.md:6:", "[lock.free]", "again", "SPECIFICATION.md:3")
-
-    def test_a_rule_without_evidence_in_a_folders_README_is_told_with_its_place(self):
-        self.write("src/tool/README.md", "## Rules\n- `[tool.quick]` It MUST be quick, as `[lock.free]` is.\n")
-        self.expect_mistake("src/tool/README.md:2:", "Spec: tool.quick")
-
-    def test_a_name_that_is_not_read_is_told(self):
-        self.write("SPECIFICATION.md", RULES + "- `[Lock.4]` It MUST be so.\n")
-        self.expect_mistake("SPECIFICATION.md:6:", "[Lock.4]")
-
-    def test_a_mention_of_a_rule_that_is_not_there_is_told(self):
-        self.write("SPECIFICATION.md", RULES + "See `[lock.busy]`.\n")
-        self.expect_mistake("SPECIFICATION.md:6:", "[lock.busy]")
-
-    def test_a_test_that_names_no_rule_is_told(self):
-        self.write("tests/unit/lock_test.cpp", TEST + "TEST(Lock, is_fair) {\n}\n")
-        self.expect_mistake("tests/unit/lock_test.cpp:5:", "a test without")
-
-    def test_a_vector_that_names_no_rule_is_told(self):
-        self.write("tests/conformance/vectors/a.vector", "# Claim: nothing.\nA try -> acquired\n")
-        self.expect_mistake("tests/conformance/vectors/a.vector:", "'Spec:'")
+    def test_a_mistake_is_told_with_its_place(self):
+        for path, text, *words in (
+                ("verify/breaks/a.mutant", MUTANT, ":1:", "lock.busy"),
+                ("tests/novel/lock_test.cpp", TEST, ":1:", "'novel'", "KINDS"),
+                ("SPECIFICATION.md", RULES.replace("*Not tested: nothing here can wait.*", ""), ":5:", "[lock.fair]"),
+                ("tests/unit/fair_test.cpp", TEST.replace("lock.free", "lock.fair"), "SPECIFICATION.md:5:", "[lock.fair]", "reason"),
+                ("SPECIFICATION.md", RULES.replace("free at first.", "free, and MUST NOT be slow."), ":3:", "2 times", "[lock.free]"),
+                ("SPECIFICATION.md", RULES.replace("MUST be\n", "is\n"), ":3:", "0 times", "[lock.free]"),
+                ("SPECIFICATION.md", RULES + "- `[lock.free]` It MUST be so.\n", ":6:", "[lock.free]", "again", "SPECIFICATION.md:3"),
+                ("src/tool/README.md", "## Rules\n- `[tool.quick]` It MUST be quick, as `[lock.free]` is.\n", ":2:", "[tool.quick]"),
+                ("SPECIFICATION.md", RULES + "- `[Lock.4]` It MUST be so.\n", ":6:", "[Lock.4]"),
+                ("SPECIFICATION.md", RULES + "See `[lock.busy]`.\n", ":6:", "[lock.busy]"),
+                ("tests/unit/lock_test.cpp", TEST + "TEST(Lock, is_fair) {\n}\n", ":5:", "a test without"),
+                ("tests/conformance/vectors/a.vector", "# Claim: nothing.\nA try -> acquired\n", ":", "'Spec:'")):
+            with self.subTest(path=path, words=words):
+                self.setUp()
+                self.write(path, text)
+                result = self.trace("--check")
+                self.assertEqual((result.returncode, len(result.stderr.splitlines())), (1, 1), result.stderr)
+                for word in words:
+                    self.assertIn(path + word if word.startswith(":") else word, result.stderr)
 
     def test_rules_that_are_not_read_are_told(self):
         rule = "Spec: lock.free"
