@@ -134,9 +134,8 @@ def groups_of(effort, programs):
     groups += [[contended(programs, row, lock, 1) for lock in (SUBJECT, *RIVALS)] for row in FAIRNESS]
     for pinned in ("", "same", "apart") if not effort.is_quick else ("",):
         row = Row("ping-pong", pinned=pinned)
-        options = ("--processes", "2", *(("--pinned", pinned) if pinned else ()))
-        floor = Measurement((row,), (programs.parties, "floor-switch", *options), lambda text, row=row: read_objects(text, row), "floor-switch")
-        groups.append([floor, *(party(programs.parties, row, lock, *options) for lock in ALL_SHARED)])
+        options = ("--pinned", pinned) if pinned else ()
+        groups.append([party(programs.parties, row, lock, *options) for lock in ("floor-switch", *ALL_SHARED)])
     groups.append([party(programs.parties, Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
     return groups
 
