@@ -10,53 +10,27 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import charts
-import machine
 import plan
+import ratios
 import report
-import targets
-from rounds import Failed, Rounds, run
-from samples import Samples
-from tables import WIDTH
+import rounds
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = [ROOT / "ci/build", "bench", "-DCMAKE_BUILD_TYPE=Release", "-DHEIRLOCK_BUILD_TESTS=OFF", "-DHEIRLOCK_BUILD_STRESS=OFF",
          "-DHEIRLOCK_BUILD_COMMAND=OFF", "-DHEIRLOCK_BUILD_BENCH=ON"]
 BUILT = ROOT / "build/bench"
-AGAIN = 1000  # the first round of those that --check adds
+BOUNDS = HERE / "bounds.json"
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(refuse(message.removeprefix("argument ")))
-
-
-def refuse(message):
-    print(f"ci/bench: {message}", file=sys.stderr)
-    return 2
-
-
-def whole_number(text):
-    if not text.isdecimal() or not 0 <= int(text) < 2**63:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to 2^63 - 1")
-    return int(text)
-
-
-def rounds_number(text):
-    if not text.isdecimal() or not 1 <= int(text) <= 1000:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of rounds from 1 to 1000")
-    return int(text)
-
-
-def read_options():
-    parser = Parser(
-        prog="ci/bench", description=__doc__, allow_abbrev=False, epilog=plan.LEFT_OUT_OF_QUICK +
-        " Exit status: 0 if all was measured (and with --check nothing is worse than its bound); otherwise 1; 2 for a bad option, or if"
-        " the programs cannot be built; 130 after Ctrl-C.")
+def read_options(arguments):
+    parser = argparse.ArgumentParser(
+        prog="ci/bench", description=__doc__, epilog=plan.LEFT_OUT_OF_QUICK +
+        " Exit status: 0 if all was measured (and with --check nothing is worse than its bound); otherwise 1; 2 for a bad option, or"
+        " if the programs cannot be built; 130 after Ctrl-C.")
     parser.add_argument("--quick", action="store_true", help="2 minutes instead of 15, not counting the building")
     parser.add_argument("--check", action="store_true",
                         help="measure as --quick (or --full) does; fail if a ratio to the peers is worse than in"
@@ -65,170 +39,123 @@ def read_options():
     parser.add_argument("--full", action="store_true", help="with --check: measure everything, for 15 minutes")
     parser.add_argument("--publish", action="store_true", help="write tests/bench/RESULTS.md and its charts")
     parser.add_argument("--set-bounds", action="store_true", help="make the ratios of this run the bounds of --check")
-    parser.add_argument("--from", dest="source", type=pathlib.Path, metavar="FILE",
+    parser.add_argument("--from", dest="source", type=argparse.FileType(encoding="utf-8"), metavar="FILE",
                         help="measure nothing; read the results from FILE, a results.json")
-    parser.add_argument("--seed", type=whole_number, help="chooses the order of the measurements (default: random, and printed)")
-    parser.add_argument("--rounds", type=rounds_number, metavar="N", help="measure exactly N rounds, however long they take")
+    parser.add_argument("--seed", type=int, help="choose the order of the measurements (default: random, and printed)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="measure exactly N rounds, however long they take")
     parser.add_argument("--output", type=pathlib.Path, metavar="DIR", default=BUILT,
-                        help="folder for results.json, RESULTS.md and charts/*.svg (build/bench)")
-    parser.add_argument("--programs", type=pathlib.Path, metavar="DIR", help=argparse.SUPPRESS)  # instead of building them
-    parser.add_argument("--bounds", type=pathlib.Path, default=HERE / "bounds.json", help=argparse.SUPPRESS)
-    options, unknown = parser.parse_known_args()
-    if unknown:
-        parser.error(f"there is no option '{unknown[0]}'; see --help")
-    if options.check and not options.bounds.exists():
-        parser.error(f"--check: there is no {options.bounds.name}; make it with ci/bench --quick --set-bounds")
-    return options
-
-
-def show(number):
-    print(f"round {number % AGAIN + 1}", file=sys.stderr, flush=True)
+                        help="folder for results.json, RESULTS.md and charts/*.svg (default: build/bench)")
+    return parser.parse_args(arguments)
 
 
 def build():
-    """Returns None, or what went wrong."""
+    """Returns the programs, and how much work a microsecond is, so that all locks get the same. Others were disturbed: the fastest counts."""
     print("ci/bench: building", file=sys.stderr, flush=True)
-    done = subprocess.run(BUILD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return None if done.returncode == 0 else f"cannot build the programs:\n{done.stdout}"
-
-
-def programs_in(folder):
-    """Among them how much work a microsecond is, so that all locks get the same; the fastest of some runs, as others were disturbed."""
-    parties, python = folder / "heirlock-bench-parties", folder / "python_rlock.py"
-    package = folder.parents[1] / "python"
-    if package.exists():
-        os.environ["PYTHONPATH"] = str(package)  # for python_rlock.py
-    speeds = [json.loads(run([parties, "speed"]))["values"]["steps_per_microsecond"] for _ in range(5)]
-    return plan.Programs(folder / "heirlock-bench-operations", parties, python if python.exists() else HERE / "python_rlock.py", max(speeds))
+    if subprocess.run(BUILD, check=False).returncode != 0:
+        sys.exit(2)
+    os.environ["PYTHONPATH"] = str(BUILT / "python")  # for python_rlock.py
+    end = time.monotonic() + 1
+    while time.monotonic() < end:  # processors that were idle take a while to run at their speed
+        pass
+    parties = BUILT / "tests/bench/heirlock-bench-parties"
+    speeds = [json.loads(rounds.run([parties, "speed"]))["values"]["steps_per_microsecond"] for _ in range(5)]
+    return plan.Programs(BUILT / "tests/bench/heirlock-bench-operations", parties, max(speeds))
 
 
 def rows_of(groups):
     return list(dict.fromkeys(row for group in groups for measurement in group for row in measurement.rows))
 
 
-def measure(options, effort, programs, seed):
-    groups, samples = plan.groups_of(effort, programs), Samples()
-    result = {"mode": "quick" if effort.is_quick else "full", "seed": seed,
-              "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"), "busy": machine.busy_processors(),
-              "machine": machine.describe_machine(), "versions": machine.describe_versions(BUILT, ROOT)}
-    print(f"ci/bench --seed {seed}: {len(rows_of(groups))} rows, {sum(map(len, groups))} measurements a round,"
-          f" about {effort.minutes:g} minutes", flush=True)
-    rounds = Rounds(groups, samples, seed, show)
-    rounds.measure(60 * effort.minutes, options.rounds)
-    return {**result, "rounds": rounds.done, "seconds": round(rounds.seconds, 1), "failures": rounds.failures,
-            "rows": [dataclasses.asdict(row) for row in rows_of(groups)], "samples": samples.records}
-
-
-def warm_up(seconds):
-    """Processors that were idle take a while to run at their speed. The programs warm up by themselves as well."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        pass
-
-
-def compact(result):
-    """JSON with a line for each sample."""
-    samples = ",\n".join("    " + json.dumps(record) for record in result["samples"])
-    head = json.dumps({**result, "samples": []}, indent=2)
-    return head.removesuffix('"samples": []\n}') + f'"samples": [\n{samples}\n  ]\n}}\n'
-
-
-def check(options, result, samples, rows, programs):
-    """Whatever seems to be worse is measured again, and must be so again: one odd minute is no regression."""
-    bounds = json.loads(options.bounds.read_text(encoding="utf-8"))
-    judged = targets.judge(targets.guarded(samples, rows), bounds)
-    if not judged:
-        print(f"FAILED: found no ratio that {options.bounds.name} has a bound for, expected some; see ci/bench --set-bounds")
-        return 1
-    worse = [judgement for judgement in judged if judgement.is_worse]
-    if worse and programs:
-        print("ci/bench: measuring again what seems to be worse:", *(wrapped(f"  {one}") for one in worse), sep="\n", flush=True)
-        suspects = {row for judgement in worse for row in judgement.quotient.rows}
-        effort = plan.QUICK if result["mode"] == "quick" else plan.FULL
-        groups = [group for group in plan.groups_of(effort, programs) if suspects.intersection(rows_of([group]))]
-        again = Samples()
-        rounds = Rounds(groups, again, result["seed"], show)
-        rounds.measure(0, 2 * result["rounds"], first=AGAIN)
-        names = {judgement.quotient.name for judgement in worse}
-        second = targets.judge([one for one in targets.guarded(again, rows) if one.name in names], bounds)
-        worse = [judgement for judgement in second if judgement.is_worse]
-        if rounds.failures or len(second) < len(names):
-            print("FAILED: could not measure again what seemed to be worse")
-            return 1
-    for judgement in worse:
-        print(wrapped(f"WORSE: {judgement}"))
-    without = len(bounds["bounds"]) - len(judged)
-    remark = f" ({without} bounds are of rows that were not measured)" if without else ""
-    if worse:
-        print(wrapped(f"FAILED: {len(worse)} of {len(judged)} ratios are worse than their bounds, set on {bounds['on']},"
-                      f" {bounds['set']}{remark}"))
-        return 1
-    print(f"PASSED: {len(judged)} ratios are no worse than their bounds{remark}")
-    return 0
-
-
-def wrapped(text):
-    return textwrap.fill(text, WIDTH, subsequent_indent="    ")
-
-
-def write_results(options, result, samples, rows, reached):
-    drawn = charts.all_charts(samples, rows)
-    folders = [options.output, *([HERE] if options.publish else [])]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-        problem = charts.draw(drawn, folder / "charts")
-        if problem:
-            print(f"ci/bench: {problem}", file=sys.stderr)
-        text = report.results_md(result, samples, rows, reached, [] if problem else drawn)
-        (folder / "RESULTS.md").write_text(text, encoding="utf-8")
-    print(f"results: {options.output}/results.json, RESULTS.md, charts/*.svg", *folders[1:] and ["and tests/bench/RESULTS.md"])
-
-
-def obtain(options):
-    """Measures, or reads what was measured. Returns the result, and where the programs are if there are any."""
-    if options.source:
-        return json.loads(options.source.read_text(encoding="utf-8")), None
-    problem = None if options.programs else build()
-    if problem:
-        sys.exit(refuse(problem))
-    warm_up(1.0)
-    try:
-        programs = programs_in(options.programs or BUILT / "tests/bench")
-    except (Failed, ValueError, KeyError) as error:
-        sys.exit(refuse(f"heirlock-bench-parties speed: {error}"))
-    effort = plan.QUICK if options.quick or (options.check and not options.full) else plan.FULL
+def measure(options):
+    """Returns what results.json holds, and the groups of measurements."""
+    mode = "quick" if options.quick or (options.check and not options.full) else "full"
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(2**32)
-    result = measure(options, effort, programs, seed)
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "results.json").write_text(compact(result), encoding="utf-8")
-    return result, programs
+    groups = plan.groups_of(mode, build())
+    result = {"mode": mode, "seed": seed, "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+              "busy": rounds.busy_processors(), "machine": rounds.machine(), "versions": rounds.versions(BUILT, ROOT)}
+    print(f"ci/bench --seed {seed}: {len(rows_of(groups))} rows, {sum(map(len, groups))} measurements a round,"
+          f" about {plan.MINUTES[mode]} minutes", flush=True)
+    began = time.monotonic()
+    samples, failures = rounds.measure(groups, seed, 60 * plan.MINUTES[mode], options.rounds)
+    done = 1 + max((record["round"] for record in samples.records), default=-1)
+    return {**result, "rounds": done, "seconds": round(time.monotonic() - began, 1), "failures": failures,
+            "rows": [dataclasses.asdict(row) for row in rows_of(groups)], "samples": samples.records}, groups
 
 
-def main():
-    options = read_options()
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        result, programs = obtain(options)
-    except (OSError, json.JSONDecodeError) as error:
-        return refuse(f"cannot read or write the results: {error}")
-    samples = Samples.from_records(result["samples"])
+def write_json(result, file):
+    """A line for each sample."""
+    head = json.dumps({**result, "samples": []}, indent=2).removesuffix("]\n}")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(head + "\n" + ",\n".join(f"    {json.dumps(one)}" for one in result["samples"]) + "\n  ]\n}\n", encoding="utf-8")
+
+
+def check(result, guarded, rows, groups):
+    """Whatever seems to be worse is measured again, and must be so again: one odd minute is no regression."""
+    bounds = json.loads(BOUNDS.read_text(encoding="utf-8"))
+
+    def judge(found):
+        """Each ratio that has a bound, with what to say if it is worse."""
+        return [(ratio, ratios.complaint(ratio, bounds["bounds"][ratio.name])) for ratio in found if ratio.name in bounds["bounds"]]
+
+    judged = judge(guarded)
+    worse = [(ratio, text) for ratio, text in judged if text]
+    if worse and groups:
+        print("ci/bench: measuring again what seems to be worse:", *(text for _, text in worse), sep="\n  ", flush=True)
+        names, suspects = {ratio.name for ratio, _ in worse}, {ratio.row for ratio, _ in worse}
+        again, failures = rounds.measure([group for group in groups if suspects.intersection(rows_of([group]))], result["seed"], 0,
+                                         2 * result["rounds"])
+        second = judge(ratio for ratio in ratios.guarded(again, rows) if ratio.name in names)
+        if failures or len(second) < len(names):
+            print("FAILED: what seems to be worse could not be measured again")
+            return 1
+        worse = [(ratio, text) for ratio, text in second if text]
+    for _, text in worse:
+        print(f"WORSE: {text}")
+    print(f"{'FAILED' if worse or not judged else 'PASSED'}: {len(worse)} of {len(judged)} ratios are worse than their bounds, which were set on"
+          f" {bounds['set']} on {bounds['on']}; {len(bounds['bounds']) - len(judged)} bounds are of rows that were not measured")
+    return 1 if worse or not judged else 0
+
+
+def write_results(folder, result, samples, rows):
+    """Returns the text of RESULTS.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = charts.all_charts(samples, rows)
+    problem = charts.draw(drawn, folder / "charts")
+    if problem:
+        print(f"ci/bench: {problem}", file=sys.stderr)
+    text = report.results_md(result, samples, rows, ratios.targets(samples, rows), [] if problem else drawn)
+    (folder / "RESULTS.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def main(arguments=None):
+    options = read_options(arguments)
+    groups = None
+    if options.source:
+        result = json.load(options.source)
+    else:
+        result, groups = measure(options)
+        write_json(result, options.output / "results.json")
+    samples = ratios.Samples(result["samples"])
     rows = [plan.Row(**row) for row in result["rows"] if row["pinned"] != "pinned"]  # which older results have
-    reached = targets.targets(samples, rows)
-    print("\n" + report.terminal(result, samples, rows, reached) + "\n")
-    write_results(options, result, samples, rows, reached)
+    guarded = ratios.guarded(samples, rows)
+    for folder in (HERE, options.output) if options.publish else (options.output,):
+        text = write_results(folder, result, samples, rows)
+    print(*report.for_terminal(text), f"ci/bench: see RESULTS.md, results.json and charts in {options.output}", sep="\n")
     for failure in result["failures"]:
         print(f"FAILED: {failure['row']}, {failure['what']}: {failure['message']}\n  again with: {failure['command']}")
     if options.set_bounds:
         on = f"{result['machine']['processor']}, {result['machine']['processors']} processors, kernel {result['versions']['kernel']}"
-        targets.write_bounds(options.bounds, targets.bounds_from(targets.guarded(samples, rows), on))
-    status = check(options, result, samples, rows, programs) if options.check else 0
+        ratios.write_bounds(BOUNDS, guarded, on)
+    status = check(result, guarded, rows, groups) if options.check else 0
     return 1 if result["failures"] else status
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing is written", file=sys.stderr)
+        print("\nci/bench: interrupted; no results are written", file=sys.stderr)
         sys.exit(130)

@@ -1,300 +1,186 @@
 #!/usr/bin/env python3
-"""What ci/bench makes of the measurements: stand-ins take the place of the programs that measure."""
+"""What ci/bench makes of the measurements; `echo` takes the place of the programs that measure."""
+import contextlib
+import io
 import json
 import os
 import pathlib
-import re
-import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 import unittest
-import xml.etree.ElementTree as xml
+from unittest import mock
 
+import bench
 import plan
+import ratios
+import report
 import rounds
-import samples as made
-import targets
-from tables import ratio_of, time_and_ratio, time_of
+from plan import Measurement, Row
+from ratios import AT_LEAST, AT_MOST, Estimate, Ratio, Samples, estimate
 
-HERE = pathlib.Path(__file__).resolve().parent
-PROGRAMS = plan.Programs(pathlib.Path("operations"), pathlib.Path("parties"), pathlib.Path("python"), 700)
-
-# Each prints what the real one would. SLOW=LOCK has that lock take twice the time, FAIL=LOCK has its runs fail, HANG=PIPE has all
-# of them hang with the pipe open.
-COMMON = f"""#!{sys.executable} -IS
-import json, os, re, sys, time
-COST = {{"heirlock": 10, "lockable": 11, "glibc-robust": 20, "glibc": 15, "std-recursive": 12, "std-recursive-timed": 12, "boost": 14,
-        "sem": 13, "floor-cas-exchange": 9, "floor-syscall": 100, "floor-switch": 900, "python-rlock": 70, "heirlock-python": 35}}
-def cost(lock, repetition=0):
-    if os.environ.get("FAIL") == lock:
-        sys.exit("no such luck")
-    if "HANG" in os.environ:
-        with open(os.environ["HANG"], "w"):
-            time.sleep(300)
-    return COST[lock] * (1 + repetition / 1000) * (2 if os.environ.get("SLOW") == lock else 1)
-options = dict(zip(sys.argv[1:], sys.argv[2:]))
-"""
-OPERATIONS = COMMON + """
-wanted = next(re.compile(word.partition("=")[2]) for word in sys.argv if word.startswith("--benchmark_filter="))
-names = [f"{case}/{lock}" for case in ("pair", "nested", "try-held", "timed", "create", "open") for lock in COST
-         if lock not in ("python-rlock", "heirlock-python", "floor-syscall", "floor-switch")]
-names += [f"held/{lock}/{n}" for lock in ("heirlock", "glibc-robust") for n in (1, 10, 100, 1000, 2000)] + ["floor/floor-syscall"]
-results = [{"name": name, "run_name": name, "run_type": kind, "repetition_index": i, "time_unit": "us",
-            "real_time": cost(name.split("/")[1], i) / 1000} for name in names if wanted.search(name)
-           for i, kind in ((0, "iteration"), (1, "iteration"), (2, "iteration"), (0, "aggregate"))]
-print(json.dumps({"benchmarks": results}))
-"""
-PARTIES = COMMON + """
-case, lock = sys.argv[1], options.get("--lock", sys.argv[1])
-if case == "speed":
-    print(json.dumps({"case": "speed", "values": {"steps_per_microsecond": 700}}))
-    sys.exit()
-if case == "contended" and options["--speed"] != "700":
-    sys.exit("found another speed than that which was measured")
-ns = cost(lock)
-values = {"contended": {"operations_per_second": 1e9 / ns, "cpu_ns_per_operation": ns, "syscalls_per_operation": None,
-                        "fairness": 0.5 + ns / 1000, "wait_p50_ns": ns, "wait_p99_ns": 9 * ns, "wait_max_ns": 99 * ns,
-                        "free_p50_ns": ns, "free_p99_ns": ns, "free_p999_ns": ns, "free_max_ns": ns},
-          "kill": {"heir_p50_ns": ns * 1e3, "heir_p99_ns": ns * 2e3}}
-turns = {"handover_p50_ns": ns, "handover_p99_ns": 2 * ns}
-reason = {"no_syscalls_because": "the stand-in cannot count"} if case == "contended" else {}
-print(json.dumps({"case": case, "lock": lock, "values": values.get(case, turns), **reason}))
-"""
-PYTHON = COMMON + """
-for lock in "python-rlock", "heirlock-python":
-    values = {"operations_per_second": 1e9 / cost(lock)} if sys.argv[1] == "increment" else {"ns": cost(lock)}
-    print(json.dumps({"case": sys.argv[1], "lock": lock, "repetition": 0, "values": values}))
-"""
+PAIR = Row("pair")
 
 
-def samples_of(values):
-    """From {(row, lock): [value of each round]}, of the metric ns."""
-    samples = made.Samples()
-    for (row, lock), series in values.items():
-        for moment, value in enumerate(series):
-            samples.add(row, lock, (moment, 0), {"ns": value})
-    return samples
+def samples_of(row, metric="ns", **series):
+    """From LOCK=[value of each round]."""
+    return Samples({"row": row.name, "lock": lock.replace("_", "-"), "round": moment, "repetition": 0, "values": {metric: value}}
+                   for lock, values in series.items() for moment, value in enumerate(values))
 
 
 # Spec: bench.ratios
-class Estimates(unittest.TestCase):
-    def test_the_median_and_the_quartiles_are_those_of_the_values(self):
-        self.assertEqual(made.estimate([5, 1, 4, 2, 3]), made.Estimate(3, 2, 4, 5))
+class Ratios(unittest.TestCase):
+    def test_median_and_quartiles_are_those_of_the_values(self):
+        self.assertEqual(estimate(dict(enumerate([5, 1, 4, 2, 3]))), Estimate(3, 2, 4))
 
     def test_a_ratio_is_of_values_of_the_same_moment_only(self):
-        self.assertEqual(made.ratios({1: 4, 2: 6}, {2: 3, 3: 1}), {2: 2})
+        self.assertEqual(ratios.quotients({1: 4, 2: 6}, {2: 3, 3: 1}), {2: 2})
 
     def test_the_best_is_chosen_anew_at_each_moment(self):
-        self.assertEqual(made.best_of([{1: 4, 2: 6}, {1: 5, 2: 3}]), {1: 5, 2: 6})
+        samples = Samples()
+        for moment, rates in enumerate(((12, 4, 5), (12, 6, 3))):
+            for lock, rate in zip(("heirlock", "glibc-robust", "boost"), rates):
+                samples.add("pair", lock, moment, 0, {"operations_per_second": rate})
+        self.assertEqual(list(ratios.against_best(samples, PAIR).values()), [12 / 5, 12 / 6])
 
     def test_the_geometric_mean_goes_over_rows(self):
-        self.assertAlmostEqual(made.geometric_mean_of([{1: 2.0}, {1: 8.0}])[1], 4)
+        self.assertAlmostEqual(ratios.geometric_mean({"a": {1: 2.0}, "b": {1: 8.0}})[1], 4)
 
+    def test_a_target_is_reached_at_its_limit_and_missed_beyond(self):
+        for ours, verdict in ((12, "reached"), (13, "MISSED")):
+            found = {one.name: one for one in ratios.targets(samples_of(PAIR, heirlock=[ours] * 3, glibc_robust=[20] * 3), [PAIR])}
+            self.assertEqual(found["uncontended pair / glibc recursive robust shared"].verdict, verdict)
+            self.assertEqual(found["uncontended pair / std::recursive_mutex"].verdict, "not measured")
 
-# Spec: bench.ratios
-class Targets(unittest.TestCase):
-    def verdicts(self, **nanoseconds):
-        names = {lock.replace("_", "-"): [value] * 3 for lock, value in nanoseconds.items()}
-        samples = samples_of({("pair", lock): values for lock, values in names.items()})
-        return {target.name: target.verdict for target in targets.targets(samples, [plan.Row("pair")])}
-
-    def test_at_the_limit_a_target_is_reached(self):
-        self.assertEqual(self.verdicts(heirlock=12, glibc_robust=20)["uncontended pair / glibc recursive robust shared"], "reached")
-
-    def test_beyond_the_limit_a_target_is_missed(self):
-        self.assertEqual(self.verdicts(heirlock=13, glibc_robust=20)["uncontended pair / glibc recursive robust shared"], "MISSED")
-
-    def test_what_was_not_measured_is_neither(self):
-        self.assertEqual(self.verdicts(heirlock=13)["uncontended pair / glibc recursive robust shared"], "not measured")
-
-    def test_one_row_below_the_best_rival_misses_the_target(self):
-        samples, rows = made.Samples(), [plan.Row("contended", "processes", parties) for parties in (2, 64)]
-        for row, ours in zip(rows, (30, 15)):
-            for lock, rate in (("heirlock", ours), ("glibc-robust", 10), ("boost", 20)):
-                samples.add(row.name, lock, (0, 0), {"operations_per_second": rate})
-        target = targets.worst_row(samples, "worst row", targets.AT_LEAST, 0.95, {row: targets.against_best(samples, row) for row in rows})
-        self.assertEqual((target.verdict, target.reached.median), ("MISSED", 0.75))
-        self.assertIn("64 processes", target.remark)
+    def test_one_row_beyond_the_limit_misses_the_target(self):
+        found = ratios.worst_row("worst", AT_LEAST, {Row("contended", "processes", 2): {1: 1.5}, Row("contended", "processes", 64): {1: 0.75}}, 0.95)
+        self.assertEqual((found.verdict, found.estimate.median), ("MISSED", 0.75))
+        self.assertRegex(found.remark, "64 processes.*; 1 of 2 rows")
 
 
 # Spec: bench.check
 class Bounds(unittest.TestCase):
-    def judged(self, ours, bound, noise, sense=targets.AT_MOST):
-        quotient = targets.Quotient("pair", sense, dict(enumerate(ours)))
-        return targets.judge([quotient], {"bounds": {"pair": {sense: bound, "noise": noise}}})[0]
+    def is_worse(self, ours, bound, noise, sense=AT_MOST):
+        return ratios.complaint(Ratio("pair", sense, dict(enumerate(ours))), {sense: bound, "noise": noise}) is not None
 
     def test_what_exceeds_its_bound_by_more_than_the_noise_is_worse(self):
-        self.assertTrue(self.judged([1.2, 1.2, 1.2], 1.0, 0.1).is_worse)
+        self.assertTrue(self.is_worse([1.2, 1.2, 1.2], 1.0, 0.1))
 
-    def test_noise_of_this_run_excuses(self):
-        self.assertFalse(self.judged([1.0, 1.2, 1.4], 1.0, 0.1).is_worse)
-
-    def test_noise_of_the_run_that_set_the_bound_excuses(self):
-        self.assertFalse(self.judged([1.2, 1.2, 1.2], 1.0, 0.3).is_worse)
+    def test_the_noise_of_both_runs_excuses(self):
+        self.assertFalse(self.is_worse([1.0, 1.2, 1.4], 1.0, 0.1))
+        self.assertFalse(self.is_worse([1.2, 1.2, 1.2], 1.0, 0.3))
 
     def test_what_is_to_be_large_is_worse_when_it_is_small(self):
-        self.assertTrue(self.judged([1.2] * 3, 1.5, 0.1, targets.AT_LEAST).is_worse)
-        self.assertFalse(self.judged([1.8] * 3, 1.5, 0.1, targets.AT_LEAST).is_worse)
+        self.assertTrue(self.is_worse([1.2] * 3, 1.5, 0.1, AT_LEAST))
+        self.assertFalse(self.is_worse([1.8] * 3, 1.5, 0.1, AT_LEAST))
 
 
 # Spec: bench.ratios
 class Rounds(unittest.TestCase):
-    def groups(self):
-        def measurement(name):
-            return plan.Measurement((plan.Row(name[0]),), ("true",), lambda text: [(plan.Row(name[0]), name, 0, {"ns": 1})], name)
-        return [[measurement("a1"), measurement("a2")], [measurement("b1"), measurement("b2")]]
-
-    def order(self, seed):
-        samples = made.Samples()
-        rounds.Rounds(self.groups(), samples, seed).measure(0, rounds=8)
-        return [record["lock"] for record in samples.records]
-
-    def test_the_measurements_of_a_group_stand_next_to_each_other(self):
-        order = self.order(1)
-        self.assertTrue(all(order[i][0] == order[i + 1][0] for i in range(0, len(order), 2)), order)
-
-    def test_groups_and_what_is_in_them_come_in_changing_order(self):
-        order = self.order(1)
-        self.assertEqual(len({order[i] for i in range(0, len(order), 4)}), 4, order)
-
-    def test_a_program_that_hangs_is_ended_with_all_that_it_started(self):
-        began = time.monotonic()
-        with self.assertRaisesRegex(rounds.Failed, "still running"):  # the first sleep, if it lived on, would keep the pipe open
-            rounds.run(["sh", "-c", "sleep 90 & exec sleep 90"], limit=0.2)
-        self.assertLess(time.monotonic() - began, 60)
+    def test_order_is_random_but_the_locks_of_a_row_stay_together(self):
+        with contextlib.redirect_stderr(io.StringIO()):
+            order = [name for _, name in rounds.in_order([["a1", "a2"], ["b1", "b2"]], seed=1, seconds=0, rounds=8)]
+        self.assertEqual(len(order), 32)
+        self.assertTrue(all(order[i][0] == order[i + 1][0] for i in range(0, 32, 2)), order)
+        self.assertEqual(len({order[i] for i in range(0, 32, 4)}), 4, order)
 
     # Spec: bench.complete
-    def test_a_run_that_fails_is_recorded_with_its_message(self):
-        failing = plan.Measurement((plan.Row("pair"),), ("sh", "-c", "echo no room >&2; exit 3"), lambda text: [], "sem")
-        measured = rounds.Rounds([[failing]], made.Samples(), 1)
-        measured.measure(0, rounds=1)
-        self.assertIn("exit status 3, expected 0: no room", measured.failures[0]["message"])
+    def test_a_program_that_hangs_is_ended_with_all_that_it_started(self):
+        pipe = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "pipe"
+        os.mkfifo(pipe)
+        began, reader = time.monotonic(), os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        with self.assertRaisesRegex(subprocess.TimeoutExpired, "timed out"):
+            rounds.run(["sh", "-c", f"exec 3>{pipe}; sleep 90 & exec sleep 90"], limit=1)
+        os.set_blocking(reader, True)
+        self.assertEqual(os.read(reader, 1), b"")  # after all that had the other end
+        self.assertLess(time.monotonic() - began, 60)
 
 
 # Spec: bench.ratios
-class Outputs(unittest.TestCase):
+class Readings(unittest.TestCase):
     def test_each_row_has_a_name_of_its_own(self):
-        rows = {row for group in plan.groups_of(plan.FULL, PROGRAMS) for one in group for row in one.rows}
+        rows = bench.rows_of(plan.groups_of("full", plan.Programs("operations", "parties", 700)))
         self.assertEqual(len({row.name for row in rows}), len(rows))
 
-    def test_what_google_benchmark_measured_is_read_in_nanoseconds_whatever_its_unit(self):
-        results = [{"run_name": "pair/sem", "time_unit": unit, "real_time": 2} for unit in ("ns", "us", "ms")]
-        read = list(plan.read_operations(json.dumps({"benchmarks": results}), [plan.Row("pair")]))
-        self.assertEqual([values["ns"] for _, _, _, values in read], [2, 2e3, 2e6])
+    def test_google_benchmark_is_read_with_its_units_and_arguments(self):
+        results = [{"run_name": name, "time_unit": unit, "real_time": 2} for name, unit in (
+            ("floor/floor-syscall", "ns"), ("pair/sem", "us"), ("held/heirlock/1", "ms"), ("held/heirlock/2000", "ms"))]
+        rows = [PAIR, Row("held", held=1), Row("held", held=2000)]
+        read = [(row, lock, values["ns"]) for row, lock, _, values in plan.read_google(json.dumps({"benchmarks": results}), rows)]
+        self.assertEqual(read, [(PAIR, "floor-syscall", 2), (PAIR, "sem", 2e3), (rows[1], "heirlock", 2e6), (rows[2], "heirlock", 2e6)])
 
-    def test_the_number_of_held_locks_tells_which_row_it_is(self):
-        result = {"run_name": "held/heirlock/2000", "time_unit": "ns", "real_time": 2, "repetition_index": 1}
-        rows = [plan.Row("held", held=1), plan.Row("held", held=2000)]
-        read = list(plan.read_operations(json.dumps({"benchmarks": [result]}), rows))
-        self.assertEqual(read, [(rows[1], "heirlock", 1, {"ns": 2})])
-
+    # Spec: bench.complete
     def test_a_benchmark_that_reports_an_error_gives_no_value(self):
-        result = {"name": "pair/sem", "error_occurred": True, "error_message": "found the lock free"}
-        with self.assertRaisesRegex(ValueError, "found the lock free"):
-            list(plan.read_operations(json.dumps({"benchmarks": [result]}), [plan.Row("pair")]))
+        result = {"name": "try-held/sem", "error_occurred": True, "error_message": "the lock is free"}
+        with self.assertRaisesRegex(ValueError, "the lock is free"):
+            list(plan.read_google(json.dumps({"benchmarks": [result]}), [PAIR]))
 
 
 # Spec: bench.ratios
 class Texts(unittest.TestCase):
-    def test_times_have_the_unit_that_fits(self):
-        self.assertEqual([time_of(value) for value in (None, 1.234, 12.34, 999.4, 999.7, 1.5e6, 2e9)],
-                         ["-", "1.23 ns", "12.3 ns", "999 ns", "1.00 us", "1.50 ms", "2.00 s"])
+    def test_values_have_the_unit_that_fits(self):
+        self.assertEqual([report.with_unit(value, report.TIMES) for value in (1.234, 12.34, 999.4, 999.7, 1.5e6, 2e9)],
+                         ["1.23 ns", "12.3 ns", "999 ns", "1.00 us", "1.50 ms", "2.00 s"])
 
     def test_a_ratio_shows_half_the_distance_of_its_quartiles(self):
-        self.assertEqual(ratio_of(made.Estimate(0.5, 0.4, 0.7, 9)), "0.50 ±0.15")
+        self.assertEqual(report.ratio_of(Estimate(0.5, 0.4, 0.7)), "0.50 ±0.15")
 
     def test_a_ratio_that_says_nothing_certain_is_not_shown(self):
-        samples = samples_of({("pair", "heirlock"): [10, 10, 10], ("pair", "sem"): [20, 20, 20], ("pair", "boost"): [10, 20, 100]})
-        self.assertEqual([time_and_ratio(samples, plan.Row("pair"), lock, "ns") for lock in ("sem", "boost")], ["20.0 ns (0.50)", "20.0 ns (?)"])
+        samples = samples_of(PAIR, heirlock=[10, 10, 10], sem=[20, 20, 20], boost=[10, 20, 100])
+        self.assertEqual([report.with_ratio(samples, PAIR, lock, "ns") for lock in ("sem", "boost")], ["20.0 ns (0.50)", "20.0 ns (?)"])
 
 
-class Bench(unittest.TestCase):
-    """The driver, from end to end."""
+class Driver(unittest.TestCase):
+    """From end to end, with one row."""
 
-    @classmethod
-    def setUpClass(cls):
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.folder = pathlib.Path(folder.name)
-        for name, text in (("heirlock-bench-operations", OPERATIONS), ("heirlock-bench-parties", PARTIES)):
-            (cls.folder / name).write_text(text)
-            (cls.folder / name).chmod(0o755)
-        (cls.folder / "python_rlock.py").write_text(PYTHON)
-        cls.bounds = cls.folder / "bounds.json"
-        cls.output = cls.folder / "output"
-        status, cls.text = cls.run_it("--quick", "--rounds", "1", "--seed", "5", "--set-bounds", "--programs", cls.folder)
-        if status != 0:
-            raise AssertionError(cls.text)
-        cls.results = cls.output / "results.json"
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.output = pathlib.Path(folder)
+        self.bounds = self.output / "bounds.json"
 
-    @classmethod
-    def run_it(cls, *arguments, output=None, **environment):
-        done = subprocess.run([sys.executable, "-B", HERE / "bench.py", "--output", output or cls.output, "--bounds", cls.bounds, *arguments],
-                              env={**os.environ, **environment}, text=True, capture_output=True,
-                              check=False)
-        return done.returncode, done.stdout + done.stderr
+    def bench(self, *arguments, failing=None, **nanoseconds):
+        def measurement(lock, ns):
+            return Measurement((PAIR,), ("false",) if lock == failing else ("echo", json.dumps({"lock": lock, "values": {"ns": ns}})),
+                               plan.read_lines, lock)
 
-    # Spec: bench.ratios
-    def test_targets_and_what_was_reached_stand_side_by_side(self):
-        self.assertRegex(self.text, r"uncontended pair / glibc recursive robust shared +at most 0.6 +0.50 ±0.00 +reached")
-        self.assertRegex(self.text, r"nested pair / glibc recursive robust shared +at most 0.15 +0.50 ±0.00 +MISSED")
-        self.assertRegex(self.text, r"python with / multiprocessing.RLock +at most 0\.5 +0.50 ±0.00 +reached")
-        self.assertRegex(self.text, r"python increment, 8 processes, throughput / multiprocessing.RLock +at least 2\.0 +2\.00 ±0.00 +reached")
-
-    def test_each_chart_that_results_md_shows_is_there_and_is_svg(self):
-        if not shutil.which("gnuplot"):
-            self.skipTest("found no gnuplot, expected one to draw the charts")
-        names = re.findall(r"\]\((charts/.*?\.svg)\)", (self.output / "RESULTS.md").read_text())
-        self.assertEqual(len(names), 2)
-        for name in names:
-            self.assertTrue(xml.parse(self.output / name).getroot().tag.endswith("svg"), name)
-
-    def test_old_results_give_the_same_text_again(self):
-        again = self.run_it("--from", self.results, output=self.folder / "again")[1]
-        self.assertEqual(again.split("\nresults:")[0].strip().splitlines()[0], "Operations nobody waits for")
-        self.assertIn(again.split("\nresults:")[0].strip(), self.text)
+        costs = {"heirlock": 10, "glibc-robust": 20, "boost": 14, **{lock.replace("_", "-"): ns for lock, ns in nanoseconds.items()}}
+        printed = io.StringIO()
+        with mock.patch.multiple(bench, build=lambda: None, BOUNDS=self.bounds), mock.patch.multiple(rounds, versions=lambda *_: {"kernel": "6.1"}, busy_processors=lambda: 0), \
+                mock.patch.object(plan, "groups_of", lambda *_: [[measurement(*cost) for cost in costs.items()]]), \
+                contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            status = bench.main(["--rounds", "3", "--output", str(self.output), *arguments])
+        return status, printed.getvalue()
 
     # Spec: bench.check
-    def test_a_run_that_is_as_good_as_its_bounds_passes_the_check(self):
-        status, text = self.run_it("--check", "--from", self.results, output=self.folder / "again")
-        self.assertEqual(status, 0, text)
-        self.assertRegex(text, r"PASSED: \d\d ratios are no worse")
-
-    # Spec: bench.check
-    def test_a_lock_that_became_slow_fails_the_check_after_a_second_look(self):
-        status, text = self.run_it("--check", "--rounds", "1", "--programs", self.folder, output=self.folder / "slow", SLOW="heirlock")
-        self.assertEqual(status, 1, text)
+    def test_check_fails_when_heirlock_and_not_when_a_rival_is_slow(self):
+        self.assertEqual(self.bench("--set-bounds")[0], 0)
+        self.assertEqual(self.bench("--check")[0], 0)
+        self.assertEqual(self.bench("--check", glibc_robust=50)[0], 0)
+        status, text = self.bench("--check", heirlock=15)
+        self.assertEqual(status, 1)
         self.assertIn("measuring again", text)
-        self.assertRegex(" ".join(text.split()), r"WORSE: pair: heirlock / glibc-robust: found 1\.\d+, expected at most 0\.\d+, and noise explains")
-        self.assertRegex(text, r"FAILED: \d+ of \d+ ratios are worse than their bounds")
+        self.assertIn("WORSE: pair: heirlock / glibc-robust is 0.750, its bound at most 0.500; noise explains 0.000", text)
+        self.assertEqual(self.bench("--check", "--from", str(self.output / "results.json"))[0], 1)
 
     # Spec: bench.check
-    def test_a_rival_that_became_slow_does_not_fail_the_check(self):
-        status, text = self.run_it("--check", "--rounds", "1", "--programs", self.folder, output=self.folder / "rival", SLOW="glibc-robust")
-        self.assertEqual(status, 0, text)
+    def test_what_is_not_worse_again_passes(self):
+        self.bench("--set-bounds")
+        with mock.patch.object(rounds, "measure", mock.Mock(side_effect=[
+                (samples_of(PAIR, heirlock=[15] * 3, glibc_robust=[20] * 3), []), (samples_of(PAIR, heirlock=[10] * 3, glibc_robust=[20] * 3), [])])):
+            self.assertEqual(self.bench("--check")[0], 0)
+
+    # Spec: bench.check
+    def test_a_check_without_any_bound_fails(self):
+        self.bounds.write_text('{"set": "", "on": "", "bounds": {}}')
+        self.assertEqual(self.bench("--check")[0], 1)
 
     # Spec: bench.complete
     def test_a_measurement_that_fails_is_reported_and_the_rest_is_measured(self):
-        status, text = self.run_it("--quick", "--rounds", "1", "--programs", self.folder, output=self.folder / "failed", FAIL="boost")
+        status, text = self.bench(failing="boost")
         self.assertEqual(status, 1, text)
-        self.assertRegex(text, r"FAILED: kill, boost|FAILED: ping-pong, boost: found the exit status 1, expected 0: no such luck\n +again with: ")
-        self.assertRegex(text, r"acquire with 2,000 locks held / with 1 +at most 1.1 +")
-
-    def test_a_signal_ends_what_is_under_way_and_leaves_no_results(self):
-        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
-            pipe, output = self.folder / f"pipe{status}", self.folder / f"output{status}"
-            os.mkfifo(pipe)
-            with subprocess.Popen([sys.executable, "-B", HERE / "bench.py", "--quick", "--programs", self.folder, "--output", output],
-                                  env={**os.environ, "HANG": str(pipe)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as driver:
-                with open(pipe, encoding="utf-8") as other_end:
-                    driver.send_signal(number)
-                    self.assertEqual(other_end.read(), "")  # the one that hung is gone
-                driver.communicate()
-            self.assertEqual(driver.returncode, status)
-            self.assertFalse(output.exists())
+        self.assertRegex(text, r"FAILED: pair, boost: .*exit status 1.*\n +again with: false")
+        self.assertRegex(text, r"uncontended pair / glibc recursive robust shared +at most 0.6 +0.50 ±0.00 +reached")
 
 
 if __name__ == "__main__":

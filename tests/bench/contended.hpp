@@ -6,16 +6,17 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <random>
 #include <string>
 #include <vector>
 
-#include "bench/json.hpp"
 #include "bench/locks.hpp"
 #include "bench/options.hpp"
 #include "bench/party.hpp"
 #include "bench/system_calls.hpp"
 #include "bench/work.hpp"
 #include "support/histogram.hpp"
+#include "support/shared_memory.hpp"
 
 namespace bench {
 
@@ -27,18 +28,18 @@ enum class Phase : std::uint32_t { warm_up, measured, counted, watched, over };
 struct alignas(128) Account {
   std::atomic<std::uint64_t> operations{0};
   std::uint64_t counted_operations = 0;
-  std::uint64_t system_calls = 0;
+  double system_calls = 0;
   Nanoseconds longest_wait = 0;
   Histogram waits;
   std::atomic<Nanoseconds> wants_since{0};  // 0: does not want the lock
   Histogram free_times;
 };
 
-// Written by the audience, and seldom: the parties read it each time, which costs them next to nothing.
+// Written by who watches, and seldom: the parties read it each time, which costs them next to nothing.
 struct Stage {
   alignas(128) std::atomic<Phase> phase{Phase::warm_up};
   std::atomic<std::uint32_t> tick{0};
-  alignas(128) Signal ready, begin;
+  alignas(128) support::Gate ready, begin;
   // Under the lock: what a critical section is for. If the lock lets two in, increments are lost.
   alignas(128) volatile std::uint64_t guarded = 0;
   Nanoseconds freed = 0;  // when the last owner was about to release
@@ -48,19 +49,16 @@ struct Stage {
 // acquire; at random, so that no rhythm of the parties decides which.
 class Sample {
  public:
-  explicit Sample(int index) : random_(static_cast<std::uint32_t>(index) * 2654435761U + 1) {}
+  explicit Sample(int index) : random_(static_cast<std::uint32_t>(index) + 1) {}
   bool takes_next() noexcept {
     if (--gap_ > 0) return false;
-    random_ ^= random_ << 13;
-    random_ ^= random_ >> 17;
-    random_ ^= random_ << 5;
-    gap_ = 1 + random_ % 31;
+    gap_ = 1 + random_() % 31;
     return true;
   }
 
  private:
-  std::uint32_t random_;
-  std::uint32_t gap_ = 1;
+  std::minstd_rand random_;
+  std::uint_fast32_t gap_ = 1;
 };
 
 // A clock that ticks every few milliseconds and costs its reader nothing. It finds the long waits of all
@@ -77,6 +75,14 @@ class Ticks {
     moments_[++last_] = now();
     stage_.tick.store(last_, std::memory_order_release);
   }
+  /// Ticks for so long.
+  void wait(Nanoseconds duration) {
+    const Nanoseconds end = now() + duration;
+    for (Nanoseconds moment = now(); moment < end; moment = now()) {
+      tick();
+      sleep_until(std::min(moment + period, end));
+    }
+  }
   /// The least that it can have been from a moment after tick `before` until one after tick `after`.
   Nanoseconds least_between(std::uint32_t before, std::uint32_t after) const {
     return moments_[after] - moments_[before + 1];
@@ -92,7 +98,7 @@ class Ticks {
 struct Load {
   const Work section, outside;
   const Ticks& ticks;
-  const SystemCallTracepoint& system_calls;
+  const int tracepoint;
 };
 
 template <class Lock>
@@ -107,12 +113,12 @@ class Contender {
         sample_(index) {}
 
   void run() {
-    stage_.ready.increment();
-    stage_.begin.wait_for(1);
+    stage_.ready.open();
+    stage_.begin.wait();
     repeat_while(Phase::warm_up, [this] { operate(); });
     repeat_while(Phase::measured, [this] { sample_.takes_next() ? operate_timed() : operate(); });
     const std::uint64_t before = operations_;
-    const SystemCallCount calls(load_.system_calls);
+    const SystemCallCount calls(load_.tracepoint);
     repeat_while(Phase::counted, [this] { operate(); });
     account_.system_calls = calls.read();
     account_.counted_operations = operations_ - before;
@@ -190,39 +196,20 @@ struct Standing {
   std::vector<std::uint64_t> operations;
 };
 
-class Audience {
- public:
-  Audience(const Parties& parties, const Shared<Account>& accounts, Ticks& ticks)
-      : parties_(parties), accounts_(accounts), ticks_(ticks) {}
-
-  void wait(Nanoseconds duration) const {
-    const Nanoseconds end = now() + duration;
-    for (Nanoseconds moment = now(); moment < end; moment = now()) {
-      ticks_.tick();
-      sleep_until(std::min(moment + Ticks::period, end));
-    }
-  }
-
-  Standing look() const {
-    Standing standing{now(), parties_.processor_time(), {}};
-    for (std::size_t i = 0; i < accounts_.size(); ++i) standing.operations.push_back(accounts_[i].operations);
-    return standing;
-  }
-
- private:
-  const Parties& parties_;
-  const Shared<Account>& accounts_;
-  Ticks& ticks_;
-};
+inline Standing look_at(const Parties& parties, const Shared<Account>& accounts) {
+  Standing standing{now(), parties.processor_time(), {}};
+  for (std::size_t i = 0; i < accounts.size(); ++i) standing.operations.push_back(accounts[i].operations);
+  return standing;
+}
 
 inline double ratio(double a, double b) {
   return b > 0 ? a / b : NAN;
 }
 
-inline Json report(const Options& options, const Load& load, const Standing& begin, const Standing& end,
-                   const Shared<Account>& accounts) {
+inline Values values_of(const Standing& begin, const Standing& end, const Shared<Account>& accounts) {
   Histogram waits, free_times;
-  std::uint64_t operations = 0, counted_operations = 0, system_calls = 0;
+  std::uint64_t operations = 0, counted_operations = 0;
+  double system_calls = 0;
   std::uint64_t fewest = UINT64_MAX, most = 0;
   Nanoseconds longest_wait = 0;
   for (std::size_t i = 0; i < accounts.size(); ++i) {
@@ -239,71 +226,55 @@ inline Json report(const Options& options, const Load& load, const Standing& beg
   const auto all = static_cast<double>(operations);
   const auto nanoseconds = static_cast<double>(end.moment - begin.moment);
   const auto processor_time = static_cast<double>(end.processor_time - begin.processor_time);
-  const std::string& refusal = load.system_calls.refusal();
-  const double calls = refusal.empty() ? static_cast<double>(system_calls) : NAN;
-
-  Json values;
-  values.number("operations_per_second", ratio(all * static_cast<double>(second), nanoseconds))
-      .number("cpu_ns_per_operation", ratio(processor_time, all))
-      .number("syscalls_per_operation", ratio(calls, static_cast<double>(counted_operations)))
-      .number("fairness", ratio(static_cast<double>(fewest), static_cast<double>(most)))
-      .number("wait_p50_ns", waits.quantile(0.5))
-      .number("wait_p99_ns", waits.quantile(0.99))
-      .number("wait_max_ns", std::fmax(waits.longest(), static_cast<double>(longest_wait)))
-      .number("free_p50_ns", free_times.quantile(0.5))
-      .number("free_p99_ns", free_times.quantile(0.99))
-      .number("free_p999_ns", free_times.quantile(0.999))
-      .number("free_max_ns", free_times.longest());
-  Json json;
-  json.text("case", "contended")
-      .text("lock", options.lock)
-      .text("kind", in_words(options.kind))
-      .whole("parties", options.parties)
-      .whole("section", options.section)
-      .whole("outside", options.outside)
-      .number("seconds", nanoseconds / static_cast<double>(second))
-      .whole("operations", static_cast<std::int64_t>(operations))
-      .whole("waits_timed", static_cast<std::int64_t>(waits.count()));
-  if (!refusal.empty()) json.text("no_syscalls_because", refusal);
-  return json.object("values", values);
+  return {{"operations_per_second", ratio(all * static_cast<double>(second), nanoseconds)},
+          {"cpu_ns_per_operation", ratio(processor_time, all)},
+          {"syscalls_per_operation", ratio(system_calls, static_cast<double>(counted_operations))},
+          {"fairness", ratio(static_cast<double>(fewest), static_cast<double>(most))},
+          {"wait_p50_ns", waits.quantile(0.5)},
+          {"wait_p99_ns", waits.quantile(0.99)},
+          {"wait_max_ns", std::fmax(waits.longest(), static_cast<double>(longest_wait))},
+          {"free_p50_ns", free_times.quantile(0.5)},
+          {"free_p99_ns", free_times.quantile(0.99)},
+          {"free_p999_ns", free_times.quantile(0.999)},
+          {"free_max_ns", free_times.longest()}};
 }
 
 template <class Lock>
-Json contended(const Options& options) {
+Values contended(const Options& options) {
   const auto time = static_cast<Nanoseconds>(options.seconds * static_cast<double>(second));
-  Locks<Lock> lock;
+  const Locks<Lock> lock;
   const Shared<Stage> stage;
   const Shared<Account> accounts(static_cast<std::size_t>(options.parties));
   const Nanoseconds warm_up = std::max(time / 10, 200 * millisecond);  // locks learn
   const Nanoseconds counted = std::max(time / 5, 20 * millisecond);
   const Nanoseconds watched = std::max(time / 2, 50 * millisecond);
   Ticks ticks(*stage, warm_up + time + counted + watched);
-  const SystemCallTracepoint system_calls;
   const double speed = options.steps_per_microsecond;
-  const Load load{Work(options.section, speed), Work(options.outside, speed), ticks, system_calls};
+  const Load load{Work(options.section, speed), Work(options.outside, speed), ticks,
+                  system_call_tracepoint()};
   Parties parties(options.kind, options.parties,
                   [&](int index) { Contender<Lock>(lock[0], *stage, accounts, load, index).run(); });
-  const Audience audience(parties, accounts, ticks);
 
-  stage->ready.wait_for(static_cast<std::uint32_t>(options.parties));
-  stage->begin.set(1);
-  audience.wait(warm_up);
-  const Standing begin = audience.look();
+  for (int index = 0; index < options.parties; ++index) stage->ready.wait();
+  stage->begin.open(options.parties);
+  ticks.wait(warm_up);
+  const Standing begin = look_at(parties, accounts);
   stage->phase = Phase::measured;
-  audience.wait(time);
-  const Standing end = audience.look();
+  ticks.wait(time);
+  const Standing end = look_at(parties, accounts);
   stage->phase = Phase::counted;
-  audience.wait(counted);
+  ticks.wait(counted);
   stage->phase = Phase::watched;
-  audience.wait(watched);
+  ticks.wait(watched);
   stage->phase = Phase::over;
   parties.join();
 
   std::uint64_t operations = 0;
   for (std::size_t i = 0; i < accounts.size(); ++i) operations += accounts[i].operations;
   if (stage->guarded != operations)
-    fail("found increments lost that were made under the lock, expected it to let in one party at a time");
-  return report(options, load, begin, end, accounts);
+    fail("the lock let in two parties at once: of " + std::to_string(operations) +
+         " increments made under it, " + std::to_string(stage->guarded) + " are left");
+  return values_of(begin, end, accounts);
 }
 
 }  // namespace bench

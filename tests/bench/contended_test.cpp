@@ -31,13 +31,12 @@ TEST(Contended, an_acquire_that_is_not_timed_counts_for_the_longest_wait) {
   const Shared<Stage> stage;
   const Shared<Account> account;
   Ticks ticks(*stage, 10 * Ticks::period);
-  const SystemCallTracepoint system_calls;
-  const Load load{Work(0, 1), Work(0, 1), ticks, system_calls};
+  const Load load{Work(0, 1), Work(0, 1), ticks, 0};
   lock[0].acquire();
   Parties party(Kind::processes, 1,
                 [&](int) { Contender<Heirlock>(lock[0], *stage, account, load, 0).run(); });
-  stage->ready.wait_for(1);
-  stage->begin.set(1);
+  stage->ready.wait();
+  stage->begin.open();
   wait_until_asleep(party.process(0));
   for (int i = 0; i < 3; ++i) {
     ticks.tick();
@@ -63,7 +62,7 @@ TEST(Contended, a_run_whose_lock_lets_in_several_at_once_fails) {
   Options options;
   options.parties = 8;
   options.steps_per_microsecond = 1;
-  EXPECT_EXIT(contended<NoLock>(options), testing::ExitedWithCode(1), "found increments lost");
+  EXPECT_EXIT(contended<NoLock>(options), testing::ExitedWithCode(1), "let in two parties at once");
 }
 
 }  // namespace

@@ -4,20 +4,20 @@
 
 #include <signal.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
-#include "bench/json.hpp"
 #include "bench/locks.hpp"
 #include "bench/options.hpp"
 #include "bench/party.hpp"
 #include "support/histogram.hpp"
+#include "support/shared_memory.hpp"
 
 namespace bench {
 
 struct Inheritance {
-  Signal owned;       // the owner is inside
-  Signal is_waiting;  // the heir is about to wait
-  Signal inherited;   // it is inside
-  Signal never;
+  support::Gate owned;       // the owner is inside
+  support::Gate is_waiting;  // the heir is about to wait
+  support::Gate inherited;   // it is inside
   Nanoseconds inside_at = 0;
   bool was_told = false;
 };
@@ -25,40 +25,38 @@ struct Inheritance {
 /// From just before kill(2) to the heir's first look at the clock, in nanoseconds.
 template <class Lock>
 Nanoseconds kill_an_owner() {
-  Locks<Lock> locks(2);
+  const Locks<Lock> locks(2);
   const Shared<Inheritance> shared;
   const pid_t owner = spawn([&] {
     locks[0].acquire();
-    shared->owned.set(1);
-    shared->never.wait_for(1);
+    shared->owned.open();
+    pause();
   });
-  shared->owned.wait_for(1);
+  shared->owned.wait();
   const pid_t heir = spawn([&] {
     locks[1].acquire();  // what a process does once, it has done before
     locks[1].release();
     shared->inside_at = now();
-    shared->is_waiting.set(1);
+    shared->is_waiting.open();
     shared->was_told = locks[0].acquire_as_heir();
     shared->inside_at = now();
-    shared->inherited.set(1);
+    shared->inherited.open();
     locks[0].release();
   });
-  shared->is_waiting.wait_for(1);
+  shared->is_waiting.wait();
   wait_until_asleep(heir);
 
   const Nanoseconds killed_at = now();
   kill(owner, SIGKILL);
-  shared->inherited.wait_for(1);
+  shared->inherited.wait();
   waitpid(owner, nullptr, 0);
-  int status = 0;
-  if (waitpid(heir, &status, 0) != heir || status != 0) fail("found an heir that did not end well");
-  if (!shared->was_told)
-    fail("found an heir that was not told that the owner died, expected the lock to tell it");
+  wait_for_end(heir);
+  if (!shared->was_told) fail("the lock did not tell the heir that the owner had died");
   return shared->inside_at - killed_at;
 }
 
 template <class Lock>
-Json kill_owners(const Options& options) {
+Values kill_owners(const Options& options) {
   const int times = options.times > 0 ? options.times : 200;
   const int first = times / 10;  // those before are to warm up
   Histogram latencies;
@@ -66,12 +64,9 @@ Json kill_owners(const Options& options) {
     const Nanoseconds latency = kill_an_owner<Lock>();
     if (number >= first) latencies.add(latency);
   }
-  Json values;
-  values.number("heir_p50_ns", latencies.quantile(0.5))
-      .number("heir_p99_ns", latencies.quantile(0.99))
-      .number("heir_max_ns", latencies.longest());
-  Json json;
-  return json.text("case", "kill").text("lock", Lock::name).whole("times", times).object("values", values);
+  return {{"heir_p50_ns", latencies.quantile(0.5)},
+          {"heir_p99_ns", latencies.quantile(0.99)},
+          {"heir_max_ns", latencies.longest()}};
 }
 
 }  // namespace bench

@@ -15,13 +15,12 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <mutex>
-#include <new>
 #include <type_traits>
 #include <utility>
 
+#include "bench/party.hpp"
 #include "heirlock/lockable.hpp"
 #include "heirlock/reentrant_lock.hpp"
 #include "support/clock.hpp"
@@ -118,22 +117,12 @@ struct Glibc {
   pthread_mutex_t mutex;
 };
 
-struct StdRecursive {
-  static constexpr const char* name = "std-recursive";
-  static constexpr Abilities can{true, false, false, false};
-  static constexpr bool is_local = true;
-
-  void acquire() { mutex.lock(); }
-  void release() { mutex.unlock(); }
-  bool try_acquire() { return mutex.try_lock(); }
-
-  std::recursive_mutex mutex;
-};
-
-// The standard library's timed one is a class of its own.
-struct StdRecursiveTimed {
-  static constexpr const char* name = "std-recursive-timed";
-  static constexpr Abilities can{true, true, false, false};
+// The standard library's timed mutex is a class of its own.
+template <class Mutex>
+struct Std {
+  static constexpr bool is_timed = std::is_same_v<Mutex, std::recursive_timed_mutex>;
+  static constexpr const char* name = is_timed ? "std-recursive-timed" : "std-recursive";
+  static constexpr Abilities can{true, is_timed, false, false};
   static constexpr bool is_local = true;
 
   void acquire() { mutex.lock(); }
@@ -141,8 +130,10 @@ struct StdRecursiveTimed {
   bool try_acquire() { return mutex.try_lock(); }
   bool acquire_for(Nanoseconds time) { return mutex.try_lock_for(std::chrono::nanoseconds(time)); }
 
-  std::recursive_timed_mutex mutex;
+  Mutex mutex;
 };
+using StdRecursive = Std<std::recursive_mutex>;
+using StdRecursiveTimed = Std<std::recursive_timed_mutex>;
 
 #ifdef HEIRLOCK_BENCH_BOOST
 struct Boost {
@@ -261,25 +252,10 @@ void under(Lock& lock, F&& f) {
 template <class Lock>
 class Locks {
  public:
-  explicit Locks(std::size_t count = 1) : count_(count) {
-    void* const memory = mmap(nullptr, count * sizeof(Slot), PROT_READ | PROT_WRITE,
-                              (Lock::is_local ? MAP_PRIVATE : MAP_SHARED) | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-      std::perror("found no memory for the locks: mmap");
-      std::exit(1);
-    }
-    slots_ = static_cast<Slot*>(memory);
-    for (std::size_t i = 0; i < count; ++i) ::new (static_cast<void*>(slots_ + i)) Slot;
-  }
-  Locks(const Locks&) = delete;
-  Locks& operator=(const Locks&) = delete;
-  ~Locks() {
-    for (std::size_t i = 0; i < count_; ++i) slots_[i].~Slot();
-    munmap(static_cast<void*>(slots_), count_ * sizeof(Slot));
-  }
+  explicit Locks(std::size_t count = 1) : slots_(count, Lock::is_local ? MAP_PRIVATE : MAP_SHARED) {}
 
-  Lock& operator[](std::size_t i) { return slots_[i].lock; }
-  std::size_t size() const { return count_; }
+  Lock& operator[](std::size_t i) const { return slots_[i].lock; }
+  std::size_t size() const { return slots_.size(); }
 
  private:
   // Two lines, as some processors fetch them in pairs.
@@ -287,8 +263,7 @@ class Locks {
     Lock lock;
   };
 
-  const std::size_t count_;
-  Slot* slots_;
+  Shared<Slot> slots_;
 };
 
 }  // namespace bench

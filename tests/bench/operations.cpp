@@ -2,7 +2,6 @@
 // Benchmark. Benchmarks are named CASE/LOCK[/ARGUMENT].
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
-#include <gnu/libc-version.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,7 +15,6 @@
 #include "heirlock/shared.hpp"
 #ifdef HEIRLOCK_BENCH_BOOST
 #include <boost/interprocess/managed_shared_memory.hpp>
-#include <boost/version.hpp>
 #endif
 
 namespace bench {
@@ -24,12 +22,12 @@ namespace {
 
 using benchmark::State;
 
-// Stands for a critical section: whatever it is, the compiler has to have all of memory ready for it.
+// Stands for any critical section: the compiler must have all of memory ready for it.
 constexpr auto section = [] { benchmark::ClobberMemory(); };
 
-// The compiler is not to know the lock's memory from what it has seen of it.
+// Hides from the compiler what it knows of the lock's memory.
 template <class Lock>
-Lock& only(Locks<Lock>& locks) {
+Lock& only(const Locks<Lock>& locks) {
   Lock* lock = &locks[0];
   benchmark::DoNotOptimize(lock);
   return *lock;
@@ -39,14 +37,14 @@ Lock& only(Locks<Lock>& locks) {
 
 template <class Lock>
 void pair(State& state) {
-  Locks<Lock> locks;
+  const Locks<Lock> locks;
   Lock& lock = only(locks);
   for (auto _ : state) under(lock, section);
 }
 
 template <class Lock>
 void nested(State& state) {
-  Locks<Lock> locks;
+  const Locks<Lock> locks;
   Lock& lock = only(locks);
   lock.acquire();
   for (auto _ : state) under(lock, section);
@@ -55,7 +53,7 @@ void nested(State& state) {
 
 template <class Lock>
 void pair_with_others_held(State& state) {
-  Locks<Lock> others(static_cast<std::size_t>(state.range(0)));
+  const Locks<Lock> others(static_cast<std::size_t>(state.range(0)));
   for (std::size_t i = 0; i < others.size(); ++i) others[i].acquire();
   pair<Lock>(state);
   for (std::size_t i = 0; i < others.size(); ++i) others[i].release();
@@ -63,7 +61,7 @@ void pair_with_others_held(State& state) {
 
 // --- try-held, timed -------------------------------------------------------------------------------------
 
-// Another thread that has the lock, and sleeps.
+// Another thread that holds the lock, asleep.
 template <class Lock>
 class Holder {
  public:
@@ -88,17 +86,17 @@ class Holder {
 
 template <class Lock>
 void try_held(State& state) {
-  Locks<Lock> locks;
+  const Locks<Lock> locks;
   Lock& lock = only(locks);
   const Holder<Lock> holder(lock);
   bool got_it = false;
   for (auto _ : state) got_it |= lock.try_acquire();
-  if (got_it) state.SkipWithError("found the lock free, expected it to be held");
+  if (got_it) state.SkipWithError("the lock is free, although another thread took it");
 }
 
 template <class Lock>
 void timed(State& state) {
-  Locks<Lock> locks;
+  const Locks<Lock> locks;
   Lock& lock = only(locks);
   bool got_it = true;
   for (auto _ : state) {
@@ -106,13 +104,12 @@ void timed(State& state) {
     section();
     lock.release();
   }
-  if (!got_it) state.SkipWithError("found the lock busy, expected it to be free");
+  if (!got_it) state.SkipWithError("the lock is busy, although nobody took it");
 }
 
 // --- create ----------------------------------------------------------------------------------------------
 
-// A lock of its own in a fresh mapping that children would share: made, and unmade. For Lockable that is its
-// constructor.
+// A lock in a fresh mapping that children would share is made and unmade. Lockable's constructor does that.
 template <class Lock>
 void create(State& state) {
   for (auto _ : state) {
@@ -120,7 +117,7 @@ void create(State& state) {
       Lockable made;
       benchmark::DoNotOptimize(&made);
     } else {
-      Locks<Lock> made;
+      const Locks<Lock> made;
       benchmark::DoNotOptimize(&made[0]);
     }
   }
@@ -171,7 +168,7 @@ void open_glibc_robust(State& state) {
     return memory;
   };
   void* const made = open(O_CREAT | O_EXCL);
-  if (made == MAP_FAILED) return state.SkipWithError("found no room for a file in /dev/shm");
+  if (made == MAP_FAILED) return state.SkipWithError("a file in /dev/shm cannot be made");
   ::new (made) Glibc<true>;
   for (auto _ : state) {
     void* opened = open(0);
@@ -185,7 +182,7 @@ void open_glibc_robust(State& state) {
 void open_semaphore(State& state) {
   const std::string name = "/" + own_name();
   sem_t* const made = sem_open(name.c_str(), O_CREAT | O_EXCL, 0600, 1);
-  if (made == SEM_FAILED) return state.SkipWithError("found no room for a semaphore in /dev/shm");
+  if (made == SEM_FAILED) return state.SkipWithError("a semaphore in /dev/shm cannot be made");
   sem_close(made);  // or libc would hand out this one again
   for (auto _ : state) {
     sem_t* opened = sem_open(name.c_str(), 0);
@@ -244,27 +241,11 @@ void add_benchmarks() {
   benchmark::RegisterBenchmark("open/sem", open_semaphore);
 #ifdef HEIRLOCK_BENCH_BOOST
   benchmark::RegisterBenchmark("open/boost", open_boost);
-  benchmark::AddCustomContext("boost", BOOST_LIB_VERSION);
 #endif
   benchmark::RegisterBenchmark("pair/floor-cas-exchange", pair<FloorCasExchange>);
   benchmark::RegisterBenchmark("pair/floor-reentrant", pair<FloorReentrant>);
   benchmark::RegisterBenchmark("floor/floor-syscall", floor_syscall);
 }
-
-// Of a program without threads, glibc leaves out the atomic instructions of its private mutexes. Programs
-// that need a lock are not like that, so there is a second thread, which sleeps.
-class SecondThread {
- public:
-  SecondThread() : thread_([this] { may_end_.get_future().wait(); }) {}
-  ~SecondThread() {
-    may_end_.set_value();
-    thread_.join();
-  }
-
- private:
-  std::promise<void> may_end_;
-  std::thread thread_;
-};
 
 }  // namespace
 }  // namespace bench
@@ -273,7 +254,8 @@ int main(int count, char** arguments) {
   benchmark::Initialize(&count, arguments);
   if (benchmark::ReportUnrecognizedArguments(count, arguments)) return 2;
   bench::add_benchmarks();
-  benchmark::AddCustomContext("glibc", gnu_get_libc_version());
-  const bench::SecondThread second_thread;
+  // Of a program without threads, glibc leaves out the atomic instructions of its private mutexes. Programs
+  // that need a lock are not like that, so there is a second thread, which sleeps.
+  std::thread(pause).detach();
   return benchmark::RunSpecifiedBenchmarks() > 0 ? 0 : 1;
 }

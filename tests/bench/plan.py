@@ -67,54 +67,38 @@ class Measurement:
     """One run of one program, which gives samples of one or several locks and rows."""
     rows: tuple
     command: tuple
-    read: object            # of what the program printed: yields (row, lock, repetition, values)
-    what: str               # the lock, for people
+    read: object  # a function of what the program printed and the rows: yields (row, lock, repetition, values)
+    what: str     # the lock, for people
 
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
     operations: pathlib.Path
     parties: pathlib.Path
-    python: pathlib.Path
     speed: float  # steps of work a microsecond, the same for all runs
 
 
+MINUTES = {"quick": 2, "full": 15}
 SECONDS_OF_CONTENTION = 0.15
 SECONDS_OF_OPERATION = 0.02
 REPETITIONS = 3
 KILLS = 30
 
-
-@dataclasses.dataclass(frozen=True)
-class Effort:
-    """Which rows are measured. Rounds are repeated for as long as there is time."""
-    minutes: float
-    is_quick: bool
-
-    @property
-    def held(self):
-        return (HELD[0], HELD[-1]) if self.is_quick else HELD
-
-
-FULL = Effort(15, False)
-QUICK = Effort(2, True)
-
 LEFT_OUT_OF_QUICK = (
     "--quick leaves out: hand-overs on chosen processors; of the contended rows all but 2, 8 and 64 processes and 2 and 8 threads, and"
     " with work outside all but 8 processes; of the locks in contended rows all but heirlock, glibc-robust and boost; 10, 100"
-    " and 1,000 held locks. What it measures, it measures as the full run does, in fewer rounds.")
+    " and 1,000 held locks. The rest is measured as in the full run, in fewer rounds.")
 
 
-def contended_rows(effort):
+def contended_rows(is_quick):
     """Row by row with the locks that take part."""
-    if effort.is_quick:
+    if is_quick:
         rows = [Row("contended", "processes", parties, section) for parties in (2, 8, 64) for section in (0, SHORT, LONG)]
         rows += [Row("contended", "processes", 8, SHORT, OUTSIDE)]
         rows += [Row("contended", "threads", parties, SHORT) for parties in (2, 8)]
         return {row: (SUBJECT, *RIVALS) for row in rows}
     rows = {}
-    for kind in ("processes", "threads"):
-        everyone = ALL_SHARED if kind == "processes" else (*ALL_SHARED, "std-recursive")
+    for kind, everyone in (("processes", ALL_SHARED), ("threads", (*ALL_SHARED, "std-recursive"))):
         for parties in PARTIES:
             for section in (0, SHORT, LONG):
                 for outside in (0, OUTSIDE):
@@ -123,51 +107,48 @@ def contended_rows(effort):
     return rows
 
 
-def groups_of(effort, programs):
+def groups_of(mode, programs):
     """The measurements, in groups: those of a group are compared with each other, and so made next to each other."""
-    groups = [[operation(programs.operations, case, (Row(case),))] for case in OPERATIONS]
-    groups.append([operation(programs.operations, "held", tuple(Row("held", held=count) for count in effort.held))])
-    groups += [[python(programs.python, Row(case), SECONDS_OF_OPERATION)] for case in PYTHON_OPERATIONS]
-    groups += [[python(programs.python, row, SECONDS_OF_CONTENTION, "--processes", str(row.parties))] for row in INCREMENTS]
-    for row, locks in contended_rows(effort).items():
-        groups.append([contended(programs, row, lock, SECONDS_OF_CONTENTION) for lock in locks])
-    groups += [[contended(programs, row, lock, 1) for lock in (SUBJECT, *RIVALS)] for row in FAIRNESS]
-    for pinned in ("", "same", "apart") if not effort.is_quick else ("",):
-        row = Row("ping-pong", pinned=pinned)
-        options = ("--processes", "2", *(("--pinned", pinned) if pinned else ()))
-        floor = Measurement((row,), (programs.parties, "floor-switch", *options), lambda text, row=row: read_objects(text, row), "floor-switch")
-        groups.append([floor, *(party(programs.parties, row, lock, *options) for lock in ALL_SHARED)])
-    groups.append([party(programs.parties, Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
+    def between_parties(row, lock, *options):
+        case = "contended" if row.case == "fairness" else row.case
+        return Measurement((row,), (programs.parties, case, "--lock", lock, *options), read_lines, lock)
+
+    def contended(row, lock, seconds):
+        return between_parties(row, lock, f"--{row.kind}", str(row.parties), "--section", str(row.section), "--outside", str(row.outside),
+                               "--speed", f"{programs.speed:g}", "--seconds", f"{seconds:g}")
+
+    is_quick = mode == "quick"
+    groups = [[operation(programs, case, (Row(case),))] for case in OPERATIONS]
+    groups.append([operation(programs, "held", tuple(Row("held", held=held) for held in ((HELD[0], HELD[-1]) if is_quick else HELD)))])
+    groups += [[python(Row(case), SECONDS_OF_OPERATION)] for case in PYTHON_OPERATIONS]
+    groups += [[python(row, SECONDS_OF_CONTENTION, "--processes", str(row.parties))] for row in INCREMENTS]
+    groups += [[contended(row, lock, SECONDS_OF_CONTENTION) for lock in locks] for row, locks in contended_rows(is_quick).items()]
+    groups += [[contended(row, lock, 1) for lock in (SUBJECT, *RIVALS)] for row in FAIRNESS]
+    for pinned in ("",) if is_quick else ("", "same", "apart"):
+        options = ("--pinned", pinned) if pinned else ()
+        groups.append([between_parties(Row("ping-pong", pinned=pinned), lock, *options) for lock in ("floor-switch", *ALL_SHARED)])
+    groups.append([between_parties(Row("kill"), lock, "--times", str(KILLS)) for lock in ROBUST_LOCKS])
     return groups
 
 
-def operation(program, case, rows):
+def operation(programs, case, rows):
     """Google Benchmark measures all locks of a case in one process, their repetitions in random order."""
     filters = {"held": "|".join(f"^held/[^/]+/{row.held}(/|$)" for row in rows), "pair": "^(pair|floor)/"}.get(case, f"^{case}/")
-    command = (program, f"--benchmark_filter={filters}", f"--benchmark_repetitions={REPETITIONS}",
+    command = (programs.operations, f"--benchmark_filter={filters}", f"--benchmark_repetitions={REPETITIONS}",
                "--benchmark_enable_random_interleaving=true", f"--benchmark_min_time={SECONDS_OF_OPERATION:g}",
                "--benchmark_format=json")
-    return Measurement(rows, command, lambda text: read_operations(text, rows), "all locks")
+    return Measurement(rows, command, read_google, "all locks")
 
 
-def python(program, row, seconds, *options):
+def python(row, seconds, *options):
     """Every lock that Python has, heirlock among them as heirlock-python."""
+    program = pathlib.Path(__file__).resolve().parent / "python_rlock.py"
     command = (sys.executable, "-B", program, row.case.removeprefix("python "), "--repetitions", str(REPETITIONS), "--seconds",
                f"{seconds:g}", *options)
-    return Measurement((row,), command, lambda text: read_objects(text, row), "all locks of Python")
+    return Measurement((row,), command, read_lines, "all locks of Python")
 
 
-def contended(programs, row, lock, seconds):
-    options = [f"--{row.kind}", str(row.parties), "--section", str(row.section), "--outside", str(row.outside),
-               "--speed", f"{programs.speed:g}", "--seconds", f"{seconds:g}"]
-    return Measurement((row,), (programs.parties, "contended", "--lock", lock, *options), lambda text: read_objects(text, row), lock)
-
-
-def party(program, row, lock, *options):
-    return Measurement((row,), (program, row.case, "--lock", lock, *options), lambda text: read_objects(text, row), lock)
-
-
-def read_operations(text, rows):
+def read_google(text, rows):
     """Google Benchmark's JSON; a benchmark is named CASE/LOCK or held/LOCK/N. Floors are measured beside the pairs."""
     nanoseconds = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
     for result in json.loads(text)["benchmarks"]:
@@ -181,12 +162,9 @@ def read_operations(text, rows):
         yield row, lock, result.get("repetition_index", 0), {"ns": result["real_time"] * nanoseconds[result["time_unit"]]}
 
 
-def read_objects(text, row):
+def read_lines(text, rows):
     """One JSON object a line, each of one lock and one repetition."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ValueError("found no output, expected a JSON object")
-    for line in lines:
-        result = json.loads(line)
-        reasons = {name: reason for name, reason in result.items() if name.endswith("_because")}
-        yield row, result["lock"], result.get("repetition", 0), {**result["values"], **reasons}
+    if not text.strip():
+        raise ValueError("the program printed nothing")
+    for result in map(json.loads, text.splitlines()):
+        yield rows[0], result["lock"], result.get("repetition", 0), result["values"]

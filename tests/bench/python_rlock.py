@@ -6,10 +6,10 @@ import importlib.util
 import itertools
 import json
 import multiprocessing
-import platform
 import random
 import threading
 import time
+import timeit
 
 
 class OverRLock:
@@ -33,56 +33,32 @@ if importlib.util.find_spec("heirlock"):
     import heirlock
     LOCKS["heirlock-python"] = (heirlock.Lock, heirlock.Lockable)
 
-
-def pair(lock, times):
-    acquire, release = lock.acquire, lock.release
-    for _ in times:
-        acquire()
-        release()
-
-
-def with_block(lock, times):
-    for _ in times:
-        with lock:
-            pass
-
-
-def nested(lock, times):
-    with lock:
-        pair(lock, times)
-
-
-def method(lockable, times):
-    class Subject(lockable):
-        @lockable.locked
-        def do_nothing(self):
-            pass
-
-    subject = Subject()
-    for _ in times:
-        subject.do_nothing()
-
-
-OPERATIONS = {"pair": pair, "with": with_block, "nested": nested, "method": method}
+# What is repeated, and what makes its names local, as those of a function are.
+PAIR = ("acquire(); release()", "acquire, release = lock.acquire, lock.release")
+OPERATIONS = {"pair": PAIR, "nested": PAIR, "with": ("with own: pass", "own = lock"), "method": ("own.do_nothing()", "own = subject")}
 
 
 class Operation:
     """As many as take about so many seconds, with the loop, which is the same for each lock."""
 
     def __init__(self, case, name, seconds):
-        lock, lockable = LOCKS[name]
-        self.run, self.subject = OPERATIONS[case], lockable if case == "method" else lock()
+        lock_type, lockable = LOCKS[name]
+
+        class Subject(lockable):
+            @lockable.locked
+            def do_nothing(self):
+                pass
+
+        lock = lock_type()
+        if case == "nested":
+            lock.acquire()
+        self.timer = timeit.Timer(*OPERATIONS[case], globals={"lock": lock, "subject": Subject()})
         self.count = 1000
-        while self.seconds() < seconds / 2:  # which also warms up
+        while self.timer.timeit(self.count) < seconds / 2:  # which also warms up
             self.count *= 2
 
-    def seconds(self):
-        start = time.perf_counter()
-        self.run(self.subject, itertools.repeat(None, self.count))
-        return time.perf_counter() - start
-
     def values(self):
-        return {"ns": round(1e9 * self.seconds() / self.count, 2)}
+        return {"ns": round(1e9 * self.timer.timeit(self.count) / self.count, 2)}
 
 
 class Increment:
@@ -130,8 +106,7 @@ def main():
         measurements = {name: Operation(options.case, name, options.seconds) for name in LOCKS}
     for repetition in range(options.repetitions):
         for name in random.sample(list(LOCKS), len(LOCKS)):
-            print(json.dumps({"case": options.case, "lock": name, "repetition": repetition, "python": platform.python_version(),
-                              "values": measurements[name].values()}), flush=True)
+            print(json.dumps({"lock": name, "repetition": repetition, "values": measurements[name].values()}), flush=True)
 
 
 if __name__ == "__main__":
