@@ -200,7 +200,7 @@ Wait LinuxPlatform::wait(Atomic<std::uint32_t>& word, std::uint32_t seen, Deadli
   patience.was_woken = ended == Sleep::woken;
   if (ended != Sleep::timed_out || deadline <= patience.slice_end) return Wait::look_again;
   patience.slice = std::min(patience.slice * 2, policy.longest_slice);
-  patience.slice_end += patience.slice;
+  patience.slice_end = now() + patience.slice;  // the thread may have been stopped for long
   return Wait::slice_ended;
 }
 

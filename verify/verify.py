@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Builds and runs the model checks and prints their results. See ci/verify for the options."""
 import argparse
+import collections
 import concurrent.futures
 import difflib
 import json
@@ -29,7 +30,6 @@ class Check:
         self.walk = walk
         self.name = source.stem
         self.kind = "mutant" if source.suffix == ".mutant" else "control" if source.parent == BREAKS else "scenario"
-        self.program = BUILD / "verify" / source.parent.name / self.name
         self.expected, self.caught_by, self.breaks, self.holds_on = "holds", self.name, None, None
         if self.kind != "scenario":
             self.expected = self.field("Verdict")
@@ -42,6 +42,11 @@ class Check:
             if not (folder / f"{self.caught_by}.cpp").exists():
                 self.refuse(f"'Caught by: {self.caught_by}', which is no scenario of verify/{folder.name}")
             self.holds_on = self.field("Holds on", needed=False)
+        self.command = [BUILD / "verify" / "checks", self.caught_by]
+        if self.kind == "mutant" and source.parent == ENGINE:
+            self.command[0] = BUILD / "verify" / self.name
+        elif self.kind == "mutant":
+            self.command += ["--mutant", self.name]
         if walk:
             self.kind, self.expected = "mutant on a walk", "holds"
 
@@ -58,10 +63,15 @@ class Check:
         """Whether a result is the expected one, in these words if the file has some: 'assertion: two threads ...'."""
         return self.expected in (result["verdict"], f"{result['verdict']}: {result.get('words', '')}")
 
-    def rows(self, full=False):
-        command = [self.program, "--list"] + (["--full"] if full else [])
-        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        return [json.loads(line[4:]) for line in listed.splitlines() if line.startswith("row ")]
+
+def rows_of_checks(full):
+    """The rows of each scenario and control, by its name."""
+    command = [BUILD / "verify" / "checks", "--list"] + (["--full"] if full else [])
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = collections.defaultdict(list)
+    for row in map(json.loads, listed.splitlines()):
+        rows[row["check"]].append(row)
+    return rows
 
 
 class Progress:
@@ -116,7 +126,7 @@ class TimeLeft:
 
 def run_row(check, row, options, progress, seconds=0):
     """One row of a program. Returns its result, with the story of a failure."""
-    command = [check.program, "--row", str(row["row"]), "--seed", str(options.seed)]
+    command = check.command + ["--row", str(row["row"]), "--seed", str(options.seed)]
     if check.walk or options.walk:
         command += ["--walk", check.walk or options.walk]
     if options.full and check.kind == "scenario":
@@ -141,37 +151,32 @@ def run_row(check, row, options, progress, seconds=0):
     return {**result, "name": check.name, "kind": check.kind, "story": story}
 
 
-def run_until_caught(check, options, progress):
-    """The rows of a mutant or control, up to the first that does not hold."""
+def run_rows(check, rows, options, progress, time_left):
+    """Of a mutant or control, the rows up to the first that does not hold."""
     results = []
-    for row in check.rows():
-        if options.row not in (None, row["row"]):
-            continue
-        results.append(run_row(check, row, options, progress))
-        if results[-1]["verdict"] != "holds":
+    for row in rows:
+        results.append(run_row(check, row, options, progress, time_left.of_next_row() if check.kind == "scenario" else 0))
+        if check.kind != "scenario" and results[-1]["verdict"] != "holds":
             break
     return results
 
 
-def run_all(checks, options):
+def run_all(checks, rows_of, options):
     jobs = []
     for check in checks:
-        if check.kind == "scenario":
-            jobs += [(check, row) for row in check.rows(options.full) if options.row in (None, row["row"])]
-        else:
-            jobs.append((check, None))
+        rows = [row for row in rows_of[check.caught_by] if options.row in (None, row["row"])]
+        in_one = check.kind != "scenario" or check.source.parent == ENGINE  # the litmus tests are many and short
+        jobs += [(check, rows)] if in_one else [(check, [row]) for row in rows]
     # The long ones first, as far as one can tell, so that no core idles at the end: exhaustive searches, which know no
     # number; then samples, by number; then mutants.
-    order = sorted(jobs, key=lambda job: (job[1] is None, job[1] is not None and job[1]["sampled"] > 0,
-                                          -job[1]["sampled"] if job[1] else 0))
+    order = sorted(jobs, key=lambda job: (job[0].kind != "scenario", job[1][0]["sampled"] > 0, -job[1][0]["sampled"]))
     progress = Progress(len(jobs))
-    time_left = TimeLeft(options.minutes, sum(row is not None for _, row in jobs), options.jobs)
+    time_left = TimeLeft(options.minutes, sum(len(rows) for check, rows in jobs if check.kind == "scenario"), options.jobs)
 
     def run(job):
-        check, row = job
-        results = ([run_row(check, row, options, progress, time_left.of_next_row())] if row
-                   else run_until_caught(check, options, progress))
-        progress.finish(f"{check.name} ({row['label']})" if row else check.name, results)
+        check, rows = job
+        results = run_rows(check, rows, options, progress, time_left)
+        progress.finish(f"{check.name} ({rows[0]['label']})" if len(rows) == 1 else check.name, results)
         return check, results
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
@@ -188,6 +193,11 @@ def run_all(checks, options):
 
 def report_scenarios(results):
     lines, last = [], None
+    litmus = [r for r in results if r["name"] == "litmus" and r["verdict"] == "holds"]
+    if len(litmus) > 1:
+        lines += [["litmus"] + [""] * 7, [f"  {len(litmus)} rows", "2 to 4", "0", "every execution",
+                  f"{sum(r['executions'] for r in litmus):,}", "yes", f"{sum(r['seconds'] for r in litmus):.1f}", "holds"]]
+        results, last = [r for r in results if r not in litmus], "litmus"
     for r in results:
         if r["name"] != last:
             lines.append([r["name"]] + [""] * 7)
@@ -224,8 +234,9 @@ def report_broken(kind, checked):
 
 def report(outcomes, options, seconds):
     """Prints tables and stories. Returns whether all came out as expected."""
-    scenarios = [results[0] for check, results in outcomes if check.kind == "scenario"]
-    wrong = [results[-1] for check, results in outcomes if not check.came_out(results[-1])]
+    scenarios = [result for check, results in outcomes if check.kind == "scenario" for result in results]
+    wrong = [result for check, results in outcomes for result in (results if check.kind == "scenario" else results[-1:])
+             if not check.came_out(result)]
     print()
     if scenarios:
         report_scenarios(scenarios)
@@ -258,11 +269,11 @@ def report(outcomes, options, seconds):
     return not wrong
 
 
-def build(targets, jobs):
+def build(jobs):
     """Configures and builds, with ninja's own progress on a terminal."""
     quiet = None if sys.stdout.isatty() else subprocess.PIPE
     configure = ["cmake", "-S", ROOT, "-B", BUILD, "--preset", "verify"]
-    compile_ = ["cmake", "--build", BUILD, "--parallel", str(jobs)] + (["--target", *targets] if targets else [])
+    compile_ = ["cmake", "--build", BUILD, "--parallel", str(jobs)]
     for command, output in ((configure, subprocess.PIPE), (compile_, quiet)):
         done = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
@@ -311,21 +322,22 @@ def main():
         sys.exit("verify: --walk before_2022 needs the NAMEs of scenarios with the backstop: without it, waiters are stranded there")
     if options.row is not None and len(checks) != 1 or options.replay is not None and options.row is None:
         sys.exit("verify: --row needs one NAME, and --replay needs --row N")
-    print("building " + (f"{len(checks)} programs (a minute or two)" if len(checks) > 3 else
-                         ", ".join(check.name for check in checks)), flush=True)
+    print("building the model checks (half a minute)", flush=True)
     try:
-        build([check.name for check in checks] if options.names else [], options.jobs)
+        build(options.jobs)
     except KeyboardInterrupt:
         sys.exit("\nverify: interrupted while building")
-    if options.row is not None and options.row not in range(len(checks[0].rows())):
-        sys.exit(f"verify: there is no --row {options.row}; give 0 to {len(checks[0].rows()) - 1}")
+    rows = rows_of_checks(options.full)
+    if options.row is not None and options.row not in range(len(rows[checks[0].caught_by])):
+        sys.exit(f"verify: there is no --row {options.row}; give 0 to {len(rows[checks[0].caught_by]) - 1}")
     if options.replay is not None:
-        program = [checks[0].program, "--row", str(options.row), "--replay", options.replay]
-        program += ["--walk", options.walk] if options.walk else []
-        sys.exit(subprocess.run(program).returncode)
+        command = checks[0].command + ["--row", str(options.row), "--replay", options.replay]
+        command += ["--walk", options.walk] if options.walk else []
+        sys.exit(subprocess.run(command).returncode)
     start = time.monotonic()
     on_their_walk = [Check(check.source, check.holds_on) for check in checks if check.holds_on]
-    outcomes = run_all([check for check in checks if not options.walk or check.holds_on != options.walk] + on_their_walk, options)
+    outcomes = run_all([check for check in checks if not options.walk or check.holds_on != options.walk] + on_their_walk,
+                       rows, options)
     as_expected = report(outcomes, options, time.monotonic() - start)
     for check in checks:
         if options.names and check.kind == "mutant" and check.caught_by not in [other.name for other in checks]:

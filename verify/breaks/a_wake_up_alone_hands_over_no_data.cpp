@@ -28,8 +28,6 @@ struct a_wake_up_alone_hands_over_no_data : Scenario<a_wake_up_alone_hands_over_
                                    {"writer", &a_wake_up_alone_hands_over_no_data::writer}};
 };
 
-}  // namespace
+const Check check(__FILE__, {row<a_wake_up_alone_hands_over_no_data>("nobody dies", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv, {row<a_wake_up_alone_hands_over_no_data>("nobody dies", every_execution())});
-}
+}  // namespace

@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
-"""derive.py MUTANT HEADER OUTPUT: writes HEADER with the changes of MUTANT.
+"""Applies mutants to the source that they break.
 
-A mutant has a head of lines that begin with '#', and then changes: lines that begin with '-' stand in the header,
+  derive.py MUTANT SOURCE OUTPUT                writes SOURCE with the changes of MUTANT
+  derive.py --algorithms SOURCE OUTPUT MUTANT...   writes a program part with the class LockAlgorithm of each
+
+A mutant has a head of lines that begin with '#', and then changes: lines that begin with '-' stand in the source,
 one after the other, and only there; the lines that follow with '+' take their place. Indentation does not count
 in what is looked for. A line of the mutant that is empty ends a change.
 """
+import pathlib
 import sys
 
 
@@ -12,7 +16,7 @@ def changes_of(mutant):
     """Pairs of the lines that go and the lines that come."""
     changes = []
     gone, come = [], []
-    for line in mutant.read().splitlines() + [""]:
+    for line in mutant.read_text().splitlines() + [""]:
         if line.startswith("#"):
             continue
         if line.startswith("-") and not come:
@@ -20,31 +24,54 @@ def changes_of(mutant):
         elif line.startswith("+"):
             come.append(line[1:])
         elif line.strip() or (come and not gone):
-            sys.exit(f"{mutant.name}: '{line}' is out of place; write lines with '-' and then lines with '+'")
+            sys.exit(f"{mutant}: '{line}' is out of place; write lines with '-' and then lines with '+'")
         else:
             if gone:
                 changes.append((gone, come))
             gone, come = [], []
+    if not changes:
+        sys.exit(f"{mutant} has no change")
     return changes
 
 
-def main():
-    mutant_path, header_path, output_path = sys.argv[1:]
-    with open(mutant_path) as mutant:
-        changes = changes_of(mutant)
-    if not changes:
-        sys.exit(f"{mutant_path} has no change")
-    with open(header_path) as header:
-        lines = header.read().splitlines()
-    for gone, come in changes:
+def mutated(mutant, source):
+    lines = source.read_text().splitlines()
+    for gone, come in changes_of(mutant):
         stripped = [line.strip() for line in lines]
         places = [i for i in range(len(lines)) if stripped[i:i + len(gone)] == gone]
         if len(places) != 1:
             text = "\n  ".join(gone)
-            sys.exit(f"{mutant_path}: these lines stand {len(places)} times in {header_path}, not once:\n  {text}")
+            sys.exit(f"{mutant}: these lines stand {len(places)} times in {source}, not once:\n  {text}")
         lines[places[0]:places[0] + len(gone)] = come
-    with open(output_path, "w") as output:
-        output.write("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def class_of(text):
+    """The class LockAlgorithm, and what stands around it."""
+    before, begin, rest = text.partition("template <class Platform>\nclass LockAlgorithm {\n")
+    body, end, after = rest.partition("\n};\n")
+    return begin + body + end, before + after
+
+
+def algorithms(mutants, source):
+    shipped, around = class_of(source.read_text())
+    yield '#include "model/platform.hpp"\n'
+    for mutant in mutants:
+        algorithm, same = class_of(mutated(mutant, source))
+        if same != around:
+            sys.exit(f"{mutant} changes more than the class LockAlgorithm")
+        yield f"namespace heirlock::detail_v0_1::{mutant.stem} {{\n{algorithm}}}\n"
+        yield (f"static const heirlock::verify::Mutant {mutant.stem}(\n    \"{mutant.stem}\", heirlock::verify::algorithm_of<heirlock::"
+               f"detail_v0_1::{mutant.stem}::LockAlgorithm<heirlock::verify::ModelPlatform>>());\n")
+
+
+def main():
+    if sys.argv[1] == "--algorithms":
+        source, output, *mutants = map(pathlib.Path, sys.argv[2:])
+        output.write_text("".join(algorithms(mutants, source)))
+    else:
+        mutant, source, output = map(pathlib.Path, sys.argv[1:])
+        output.write_text(mutated(mutant, source))
 
 
 main()

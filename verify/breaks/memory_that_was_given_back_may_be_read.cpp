@@ -26,8 +26,6 @@ struct memory_that_was_given_back_may_be_read : Scenario<memory_that_was_given_b
                                    {"other", &memory_that_was_given_back_may_be_read::other}};
 };
 
-}  // namespace
+const Check check(__FILE__, {row<memory_that_was_given_back_may_be_read>("nobody dies", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv, {row<memory_that_was_given_back_may_be_read>("nobody dies", every_execution())});
-}
+}  // namespace

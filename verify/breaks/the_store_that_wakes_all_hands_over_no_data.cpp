@@ -30,9 +30,7 @@ struct the_store_that_wakes_all_hands_over_no_data
                                    {"writer", &the_store_that_wakes_all_hands_over_no_data::writer}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<the_store_that_wakes_all_hands_over_no_data>("nobody dies", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<the_store_that_wakes_all_hands_over_no_data>("nobody dies", every_execution())});
-}
+}  // namespace

@@ -23,9 +23,7 @@ struct the_walk_before_2022_strands_a_waiter : Scenario<the_walk_before_2022_str
   static constexpr Role roles[] = {{"user", &the_walk_before_2022_strands_a_waiter::user}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<the_walk_before_2022_strands_a_waiter>("one may die", every_execution_with(2))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<the_walk_before_2022_strands_a_waiter>("one may die", every_execution_with(2))});
-}
+}  // namespace

@@ -61,15 +61,13 @@ using with_a_try = a_death_that_the_kernel_missed_is_found_out<vanishes, Deadlin
 template <bool vanishes>
 using with_a_deadline = a_death_that_the_kernel_missed_is_found_out<vanishes, Deadline::passes_at_some_time>;
 
-}  // namespace
+const Check check(
+    __FILE__,
+    {row<with_a_deadline<true>>("it vanishes, one is timed", every_execution_with(1),
+                                every_execution_with(2)),
+     row<with_a_deadline<true>>("the same, random", sampled(200'000), sampled(10'000'000)),
+     row<with_a_try<true>>("it vanishes, one tries", every_execution_with(1), every_execution_with(2)),
+     row<with_no_deadline<true>>("the owner vanishes", every_execution_with(1), every_execution_with(3)),
+     row<with_no_deadline<false>>("the owner lives", every_execution_with(2), every_execution_with(3))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<with_a_deadline<true>>("it vanishes, one is timed", every_execution_with(1),
-                                  every_execution_with(2)),
-       row<with_a_deadline<true>>("the same, random", sampled(500'000), sampled(10'000'000)),
-       row<with_a_try<true>>("it vanishes, one tries", every_execution_with(1), every_execution_with(2)),
-       row<with_no_deadline<true>>("the owner vanishes", every_execution_with(1), every_execution_with(3)),
-       row<with_no_deadline<false>>("the owner lives", every_execution_with(2), every_execution_with(3))});
-}
+}  // namespace

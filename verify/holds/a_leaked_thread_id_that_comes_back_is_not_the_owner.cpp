@@ -37,7 +37,7 @@ struct a_leaked_thread_id_that_comes_back_is_not_the_owner
     this->kernel.await_end_of(0);
     another.acquire();  // so that it has an id of its own
     another.release();
-    expect(Algorithm::release(lock.memory) == heirlock_not_owner,
+    expect(algorithm.release(lock.memory) == heirlock_not_owner,
            "a namesake can release the dead owner's lock");
     waiter();
   }
@@ -52,14 +52,12 @@ struct a_leaked_thread_id_that_comes_back_is_not_the_owner
       {"owner", &Self::owner}, {"namesake", &Self::namesake}, {"waiter", &Self::waiter}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__,
+    {row<a_leaked_thread_id_that_comes_back_is_not_the_owner<2, 0>>("nobody waits", every_execution()),
+     row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 0>>("a waiter", every_execution_with(3),
+                                                                    every_execution_with(5)),
+     row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 1>>("a waiter that may die", sampled(200'000),
+                                                                    sampled(10'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<a_leaked_thread_id_that_comes_back_is_not_the_owner<2, 0>>("nobody waits", every_execution()),
-       row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 0>>("a waiter", every_execution_with(3),
-                                                                      every_execution_with(5)),
-       row<a_leaked_thread_id_that_comes_back_is_not_the_owner<3, 1>>(
-           "a waiter that may die", sampled(200'000), sampled(10'000'000))});
-}
+}  // namespace

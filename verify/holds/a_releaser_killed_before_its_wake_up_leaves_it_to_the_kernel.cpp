@@ -15,9 +15,7 @@ struct a_releaser_killed_before_its_wake_up_leaves_it_to_the_kernel
   static bool dies_at(const ModelThread&, const Lock&, Moment moment) { return moment == Moment::waking; }
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  rows_of_the_doomed<a_releaser_killed_before_its_wake_up_leaves_it_to_the_kernel>());
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 rows_of_the_doomed<a_releaser_killed_before_its_wake_up_leaves_it_to_the_kernel>());
-}
+}  // namespace

@@ -28,25 +28,23 @@ struct a_sleeping_waiter_is_always_woken
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__, {row<a_sleeping_waiter_is_always_woken<2, 0, 2>>("two, twice round", every_execution_with(4),
+                                                               every_execution()),
+               row<a_sleeping_waiter_is_always_woken<2, 2, 1>>("two, both may die", every_execution()),
+               row<a_sleeping_waiter_is_always_woken<3, 0, 1>>("three, nobody dies", every_execution_with(2),
+                                                               every_execution_with(4)),
+               row<a_sleeping_waiter_is_always_woken<3, 1, 1>>("three, one may die", every_execution_with(1),
+                                                               every_execution_with(2)),
+               row<a_sleeping_waiter_is_always_woken<3, 2, 1>>("three, two may die", sampled(200'000),
+                                                               every_execution_with(2)),
+               row<a_sleeping_waiter_is_always_woken<3, 2, 2>>("three, two may die, twice round",
+                                                               sampled(200'000), sampled(30'000'000)),
+               row<a_sleeping_waiter_is_always_woken<4, 0, 1>>("four, nobody dies", sampled(200'000),
+                                                               sampled(15'000'000)),
+               row<a_sleeping_waiter_is_always_woken<4, 1, 1>>("four, one may die", sampled(200'000),
+                                                               sampled(30'000'000)),
+               row<a_sleeping_waiter_is_always_woken<4, 3, 1>>("four, three may die", sampled(200'000),
+                                                               sampled(50'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<a_sleeping_waiter_is_always_woken<2, 0, 2>>("two, twice round", every_execution_with(4),
-                                                                  every_execution()),
-                  row<a_sleeping_waiter_is_always_woken<2, 2, 1>>("two, both may die", every_execution()),
-                  row<a_sleeping_waiter_is_always_woken<3, 0, 1>>(
-                      "three, nobody dies", every_execution_with(2), every_execution_with(4)),
-                  row<a_sleeping_waiter_is_always_woken<3, 1, 1>>(
-                      "three, one may die", every_execution_with(1), every_execution_with(2)),
-                  row<a_sleeping_waiter_is_always_woken<3, 2, 1>>("three, two may die", sampled(1'000'000),
-                                                                  every_execution_with(2)),
-                  row<a_sleeping_waiter_is_always_woken<3, 2, 2>>("three, two may die, twice round",
-                                                                  sampled(1'000'000), sampled(30'000'000)),
-                  row<a_sleeping_waiter_is_always_woken<4, 0, 1>>("four, nobody dies", sampled(500'000),
-                                                                  sampled(15'000'000)),
-                  row<a_sleeping_waiter_is_always_woken<4, 1, 1>>("four, one may die", sampled(500'000),
-                                                                  sampled(30'000'000)),
-                  row<a_sleeping_waiter_is_always_woken<4, 3, 1>>("four, three may die", sampled(1'000'000),
-                                                                  sampled(50'000'000))});
-}
+}  // namespace

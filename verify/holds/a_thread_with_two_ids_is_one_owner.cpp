@@ -21,13 +21,13 @@ struct a_thread_with_two_ids_is_one_owner : Scenario<a_thread_with_two_ids_is_on
     lock.acquire();
     lock.acquire(Deadline::passed);
     lock.release();
-    expect(Algorithm::is_owned(lock.memory), "the owner does not know itself by its other id");
+    expect(algorithm.is_owned(lock.memory), "the owner does not know itself by its other id");
     lock.release();
     id = in_one;
-    expect(Algorithm::is_owned(lock.memory), "the owner does not know itself any more");
+    expect(algorithm.is_owned(lock.memory), "the owner does not know itself any more");
     id = in_the_other;
     lock.release();
-    expect(!Algorithm::is_owned(lock.memory), "a lock that was released is still owned");
+    expect(!algorithm.is_owned(lock.memory), "a lock that was released is still owned");
   }
   void user() {
     lock.acquire();
@@ -38,10 +38,8 @@ struct a_thread_with_two_ids_is_one_owner : Scenario<a_thread_with_two_ids_is_on
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<a_thread_with_two_ids_is_one_owner<0>>("nobody dies", every_execution()),
+                   row<a_thread_with_two_ids_is_one_owner<2>>("either may die", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<a_thread_with_two_ids_is_one_owner<0>>("nobody dies", every_execution()),
-                  row<a_thread_with_two_ids_is_one_owner<2>>("either may die", every_execution())});
-}
+}  // namespace

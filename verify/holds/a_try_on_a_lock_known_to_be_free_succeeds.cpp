@@ -31,11 +31,9 @@ struct a_try_on_a_lock_known_to_be_free_succeeds
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"other", &Self::other}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<a_try_on_a_lock_known_to_be_free_succeeds<false>>("nobody dies", every_execution()),
+                   row<a_try_on_a_lock_known_to_be_free_succeeds<true>>("the owner gives it up",
+                                                                        every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<a_try_on_a_lock_known_to_be_free_succeeds<false>>("nobody dies", every_execution()),
-       row<a_try_on_a_lock_known_to_be_free_succeeds<true>>("the owner gives it up", every_execution())});
-}
+}  // namespace

@@ -27,12 +27,11 @@ struct a_wait_that_returns_for_no_reason_is_not_the_end
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<a_wait_that_returns_for_no_reason_is_not_the_end<2, 2, 2>>("two, both may die",
+                                                                                  every_execution()),
+                   row<a_wait_that_returns_for_no_reason_is_not_the_end<3, 1, 1>>("three, one may die",
+                                                                                  every_execution_with(1),
+                                                                                  every_execution_with(2))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<a_wait_that_returns_for_no_reason_is_not_the_end<2, 2, 2>>("two, both may die", every_execution()),
-       row<a_wait_that_returns_for_no_reason_is_not_the_end<3, 1, 1>>(
-           "three, one may die", every_execution_with(1), every_execution_with(2))});
-}
+}  // namespace

@@ -14,8 +14,6 @@ struct a_waiter_killed_after_its_wake_up_passes_it_on
   static bool dies_at(const ModelThread& victim, const Lock&, Moment) { return victim.has_been_woken; }
 };
 
-}  // namespace
+const Check check(__FILE__, rows_of_the_doomed<a_waiter_killed_after_its_wake_up_passes_it_on>());
 
-int main(int argc, char** argv) {
-  return explore(argc, argv, rows_of_the_doomed<a_waiter_killed_after_its_wake_up_passes_it_on>());
-}
+}  // namespace

@@ -13,8 +13,6 @@ struct a_waiter_killed_asleep_costs_nobody_the_lock
   static bool dies_at(const ModelThread&, const Lock&, Moment moment) { return moment == Moment::asleep; }
 };
 
-}  // namespace
+const Check check(__FILE__, rows_of_the_doomed<a_waiter_killed_asleep_costs_nobody_the_lock>());
 
-int main(int argc, char** argv) {
-  return explore(argc, argv, rows_of_the_doomed<a_waiter_killed_asleep_costs_nobody_the_lock>());
-}
+}  // namespace

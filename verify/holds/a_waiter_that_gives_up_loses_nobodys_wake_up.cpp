@@ -29,14 +29,12 @@ struct a_waiter_that_gives_up_loses_nobodys_wake_up
       {"owner", &Self::owner}, {"hurried", &Self::hurried}, {"patient", &Self::owner}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__, {row<a_waiter_that_gives_up_loses_nobodys_wake_up<0>>("nobody dies", every_execution_with(2),
+                                                                    every_execution_with(3)),
+               row<a_waiter_that_gives_up_loses_nobodys_wake_up<1>>("one may die", every_execution_with(1),
+                                                                    every_execution_with(2)),
+               row<a_waiter_that_gives_up_loses_nobodys_wake_up<2>>("two may die", sampled(200'000),
+                                                                    sampled(25'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<a_waiter_that_gives_up_loses_nobodys_wake_up<0>>("nobody dies", every_execution_with(2),
-                                                                       every_execution_with(3)),
-                  row<a_waiter_that_gives_up_loses_nobodys_wake_up<1>>("one may die", every_execution_with(1),
-                                                                       every_execution_with(2)),
-                  row<a_waiter_that_gives_up_loses_nobodys_wake_up<2>>("two may die", sampled(500'000),
-                                                                       sampled(25'000'000))});
-}
+}  // namespace

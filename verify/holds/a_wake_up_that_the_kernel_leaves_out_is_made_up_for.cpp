@@ -29,12 +29,9 @@ struct a_wake_up_that_the_kernel_leaves_out_is_made_up_for
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(__FILE__, {row<a_wake_up_that_the_kernel_leaves_out_is_made_up_for<1>>(
+                                 "one may die", every_execution_with(1), every_execution_with(2)),
+                             row<a_wake_up_that_the_kernel_leaves_out_is_made_up_for<2>>(
+                                 "two may die", sampled(200'000), sampled(10'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<a_wake_up_that_the_kernel_leaves_out_is_made_up_for<1>>(
-                      "one may die", every_execution_with(1), every_execution_with(2)),
-                  row<a_wake_up_that_the_kernel_leaves_out_is_made_up_for<2>>("two may die", sampled(300'000),
-                                                                              sampled(10'000'000))});
-}
+}  // namespace

@@ -28,8 +28,6 @@ struct a_woken_timed_acquire_tries_once_more : Scenario<a_woken_timed_acquire_tr
                                    {"hurried", &a_woken_timed_acquire_tries_once_more::hurried}};
 };
 
-}  // namespace
+const Check check(__FILE__, {row<a_woken_timed_acquire_tries_once_more>("nobody dies", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv, {row<a_woken_timed_acquire_tries_once_more>("nobody dies", every_execution())});
-}
+}  // namespace

@@ -44,16 +44,15 @@ struct after_its_release_the_releaser_touches_nothing
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__,
+    {row<after_its_release_the_releaser_touches_nothing<2, 0>>("two, nobody dies",
+                                                               every_execution_with(1'000)),
+     row<after_its_release_the_releaser_touches_nothing<2, 1>>("two, one may die", every_execution_with(3),
+                                                               every_execution_with(5)),
+     row<after_its_release_the_releaser_touches_nothing<3, 0>>("three, nobody dies", every_execution_with(2),
+                                                               every_execution_with(3)),
+     row<after_its_release_the_releaser_touches_nothing<3, 1>>("three, one may die", sampled(200'000),
+                                                               sampled(15'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<after_its_release_the_releaser_touches_nothing<2, 0>>("two, nobody dies",
-                                                                            every_execution_with(1'000)),
-                  row<after_its_release_the_releaser_touches_nothing<2, 1>>(
-                      "two, one may die", every_execution_with(3), every_execution_with(5)),
-                  row<after_its_release_the_releaser_touches_nothing<3, 0>>(
-                      "three, nobody dies", every_execution_with(2), every_execution_with(3)),
-                  row<after_its_release_the_releaser_touches_nothing<3, 1>>(
-                      "three, one may die", sampled(300'000), sampled(15'000'000))});
-}
+}  // namespace

@@ -20,7 +20,7 @@ struct an_abandoned_lock_is_inherited
     lock.acquire();
     data.change();
     lock.abandon();
-    expect(!Algorithm::is_owned(lock.memory), "the lock is abandoned, and its owner owns it");
+    expect(!algorithm.is_owned(lock.memory), "the lock is abandoned, and its owner owns it");
   }
   void heir() {
     if (lock.acquire() == heirlock_inherited) lock.repaired();
@@ -32,11 +32,9 @@ struct an_abandoned_lock_is_inherited
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"heir", &Self::heir}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<an_abandoned_lock_is_inherited<2, 2>>("two, both may die", every_execution()),
+                   row<an_abandoned_lock_is_inherited<3, 1>>("three, one may die", every_execution_with(1),
+                                                             every_execution_with(2))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<an_abandoned_lock_is_inherited<2, 2>>("two, both may die", every_execution()),
-                  row<an_abandoned_lock_is_inherited<3, 1>>("three, one may die", every_execution_with(1),
-                                                            every_execution_with(2))});
-}
+}  // namespace

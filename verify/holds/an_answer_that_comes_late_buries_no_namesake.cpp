@@ -52,12 +52,10 @@ struct an_answer_that_comes_late_buries_no_namesake
       {"owner", &Self::owner}, {"namesake", &Self::namesake}, {"waiter", &Self::waiter}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<an_answer_that_comes_late_buries_no_namesake>("bounded", every_execution_with(2),
+                                                                     every_execution_with(3)),
+                   row<an_answer_that_comes_late_buries_no_namesake>("random", sampled(200'000),
+                                                                     sampled(5'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<an_answer_that_comes_late_buries_no_namesake>("bounded", every_execution_with(2),
-                                                         every_execution_with(3)),
-       row<an_answer_that_comes_late_buries_no_namesake>("random", sampled(300'000), sampled(5'000'000))});
-}
+}  // namespace

@@ -20,17 +20,14 @@ struct an_heir_starts_at_depth_1 : Scenario<an_heir_starts_at_depth_1<deaths>, 2
   void heir() {
     lock.acquire();
     lock.release();
-    expect(!Algorithm::is_owned(lock.memory), "one release does not free what an heir acquired once");
+    expect(!algorithm.is_owned(lock.memory), "one release does not free what an heir acquired once");
   }
   void at_the_end() { expect_usable(lock); }
 
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"heir", &Self::heir}};
 };
 
-}  // namespace
+const Check check(__FILE__, {row<an_heir_starts_at_depth_1<0>>("the owner's thread ends", every_execution()),
+                             row<an_heir_starts_at_depth_1<2>>("either may be killed", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<an_heir_starts_at_depth_1<0>>("the owner's thread ends", every_execution()),
-                  row<an_heir_starts_at_depth_1<2>>("either may be killed", every_execution())});
-}
+}  // namespace

@@ -16,9 +16,6 @@ struct an_owner_killed_before_it_links_leaves_the_lock_to_an_heir
   }
 };
 
-}  // namespace
+const Check check(__FILE__, rows_of_the_doomed<an_owner_killed_before_it_links_leaves_the_lock_to_an_heir>());
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 rows_of_the_doomed<an_owner_killed_before_it_links_leaves_the_lock_to_an_heir>());
-}
+}  // namespace

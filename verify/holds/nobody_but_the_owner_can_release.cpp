@@ -28,20 +28,16 @@ struct nobody_but_the_owner_can_release : Scenario<nobody_but_the_owner_can_rele
     expect_refused();
   }
   void expect_refused() {
-    expect(!Algorithm::is_owned(lock.memory), "a thread that owns nothing is taken for the owner");
-    expect(Algorithm::release(lock.memory) == heirlock_not_owner, "a stranger can release the lock");
-    expect(Algorithm::repaired(lock.memory) == heirlock_not_owner,
-           "a stranger can declare the lock repaired");
+    expect(!algorithm.is_owned(lock.memory), "a thread that owns nothing is taken for the owner");
+    expect(algorithm.release(lock.memory) == heirlock_not_owner, "a stranger can release the lock");
+    expect(algorithm.repaired(lock.memory) == heirlock_not_owner, "a stranger can declare the lock repaired");
   }
   void at_the_end() { expect_usable(lock); }
 
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"stranger", &Self::stranger}};
 };
 
-}  // namespace
+const Check check(__FILE__, {row<nobody_but_the_owner_can_release<0>>("nobody dies", every_execution()),
+                             row<nobody_but_the_owner_can_release<2>>("either may die", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<nobody_but_the_owner_can_release<0>>("nobody dies", every_execution()),
-                  row<nobody_but_the_owner_can_release<2>>("either may die", every_execution())});
-}
+}  // namespace

@@ -27,14 +27,12 @@ struct only_one_thread_owns_the_lock
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<only_one_thread_owns_the_lock<2, 0>>("two, nobody dies", every_execution()),
+                   row<only_one_thread_owns_the_lock<2, 2>>("two, both may die", every_execution()),
+                   row<only_one_thread_owns_the_lock<3, 1>>("three, one may die", every_execution_with(1),
+                                                            every_execution_with(2)),
+                   row<only_one_thread_owns_the_lock<4, 2>>("four, two may die", sampled(200'000),
+                                                            sampled(30'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<only_one_thread_owns_the_lock<2, 0>>("two, nobody dies", every_execution()),
-       row<only_one_thread_owns_the_lock<2, 2>>("two, both may die", every_execution()),
-       row<only_one_thread_owns_the_lock<3, 1>>("three, one may die", every_execution_with(1),
-                                                every_execution_with(2)),
-       row<only_one_thread_owns_the_lock<4, 2>>("four, two may die", sampled(300'000), sampled(30'000'000))});
-}
+}  // namespace

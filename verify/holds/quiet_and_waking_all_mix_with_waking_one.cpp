@@ -31,16 +31,14 @@ struct quiet_and_waking_all_mix_with_waking_one
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__,
+    {row<quiet_and_waking_all_mix_with_waking_one<2, 2, 1>>("two, both may die", every_execution()),
+     row<quiet_and_waking_all_mix_with_waking_one<3, 2, 2>>("three, two may die, twice round",
+                                                            sampled(200'000), sampled(30'000'000)),
+     row<quiet_and_waking_all_mix_with_waking_one<3, 0, 1>>("three, nobody dies", every_execution_with(2),
+                                                            every_execution_with(3)),
+     row<quiet_and_waking_all_mix_with_waking_one<4, 3, 2>>("four, three may die, twice round",
+                                                            sampled(200'000), sampled(40'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<quiet_and_waking_all_mix_with_waking_one<2, 2, 1>>("two, both may die", every_execution()),
-       row<quiet_and_waking_all_mix_with_waking_one<3, 2, 2>>("three, two may die, twice round",
-                                                              sampled(500'000), sampled(30'000'000)),
-       row<quiet_and_waking_all_mix_with_waking_one<3, 0, 1>>("three, nobody dies", every_execution_with(2),
-                                                              every_execution_with(3)),
-       row<quiet_and_waking_all_mix_with_waking_one<4, 3, 2>>("four, three may die, twice round",
-                                                              sampled(500'000), sampled(40'000'000))});
-}
+}  // namespace

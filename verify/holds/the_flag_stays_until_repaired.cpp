@@ -27,13 +27,11 @@ struct the_flag_stays_until_repaired
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<the_flag_stays_until_repaired<2, 2, 1>>("two, both may die", every_execution()),
+                   row<the_flag_stays_until_repaired<3, 1, 1>>("three, one may die", every_execution_with(1),
+                                                               every_execution_with(2)),
+                   row<the_flag_stays_until_repaired<3, 2, 2>>("three, two may die", sampled(200'000),
+                                                               sampled(25'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<the_flag_stays_until_repaired<2, 2, 1>>("two, both may die", every_execution()),
-                  row<the_flag_stays_until_repaired<3, 1, 1>>("three, one may die", every_execution_with(1),
-                                                              every_execution_with(2)),
-                  row<the_flag_stays_until_repaired<3, 2, 2>>("three, two may die", sampled(500'000),
-                                                              sampled(25'000'000))});
-}
+}  // namespace

@@ -25,8 +25,7 @@ struct the_invariants_hold_between_any_two_steps
     lock.release();
     lock.release();
   }
-  // Called by Relacy between any two steps.
-  void invariant() {
+  void invariant() override {
     const char* const broken = broken_invariant(this->kernel, lock, owner_before);
     if (broken != nullptr) expect(false, broken);
     owner_before = heirlock::detail::owner_of(lock.memory.word.value_now());
@@ -36,14 +35,13 @@ struct the_invariants_hold_between_any_two_steps
   static constexpr typename Self::Role roles[] = {{"user", &Self::user}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__,
+    {row<the_invariants_hold_between_any_two_steps<2, 2>>("two, both may die", every_execution_with(2),
+                                                          every_execution_with(4)),
+     row<the_invariants_hold_between_any_two_steps<3, 1>>("three, one may die", sampled(200'000),
+                                                          every_execution_with(1)),
+     row<the_invariants_hold_between_any_two_steps<3, 3>>("three, all may die", sampled(200'000),
+                                                          sampled(20'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<the_invariants_hold_between_any_two_steps<2, 2>>(
-                      "two, both may die", every_execution_with(2), every_execution_with(4)),
-                  row<the_invariants_hold_between_any_two_steps<3, 1>>("three, one may die", sampled(300'000),
-                                                                       every_execution_with(1)),
-                  row<the_invariants_hold_between_any_two_steps<3, 3>>("three, all may die", sampled(300'000),
-                                                                       sampled(20'000'000))});
-}
+}  // namespace

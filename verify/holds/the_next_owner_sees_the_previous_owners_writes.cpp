@@ -31,15 +31,13 @@ struct the_next_owner_sees_the_previous_owners_writes
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"next", &Self::owner}};
 };
 
-}  // namespace
+const Check check(
+    __FILE__,
+    {row<the_next_owner_sees_the_previous_owners_writes<2, 0>>("clean release", every_execution()),
+     row<the_next_owner_sees_the_previous_owners_writes<2, 2>>("either may die", every_execution()),
+     row<the_next_owner_sees_the_previous_owners_writes<3, 1>>("three, one may die", every_execution_with(1),
+                                                               every_execution_with(2)),
+     row<the_next_owner_sees_the_previous_owners_writes<3, 3>>("three, all may die", sampled(200'000),
+                                                               sampled(15'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(
-      argc, argv,
-      {row<the_next_owner_sees_the_previous_owners_writes<2, 0>>("clean release", every_execution()),
-       row<the_next_owner_sees_the_previous_owners_writes<2, 2>>("either may die", every_execution()),
-       row<the_next_owner_sees_the_previous_owners_writes<3, 1>>(
-           "three, one may die", every_execution_with(1), every_execution_with(2)),
-       row<the_next_owner_sees_the_previous_owners_writes<3, 3>>("three, all may die", sampled(300'000),
-                                                                 sampled(15'000'000))});
-}
+}  // namespace

@@ -20,9 +20,9 @@ struct the_owner_acquires_again_without_waiting
     lock.acquire(Deadline::passed);
     expect(lock.memory.depth.load() == 2, "two acquires are not two deep");
     lock.release();
-    expect(Algorithm::is_owned(lock.memory), "the first of two releases has freed the lock");
+    expect(algorithm.is_owned(lock.memory), "the first of two releases has freed the lock");
     lock.release();
-    expect(!Algorithm::is_owned(lock.memory), "the last release has not freed the lock");
+    expect(!algorithm.is_owned(lock.memory), "the last release has not freed the lock");
   }
   // Gets in only where the lock's account says that nobody is: CheckedLock sees to it.
   void intruder() {
@@ -33,10 +33,8 @@ struct the_owner_acquires_again_without_waiting
   static constexpr typename Self::Role roles[] = {{"owner", &Self::owner}, {"intruder", &Self::intruder}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<the_owner_acquires_again_without_waiting<0>>("nobody dies", every_execution()),
+                   row<the_owner_acquires_again_without_waiting<2>>("either may die", every_execution())});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<the_owner_acquires_again_without_waiting<0>>("nobody dies", every_execution()),
-                  row<the_owner_acquires_again_without_waiting<2>>("either may die", every_execution())});
-}
+}  // namespace

@@ -42,13 +42,12 @@ struct two_locks_held_at_once_survive_a_death
       {"holder", &Self::both}, {"waits for b", &Self::waits_for_b}, {"waits for a", &Self::waits_for_a}};
 };
 
-}  // namespace
+const Check check(__FILE__,
+                  {row<two_locks_held_at_once_survive_a_death<2, 1>>("two, one may die", every_execution()),
+                   row<two_locks_held_at_once_survive_a_death<3, 1>>("three, one may die",
+                                                                     every_execution_with(1),
+                                                                     every_execution_with(2)),
+                   row<two_locks_held_at_once_survive_a_death<3, 2>>("three, two may die", sampled(200'000),
+                                                                     sampled(25'000'000))});
 
-int main(int argc, char** argv) {
-  return explore(argc, argv,
-                 {row<two_locks_held_at_once_survive_a_death<2, 1>>("two, one may die", every_execution()),
-                  row<two_locks_held_at_once_survive_a_death<3, 1>>(
-                      "three, one may die", every_execution_with(1), every_execution_with(2)),
-                  row<two_locks_held_at_once_survive_a_death<3, 2>>("three, two may die", sampled(500'000),
-                                                                    sampled(25'000'000))});
-}
+}  // namespace

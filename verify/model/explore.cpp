@@ -1,15 +1,31 @@
-// The command line of a scenario, and what it prints.
+// The command line of the model checks, and what they print.
+#include <cstddef>
 #include <cstring>
+#include <map>
 #include <stdexcept>
 
 #include "model/scenario.hpp"
+#include "model/scheduler.hpp"
 
 namespace heirlock::verify {
 namespace {
 
+using Checks = std::map<std::string, std::vector<Row>>;
+Checks& checks() {
+  static Checks the_checks;
+  return the_checks;
+}
+
+using Mutants = std::map<std::string, Algorithm>;
+Mutants& mutants() {
+  static Mutants the_mutants;
+  return the_mutants;
+}
+
 struct Options {
+  std::string check, mutant;  // empty: the algorithm that ships
   bool list = false, full = false;
-  int row = -1;  // all
+  int row = 0;
   std::uint64_t seed = 1;
   double seconds = 0;
   bool repeats = false;
@@ -94,6 +110,29 @@ Choices::Row from_word(const std::string& word) {
   return row;
 }
 
+// Whose scenario Relacy constructs.
+const Row* running_row;
+
+template <int threads>
+class Suite : public rl::test_suite<Suite<threads>, threads> {
+ public:
+  Suite() : scenario_(running_row->construct(memory_)) {}
+  ~Suite() { scenario_->~AnyScenario(); }
+  void thread(unsigned index) { scenario_->thread(index); }
+  void after() { scenario_->after(); }
+  void invariant() { scenario_->invariant(); }
+
+ private:
+  alignas(std::max_align_t) unsigned char memory_[largest_scenario];
+  AnyScenario* const scenario_;
+};
+
+template <int threads>
+rl::test_result_e run_in_relacy(rl::test_params& params) {
+  rl::ostringstream state;
+  return rl::run_test<Suite<threads>, Scheduler<threads>>(params, state, false);
+}
+
 rl::test_result_e run(const Row& row) {
   struct NoOutput : std::streambuf {
     int overflow(int character) override { return character; }
@@ -102,7 +141,16 @@ rl::test_result_e run(const Row& row) {
   rl::test_params params;
   params.search_type = rl::random_scheduler_type;  // here it only means: older values, as old as Relacy knows
   params.output_stream = params.progress_stream = &no_output;
-  return row.run(params);
+  running_row = &row;
+  row.prepare();
+  switch (row.threads) {
+    case 2:
+      return run_in_relacy<2>(params);
+    case 3:
+      return run_in_relacy<3>(params);
+    default:
+      return run_in_relacy<4>(params);
+  }
 }
 
 rl::test_result_e repeat(const Row& row, const Choices::Row& chosen) {
@@ -126,23 +174,23 @@ Choices::Row shorten(const Row& row, Choices::Row chosen, rl::test_result_e resu
   return chosen;
 }
 
-rl::test_result_e tell(const char* program, int index, const Row& row, const Choices::Row& chosen) {
-  std::printf("what happened, step by step (%s, row %d):\n", row.label, index);
+rl::test_result_e tell(const Options& options, const Row& row, const Choices::Row& chosen) {
+  std::printf("what happened, step by step (%s, row %d):\n", row.label, options.row);
   telling = true;
   const rl::test_result_e result = repeat(row, chosen);
   telling = false;
   if (result == rl::test_result_deadlock) Kernel::running().tell_sleepers();
   std::printf("  ==> %s\n", verdict_of(result));
-  const char* const slash = std::strrchr(program, '/');
-  std::printf("to see it again: ci/verify %s --row %d --replay %s", slash != nullptr ? slash + 1 : program,
-              index, to_word(chosen).c_str());
+  const std::string& name = options.mutant.empty() ? options.check : options.mutant;
+  std::printf("to see it again: ci/verify %s --row %d --replay %s", name.c_str(), options.row,
+              to_word(chosen).c_str());
   if (Kernel::only_walk) std::printf(" --walk %s", walk_names[static_cast<std::size_t>(*Kernel::only_walk)]);
   std::printf("\n");
   return result;
 }
 
-bool run_row(const char* program, int index, const Row& row, const Options& options) {
-  if (options.repeats) return tell(program, index, row, options.choices) == rl::test_result_success;
+bool run_row(const Options& options, const Row& row) {
+  if (options.repeats) return tell(options, row, options.choices) == rl::test_result_success;
   const Search& search = options.full ? row.full : row.quick;
   choices().start(search, options.seed, options.seconds);
   const rl::test_result_e result = run(row);
@@ -159,18 +207,21 @@ bool run_row(const char* program, int index, const Row& row, const Options& opti
       "\"seed\": %llu, "
       "\"executions\": %llu, \"redundant\": %llu, \"exhausted\": %s, \"seconds\": %.3f, \"verdict\": \"%s\", "
       "\"replay\": \"%s\"}\n",
-      index, row.label, row.threads, row.deaths, search_in_words(search).c_str(), number(options.seed),
+      options.row, row.label, row.threads, row.deaths, search_in_words(search).c_str(), number(options.seed),
       executions, redundant, exhausted ? "true" : "false", seconds,
       missing.empty() ? verdict_of(result) : "missing outcome", to_word(failing).c_str());
-  if (!holds) tell(program, index, row, failing);
+  if (!holds) tell(options, row, failing);
   if (!missing.empty()) std::printf("  *** %s\n", missing.c_str());
   return holds && missing.empty();
 }
 
-void list_row(int index, const Row& row, const Options& options) {
-  const Search& search = options.full ? row.full : row.quick;
-  std::printf("row {\"row\": %d, \"label\": \"%s\", \"sampled\": %llu}\n", index, row.label,
-              static_cast<unsigned long long>(search.executions));
+void list(bool full) {
+  for (const auto& [name, rows] : checks())
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const Search& search = full ? rows[i].full : rows[i].quick;
+      std::printf("{\"check\": \"%s\", \"row\": %zu, \"label\": \"%s\", \"sampled\": %llu}\n", name.c_str(),
+                  i, rows[i].label, static_cast<unsigned long long>(search.executions));
+    }
 }
 
 Options parse(int argc, char** argv) {
@@ -178,13 +229,15 @@ Options parse(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];
     const auto value = [&]() -> std::string {
-      if (++i == argc) throw std::invalid_argument("found " + name + " without a value");
+      if (++i == argc) throw std::invalid_argument(name + " needs a value");
       return argv[i];
     };
     if (name == "--list")
       options.list = true;
     else if (name == "--full")
       options.full = true;
+    else if (name == "--mutant")
+      options.mutant = value();
     else if (name == "--row")
       options.row = std::stoi(value());
     else if (name == "--seed")
@@ -196,33 +249,36 @@ Options parse(int argc, char** argv) {
     else if (name == "--replay")
       options.repeats = true, options.choices = from_word(value());
     else
-      throw std::invalid_argument(
-          "found " + name +
-          ", expected --list, --full, --row N, --seed N, --seconds N, --walk NAME or --replay CHOICES");
+      options.check = name;
   }
-  if (options.repeats && options.row < 0) throw std::invalid_argument("found --replay without --row");
   return options;
 }
 
 }  // namespace
 
-int explore(int argc, char** argv, const std::vector<Row>& rows) {
+Check::Check(const char* file, const std::vector<Row>& rows) {
+  const std::string path = file;
+  const std::size_t begin = path.rfind('/') + 1;
+  checks()[path.substr(begin, path.rfind('.') - begin)] = rows;
+}
+
+Mutant::Mutant(const char* name, const Algorithm& of) {
+  mutants()[name] = of;
+}
+
+}  // namespace heirlock::verify
+
+// CHECK --row N [--mutant NAME] [--full] [--seconds N] [--seed N] [--walk NAME] [--replay CHOICES], or
+// --list: what verify.py calls.
+int main(int argc, char** argv) {
+  using namespace heirlock::verify;
   try {
     const Options options = parse(argc, argv);
-    bool all_held = true;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const int index = static_cast<int>(i);
-      if (options.row >= 0 && options.row != index) continue;
-      if (options.list)
-        list_row(index, rows[i], options);
-      else
-        all_held = run_row(argv[0], index, rows[i], options) && all_held;
-    }
-    return all_held ? 0 : 1;
+    if (options.list) return list(options.full), 0;
+    if (!options.mutant.empty()) algorithm = mutants().at(options.mutant);
+    return run_row(options, checks().at(options.check).at(static_cast<std::size_t>(options.row))) ? 0 : 1;
   } catch (const std::exception& wrong) {
     std::fprintf(stderr, "%s: %s\n", argv[0], wrong.what());
     return 2;
   }
 }
-
-}  // namespace heirlock::verify

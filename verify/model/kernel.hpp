@@ -116,8 +116,15 @@ class Kernel {
     me().has_been_woken = false;
   }
   [[noreturn]] void die(const char* how);
-  /// Says what the next step touches; comes right before Relacy may switch threads.
-  void announce(const void* at, unsigned kind) { me().next_access = {at, kind}; }
+  /// Ends the role of the thread: the execution is redundant, so nothing of it counts any more.
+  [[noreturn]] void leave();
+  /// Says what the next step touches; comes right before Relacy may switch threads. Ends the role of a thread
+  /// in a redundant execution.
+  void announce(const void* at, unsigned kind) {
+    ModelThread& thread = me();
+    thread.next_access = {at, kind};
+    if (choices().is_redundant() && !thread.immortal) leave();
+  }
   /// Ends the thread: its locks are treated in steps of their own, as late as the scheduler likes.
   void exit_walk();
 

@@ -18,16 +18,15 @@
 //                                      {"heir", &the_claim_in_a_few_words::heir}};
 //   };
 //
-//   }  // namespace
+//   const Check check(__FILE__, {row<the_claim_in_a_few_words>("one may die", every_execution())});
 //
-//   int main(int argc, char** argv) {
-//     return explore(argc, argv, {row<the_claim_in_a_few_words>("one may die", every_execution())});
-//   }
+//   }  // namespace
 #ifndef HEIRLOCK_VERIFY_MODEL_SCENARIO_HPP
 #define HEIRLOCK_VERIFY_MODEL_SCENARIO_HPP
 
+#include <new>
+
 #include "model/platform.hpp"
-#include "model/scheduler.hpp"
 
 namespace heirlock::verify {
 
@@ -35,63 +34,15 @@ namespace heirlock::verify {
 // operation is checked against the account.
 class CheckedLock final : public Watcher {
  public:
-  CheckedLock(Kernel& kernel, const char* name) : name_(name) { kernel.add(memory, name, *this); }
+  CheckedLock(Kernel& kernel, const char* name);
+  ~CheckedLock();
   CheckedLock(const CheckedLock&) = delete;
   CheckedLock& operator=(const CheckedLock&) = delete;
 
-  Outcome acquire(Deadline deadline = Deadline::never) {
-    ModelThread& me = Kernel::running().me();
-    me.time_is_over = false;
-    tell(deadline == Deadline::never ? "acquire" : deadline == Deadline::passed ? "try" : "timed acquire");
-    const unsigned sleeps = me.sleeps;
-    const Outcome result = Algorithm::acquire(memory, deadline);
-    expect(!detail::is_refused(result), "an acquire is refused");
-    expect(deadline != Deadline::passed || me.sleeps == sleeps, "a try has waited");
-    expect(me.pending == 0, "an acquire has ended and left its pending mark");
-    if (result == heirlock_not_acquired) {
-      tell("... not acquired");
-      expect(deadline != Deadline::never, "an acquire without a deadline has given up");
-      expect(deadline == Deadline::passed || me.time_is_over, "an acquire has given up before its time");
-      expect(owner_ != &me, "the owner cannot acquire again");
-      return result;
-    }
-    tell(result == heirlock_reentered   ? "... reentered"
-         : result == heirlock_inherited ? "... inherited"
-                                        : "... acquired");
-    if (owner_ == &me) {
-      expect(result == heirlock_reentered, "the owner acquires again, and it is not told so");
-      ++depth_;
-    } else {
-      expect(owner_ == nullptr, "two threads own the lock");
-      expect(result != heirlock_reentered, "a thread that does not own the lock has re-entered it");
-      expect(result == heirlock_inherited || !must_inherit_, "a death is forgotten");
-      expect(result == heirlock_acquired || must_inherit_, "a death is reported that was none");
-      owner_ = &me;
-      depth_ = 1;
-    }
-    expect(memory.depth.load() == depth_, "the depth is not what the owner owes");
-    return result;
-  }
-  void release() {
-    expect(depth_ > 0, "the scenario releases what it does not hold");
-    if (depth_ == 1) owner_ = nullptr;  // before the step that lets the next one in
-    --depth_;
-    tell("release");
-    as_owner([&] { return Algorithm::release(memory); });
-    tell("... released");
-  }
-  void repaired() {
-    tell("repaired");
-    must_inherit_ = false;
-    as_owner([&] { return Algorithm::repaired(memory); });
-  }
-  void abandon() {
-    owner_ = nullptr;
-    must_inherit_ = true;
-    tell("abandon");
-    as_owner([&] { return Algorithm::abandon(memory), heirlock_done; });
-  }
-
+  Outcome acquire(Deadline deadline = Deadline::never);
+  void release();
+  void repaired();
+  void abandon();
   bool is_held() const { return owner_ != nullptr; }
   /// For a death that the kernel is made to miss, or a flag that is set by hand.
   void owner_died() override {
@@ -102,14 +53,8 @@ class CheckedLock final : public Watcher {
   Lock memory;
 
  private:
-  template <class Operation>
-  void as_owner(Operation operation) {
-    expect(operation() == heirlock_done, "the owner is refused what is the owner's");
-    expect(Kernel::running().me().pending == 0, "an operation has ended and left its pending mark");
-  }
-  void tell(const char* what) {
-    if (telling) Kernel::running().tell("%s: %s", name_, what);
-  }
+  static void expect_done(Outcome outcome);
+  void tell(const char* what);
 
   const char* const name_;
   const ModelThread* owner_ = nullptr;
@@ -120,21 +65,29 @@ class CheckedLock final : public Watcher {
 // What a lock protects. Two accesses that no order separates are a data race, which Relacy reports.
 class Data {
  public:
+  Data();
+  ~Data();
   /// Changes it in two steps, between which the thread may die and leave it half-written.
-  void change() {
-    const int value = value_(nowhere).load();
-    value_(nowhere).store(value + 1);
-    Kernel::running().before_step(Moment::working);
-    value_(nowhere).store(value + 2);
-  }
-  int read() const { return value_(nowhere).load(); }
+  void change();
+  int read() const;
 
  private:
-  rl::var<int> value_{0};
+  rl::var<int> value_;
+};
+
+// What Relacy runs. It is the same type for all scenarios, as Relacy's templates take long to compile.
+class AnyScenario {
+ public:
+  virtual ~AnyScenario() = default;
+  virtual void thread(unsigned index) = 0;
+  /// When all threads have ended.
+  virtual void after() = 0;
+  /// Between any two steps.
+  virtual void invariant() {}
 };
 
 template <class Derived, int thread_count_, int deaths_ = 0>
-struct Scenario : rl::test_suite<Derived, thread_count_> {
+struct Scenario : AnyScenario {
   static constexpr int thread_count = thread_count_;
   static constexpr int deaths = deaths_;
   static_assert(thread_count <= Kernel::max_threads);
@@ -152,21 +105,20 @@ struct Scenario : rl::test_suite<Derived, thread_count_> {
       kernel.threads[i].become(role(i).name, i + 1);
       const int repeats = i - (role_count - 1);  // of the last role
       const std::size_t length = std::strlen(kernel.threads[i].name);
-      if (repeats > 0 || (role_count == 1 && thread_count > 1))
+      if (telling && (repeats > 0 || (role_count == 1 && thread_count > 1)))
         std::snprintf(kernel.threads[i].name + length, sizeof kernel.threads[i].name - length, " %d",
                       repeats + 1);
     }
   }
 
-  // Called by Relacy.
-  void thread(unsigned index) {
+  void thread(unsigned index) override {
     // A jump and not an exception: several times faster, and Relacy's threads share what the runtime keeps of
     // exceptions.
     if (_setjmp(kernel.me().end_of_role) == 0)
       (static_cast<Derived&>(*this).*role(static_cast<int>(index)).play)();
     kernel.exit_walk();
   }
-  void after() {
+  void after() override {
     kernel.me().become("newcomer", thread_count + 1);
     kernel.me().immortal = true;
     static_cast<Derived&>(*this).at_the_end();
@@ -184,10 +136,7 @@ struct Scenario : rl::test_suite<Derived, thread_count_> {
 };
 
 /// The lock is free, and the next one to try gets it.
-inline void expect_usable(CheckedLock& lock) {
-  expect(lock.acquire(Deadline::passed) != heirlock_not_acquired,
-         "all threads have ended, and the lock is not to be had");
-}
+void expect_usable(CheckedLock& lock);
 
 // --- Rows: a scenario, and how it is searched
 
@@ -195,28 +144,30 @@ struct Row {
   const char* label;
   int threads, deaths;
   Search quick, full;
-  std::function<rl::test_result_e(rl::test_params&)> run;
+  AnyScenario* (*construct)(void* at);
+  // Called before the search; empty: nothing.
+  std::function<void()> prepare = [] {};
   // What no execution has shown, of what some must; empty: nothing.
   std::function<std::string()> missing = [] { return std::string(); };
 };
 
-template <class S>
-rl::test_result_e run_in_relacy(rl::test_params& params) {
-  rl::ostringstream state;
-  return rl::run_test<S, Scheduler<S::params::thread_count>>(params, state, false);
-}
+constexpr std::size_t largest_scenario = 4096;
 
 template <class S>
 Row row(const char* label, Search quick, Search full) {
-  return {label, S::thread_count, S::deaths, quick, full, &run_in_relacy<S>};
+  static_assert(sizeof(S) <= largest_scenario);
+  return {
+      label, S::thread_count, S::deaths, quick, full, [](void* at) -> AnyScenario* { return new (at) S; }};
 }
 template <class S>
 Row row(const char* label, Search quick) {
   return row<S>(label, quick, quick);
 }
 
-/// Runs the rows as the command line says. Returns the status of the program: 0 if all held.
-int explore(int argc, char** argv, const std::vector<Row>& rows);
+/// Makes the rows known to the program, under the name of their file.
+struct Check {
+  Check(const char* file, const std::vector<Row>& rows);
+};
 
 }  // namespace heirlock::verify
 #endif

@@ -57,7 +57,11 @@ class Scheduler : public rl::scheduler<Scheduler<thread_count>, rl::scheduler_th
   void get_state_impl(std::ostream&) {}
   void set_state_impl(std::istream&) {}
   void on_thread_block(rl::thread_id_t, bool) {}
-  void purge_blocked_threads() {}
+  // Called when all sleep: in a redundant execution each is to end.
+  void purge_blocked_threads() {
+    for (rl::thread_id_t i = 0; choices().is_redundant() && i < thread_count; ++i)
+      if (this->threads_[i].state_ == rl::thread_state_blocked) this->unpark_thread(i);
+  }
   void thread_finished_impl() {}
 };
 

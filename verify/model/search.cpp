@@ -7,11 +7,6 @@ namespace heirlock::verify {
 
 bool telling = false;
 
-Choices& choices() {
-  static Choices the_choices;
-  return the_choices;
-}
-
 namespace {
 
 double now() {
@@ -60,7 +55,8 @@ void Choices::begin_execution() {
   choices_.clear();
   random_state_ = executions_ + 1;
   random_state_ = random() ^ seed_;  // far from where its neighbours begin
-  // Some executions switch at every step and some run long stretches; some die early and most late.
+  // Some executions switch at every step and some run long stretches; some die early and most late. Powers of
+  // two: a division at each step would be felt.
   restlessness_ = 1U << (random() % 5);
   rarity_ = 8U << (random() % 5);
 }
@@ -129,7 +125,7 @@ unsigned Choices::choose(unsigned count) {
 bool Choices::rarely() {
   if (redundant_) return false;
   const bool by_chance = search_.kind == Search::Kind::sampled;
-  return take(2, by_chance && random() % rarity_ == 0 ? 1 : 0) == 1;
+  return take(2, by_chance && (random() & (rarity_ - 1)) == 0 ? 1 : 0) == 1;
 }
 
 unsigned Choices::choose_step(const Step* steps, unsigned count, bool running_can_go_on) {
@@ -138,7 +134,7 @@ unsigned Choices::choose_step(const Step* steps, unsigned count, bool running_ca
   if (count == 1) return 0;
   if (running_can_go_on && switches_left_ == 0) return take(1, 0);
   const bool moves =
-      search_.kind == Search::Kind::sampled && (!running_can_go_on || random() % restlessness_ == 0);
+      search_.kind == Search::Kind::sampled && (!running_can_go_on || (random() & (restlessness_ - 1)) == 0);
   const unsigned chosen = take(count, moves ? static_cast<unsigned>(random() % count) : 0);
   if (running_can_go_on && chosen != 0) --switches_left_;
   return chosen;
@@ -155,7 +151,7 @@ unsigned Choices::choose_independent_step(const Step* steps, unsigned count) {
     else if (fresh == count)
       fresh = i;
   }
-  redundant_ = fresh == count;  // the rest is run, as Relacy knows no way to break off, but not branched from
+  redundant_ = fresh == count;  // then all threads end at their next step
   if (redundant_) return 0;
   const unsigned chosen = count == 1 ? 0 : take(count, fresh, left_out);
   asleep_ = 0;

@@ -124,7 +124,10 @@ class Choices {
   double time_limit_ = 0, started_ = 0;
 };
 
-Choices& choices();
+inline Choices the_choices;
+inline Choices& choices() {
+  return the_choices;
+}
 
 /// Whether the execution is to be told, a line a step: it is a failure that runs again.
 extern bool telling;

@@ -223,6 +223,7 @@ class LockAlgorithm {
   // and wake nobody. If the release stored 0 and then woke all, a kill between the two would leave them all
   // asleep. So only the kernel drops WAITERS, in the step that stores 0 and wakes every sleeper. A release
   // asks for it if a wake-up of its thread for this lock woke nobody (`quiet`) and no death is to be told.
+  // While one is, `quiet` may outlive a later wake-up of somebody; the cost is one needless wake-up of all.
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;

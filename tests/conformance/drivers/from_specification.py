@@ -327,7 +327,7 @@ class _Patience:
         if result != -errno.ETIMEDOUT or self.deadline < self.slice_end:
             return False
         self.slice = min(2 * self.slice, _Patience.LONGEST_SLICE)
-        self.slice_end += self.slice
+        self.slice_end = time.monotonic_ns() + self.slice
         return True
 
 

@@ -1,0 +1,4 @@
+#include "model/platform.hpp"
+
+heirlock::verify::Algorithm heirlock::verify::algorithm =
+    algorithm_of<detail::LockAlgorithm<ModelPlatform>>();
