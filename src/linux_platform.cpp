@@ -87,10 +87,11 @@ Outcome explained(Outcome outcome, const LinuxLock& lock, const char* call) noex
   char reality[32] = "it is free";
   const std::uint32_t owner = owner_of(lock.word.load(Order::relaxed));
   if (owner != 0) std::snprintf(reality, sizeof reality, "thread %u does", owner);
-  return refused(outcome, 0,
-                 "%s(): thread %ld does not own the lock: %s; only the thread that acquired may call it, until its "
-                 "last release; a forked child owns no lock",
-                 call, syscall(SYS_gettid), reality);
+  return refused(
+      outcome, 0,
+      "%s(): thread %ld does not own the lock: %s; only the thread that acquired may call it, until its "
+      "last release; a forked child owns no lock",
+      call, syscall(SYS_gettid), reality);
 }
 
 // --- Time ---

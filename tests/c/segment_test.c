@@ -230,8 +230,7 @@ static void each_thread_has_the_errno_and_the_message_of_its_own_last_error(void
   CHECK(heirlock_release(&lock) == heirlock_not_owner);
   in_thread(remove_what_is_missing, NULL);
   CHECK(heirlock_last_errno() == 0);
-  CHECK(strstr(heirlock_last_message(), "does not own the lock: it is free; only the thread") !=
-        NULL);
+  CHECK(strstr(heirlock_last_message(), "does not own the lock: it is free; only the thread") != NULL);
   CHECK(heirlock_acquire(&lock) == heirlock_acquired);
   CHECK(heirlock_release(&lock) == heirlock_done);
   heirlock_segment segment;

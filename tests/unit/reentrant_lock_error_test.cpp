@@ -71,10 +71,8 @@ TEST_P(BetweenParties, a_strangers_calls_name_owner_and_caller) {
     const std::string of_release = message_of([&] { lock->release(); });
     const std::string of_repaired = message_of([&] { lock->repaired(); });
     const std::string happened = ": thread " + caller + " does not own the lock: thread " + owner + " does";
-    expect_a_helpful(of_release, "release()" + happened,
-                     "only the thread that acquired may call it");
-    expect_a_helpful(of_repaired, "repaired()" + happened,
-                     "only the thread that acquired may call it");
+    expect_a_helpful(of_release, "release()" + happened, "only the thread that acquired may call it");
+    expect_a_helpful(of_repaired, "repaired()" + happened, "only the thread that acquired may call it");
     EXPECT_TRUE(contains(of_release, "a forked child owns no lock")) << of_release;
   }).join();
   lock->release();
