@@ -56,7 +56,7 @@ class LockAlgorithm {
 
   // Memory orders. All others are relaxed. Section 6 of SPECIFICATION.md argues each and names the mutant in
   // verify/breaks that weakens it and is caught.
-  static constexpr Order take = Order::acquire;            // pairs with the other three
+  static constexpr Order take = Order::acquire;            // brings in what the three below passed on
   static constexpr Order free_it = Order::release;         // passes on what this owner wrote
   static constexpr Order free_in_kernel = Order::release;  // a fence, as the kernel makes the store
   static constexpr Order bury_it = Order::release;         // passes on what owner_is_gone() brought in
@@ -115,7 +115,7 @@ class LockAlgorithm {
     return heirlock_done;
   }
 
-  /// Frees the lock at any depth, as the caller's death would: the next owner inherits. The caller owns it.
+  /// Frees the lock at any depth, as the caller's death would: the next owner inherits. The caller must own it.
   static void abandon(Lock& lock) {
     std::uint32_t word = lock.word.load(Order::relaxed);
     while (!lock.word.compare_exchange(word, word | owner_died_bit, Order::relaxed))
@@ -127,7 +127,7 @@ class LockAlgorithm {
  private:
   // Relaxed is enough. Only I write my id. If I own the lock, my id is the latest value. Otherwise my last
   // write here, if any, was its complement; coherence keeps me from reading an older value (INV-ID).
-  // The word is not read: between the exchanges of acquire and release a read costs half of one of them.
+  // The word is not read: between the exchanges of acquire and release a read costs a third of one of them.
   static bool has_my_id(const Lock& lock, const Thread& me) {
     return lock.owner_id.load(Order::relaxed) == me.id;
   }
@@ -222,8 +222,8 @@ class LockAlgorithm {
   // dies, must wake one of them. If the word became 0, the woken thread would take the lock without WAITERS
   // and wake nobody. If the release stored 0 and then woke all, a kill between the two would leave them all
   // asleep. So only the kernel drops WAITERS, in the step that stores 0 and wakes every sleeper. A release
-  // asks for it if a wake-up of its thread for this lock woke nobody (`quiet`) and no death is to be told.
-  // While one is, `quiet` may outlive a later wake-up of somebody; the cost is one needless wake-up of all.
+  // asks for it if an earlier wake-up by its thread found no sleeper (`quiet`) and OWNER_DIED is clear. While
+  // OWNER_DIED is set, a later wake-up that finds one does not clear `quiet`: that costs one wake-up of all.
   HEIRLOCK_NOINLINE static void free_marked(Lock& lock, Thread& me) {
     const std::uint32_t word = lock.word.load(Order::relaxed);
     const std::uint32_t flag = word & owner_died_bit;
