@@ -52,13 +52,23 @@ constexpr int most_operations = 60;
 
 // --- Who is there besides ---
 
-// A process that does nothing, until its parent ends.
+// A process that does nothing, until its parent ends. It has begun: before libc registers its robust list it
+// passes for one that is gone.
 pid_t start_sleeper() {
   const pid_t parent = getpid();
+  int begun[2];
+  require(pipe(begun) == 0, "a pipe can be made");
   const pid_t child = fork();
   require(child >= 0, "a process can be made");
-  if (child != 0) return child;
+  close(begun[child == 0 ? 0 : 1]);
+  if (child != 0) {
+    char nothing;
+    require(read(begun[0], &nothing, 1) == 0, "the process begins");
+    close(begun[0]);
+    return child;
+  }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  close(begun[1]);
   if (getppid() != parent) _exit(0);
   for (;;) pause();
 }

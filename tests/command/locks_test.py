@@ -1,5 +1,6 @@
 """What `heirlock` says of locks in each state, which real processes bring about."""
 import ctypes
+import fcntl
 import itertools
 import json
 import multiprocessing
@@ -23,7 +24,7 @@ MANUAL = pathlib.Path(__file__).parents[2] / "src/command/heirlock.1"
 SHM = "/dev/shm/heirlock."
 LOCK = (40, 8, b"N8heirlock13ReentrantLockE")
 ACCOUNT = (64, 8, b"7Account")  # with a lock at offset 16
-NOBODY = 65534
+NOBODY = 100_000 + os.getpid()  # of no other program
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS, CLONE_NEWPID, MS_PRIVATE_AND_BELOW = 0x20000, 0x20000000, 0x44000
 GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100}[platform.machine()]
@@ -277,16 +278,17 @@ class CommandTest(unittest.TestCase):
         owner.do("acquire", name)
         waiter.wait_for(name)
         for age, end in ("[1-9]", b"q"), ("0", b"\x03"):  # Ctrl-C, too, leaves the terminal as it was
-            child, terminal = pty.fork()
-            if child == 0:
-                os.execv(HEIRLOCK, [HEIRLOCK, "watch"])
-            self.addCleanup(os.close, terminal)
+            terminal, inside = pty.openpty()
             before = termios.tcgetattr(terminal)
+            child = subprocess.Popen([HEIRLOCK, "watch"], stdin=inside, stdout=inside, stderr=inside, start_new_session=True,
+                                     preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            os.close(inside)
+            self.addCleanup(os.close, terminal)
             text = b""
             while not re.search(rf"{waiter.pid}/{waiter.tid} \({age}".encode(), text):
                 text += os.read(terminal, 10000)
             os.write(terminal, end)
-            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+            self.assertEqual(child.wait(), 0)
             self.assertEqual(termios.tcgetattr(terminal), before)
 
     # --- What cannot be seen, and removal ---
@@ -364,10 +366,9 @@ subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
         again = Worker(self, name, at_first=lambda: os.setuid(NOBODY))
         self.assertIn(f"{name} stays: worker {again.pid} may have it mapped", run("clean", user=NOBODY).stdout)
         self.assertIn(f"{name} stays: mapped by worker {again.pid}", run("clean").stdout)
-        os.chmod("/dev/shm", 0o1733)  # heirlock cannot list it
-        refused = run("remove", name, user=NOBODY)
-        os.chmod("/dev/shm", 0o1777)
-        self.assertEqual((refused.returncode, "Permission denied" in refused.stderr), (1, True))
+        refused = subprocess.run(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o mode=1733 tmpfs /dev/shm; exec setpriv "$@"', "sh",
+                                  f"--reuid={NOBODY}", "--clear-groups", HEIRLOCK, "list"], capture_output=True, text=True)
+        self.assertIn("Permission denied", refused.stderr)
         again.kill()
         text = run("clean", user=NOBODY).stdout
         self.assertIn("clears?[2J stays", text)
