@@ -164,6 +164,8 @@ def run_rows(check, rows, options, progress, time_left):
 def run_all(checks, rows_of, options):
     jobs = []
     for check in checks:
+        if not rows_of[check.caught_by]:
+            check.refuse(f"{check.caught_by} has no rows; give it a 'const Check'")
         rows = [row for row in rows_of[check.caught_by] if options.row in (None, row["row"])]
         in_one = check.kind != "scenario" or check.source.parent == ENGINE  # the litmus tests are many and short
         jobs += [(check, rows)] if in_one else [(check, [row]) for row in rows]
@@ -193,7 +195,7 @@ def run_all(checks, rows_of, options):
 
 def report_scenarios(results):
     lines, last = [], None
-    litmus = [r for r in results if r["name"] == "litmus" and r["verdict"] == "holds"]
+    litmus = [r for r in results if r["name"] == "litmus" and r["verdict"] == "holds" and r["exhausted"]]
     if len(litmus) > 1:
         lines += [["litmus"] + [""] * 7, [f"  {len(litmus)} rows", "2 to 4", "0", "every execution",
                   f"{sum(r['executions'] for r in litmus):,}", "yes", f"{sum(r['seconds'] for r in litmus):.1f}", "holds"]]

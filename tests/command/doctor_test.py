@@ -76,6 +76,8 @@ class Doctor(unittest.TestCase):
         checks = {check["check"]: check for check in said["checks"]}
         self.assertEqual(VERDICTS.index(said["verdict"]), done.returncode)
         self.assertEqual(max(VERDICTS.index(check["verdict"]) for check in checks.values()), done.returncode)
+        for check in checks.values():
+            self.assertEqual(bool(check["consequence"] and check["remedy"]), check["verdict"] != "ok", check)
         for name, (verdict, words) in dict(expected).items():
             self.assertEqual((checks[name]["verdict"], words in checks[name]["found"]), (verdict, True), checks[name])
         return checks

@@ -12,7 +12,7 @@ _heirlock "$HEIRLOCK_COMMAND" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWO
 
 
 def run(*arguments, **options):
-    return subprocess.run([HEIRLOCK, *arguments], **{"stdout": subprocess.PIPE, **options}, stderr=subprocess.DEVNULL, text=True, timeout=60)
+    return subprocess.run([HEIRLOCK, *arguments], **{"stdout": subprocess.PIPE, **options}, stderr=subprocess.PIPE, text=True, timeout=60)
 
 
 class Usage(unittest.TestCase):
@@ -23,7 +23,8 @@ class Usage(unittest.TestCase):
                                               (1, None, "show no.such.lock", "show ./no.such.file"), (64, None, "doctor --no", "run"),
                                               (1, full, "list", "list --json", "clean --help", "--version"), (71, full, "doctor --help")):
                 for command in commands:
-                    self.assertEqual((command, run(*command.split(), stdout=stdout).returncode), (command, status))
+                    done = run(*command.split(), stdout=stdout)
+                    self.assertEqual((command, done.returncode, bool(done.stderr)), (command, status, True))
 
     # Spec: command.manual
     def test_manual_and_completion_know_each_subcommand_and_option(self):

@@ -170,6 +170,27 @@ TEST(AChild, that_is_spawned_leaves_the_owner_the_owner) {
   close(file);
 }
 
+// The record of the thread that makes it is an empty one, beside a page that another thread has filled and
+// the child's kernel wiped: an empty record must not look valid there.
+// Spec: lock.owner.child, lock.release.owner-only, lock.try.busy
+TEST_P(AChildMadeBy, a_thread_without_locks_owns_nothing) {
+  SharedLock free;
+  const auto parent = [&] {
+    EXPECT_EQ(lock->acquire(), AcquireResult::acquired);
+    std::thread([&] {
+      child([&] {
+        EXPECT_FALSE(free->is_owned());
+        EXPECT_THROW(free->release(), AssertionError);
+        EXPECT_FALSE(lock->is_owned());
+        EXPECT_THROW(lock->release(), AssertionError);
+        EXPECT_EQ(lock->try_acquire(), AcquireResult::not_acquired);
+      }).join();
+    }).join();
+    lock->release();
+  };
+  Party(As::process, parent).join();  // which may have several threads without harm to the other tests
+}
+
 // Not under ThreadSanitizer. A child begins with a copy of what it knows of the parent's other threads, and
 // never learns what they did since: it reports as a race what the lock orders between the processes. And a
 // child made without libc's knowledge may find the sanitizer's own locks taken, for ever.

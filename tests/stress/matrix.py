@@ -63,13 +63,13 @@ def run(command, limit=None):
 
 
 def row(report, name):
-    """The number or duration in that row of a report, "0" if there is no such row."""
+    """The number or duration in that row of a report, "-" if there is no such row."""
     found = re.search(rf"^  {name} +([\d.,]+( [mun]?s\b)?)", report, re.MULTILINE)
-    return found[1] if found else "0"
+    return found[1] if found else "-"
 
 
 def count(report, name):
-    return int(row(report, name).replace(",", ""))
+    return int(row(report, name).replace(",", "").replace("-", "0"))
 
 
 def problem(status, report, signs):
@@ -78,6 +78,8 @@ def problem(status, report, signs):
         return "it did not end in time"
     if status not in (0, 1):
         return f"exit status {status}"
+    if "INTERRUPTED" in report or row(report, "kills") == "-" or row(report, "failed workers") == "-":
+        return "its report is not that of a whole run"
     if not signs:
         return "it failed" if status else ""
     if status == 0:

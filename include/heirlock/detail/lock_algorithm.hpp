@@ -115,7 +115,7 @@ class LockAlgorithm {
     return heirlock_done;
   }
 
-  /// Frees the lock at any depth, as the caller's death would: the next owner inherits. The caller must own it.
+  /// Frees the caller's lock at any depth, as the caller's death would: the next owner inherits.
   static void abandon(Lock& lock) {
     std::uint32_t word = lock.word.load(Order::relaxed);
     while (!lock.word.compare_exchange(word, word | owner_died_bit, Order::relaxed))

@@ -122,7 +122,10 @@ def perform(request):
         return
     if WRONG == "leaves":
         leave()
+    began = time.monotonic()
     seen = result(*request)
+    if WRONG == "late" and command == "acquire" and time.monotonic() - began > 0.02:
+        time.sleep(3)
     if WRONG == "garbage":
         return say("what?\x01")
     if WRONG == "endless line":

@@ -22,7 +22,9 @@ if os.environ.get("HANGS") == seed:
     print(os.getpid(), file=open(os.environ["PIPE"], "w"), flush=True)
     signal.pause()
 fails = lock in os.environ.get("FAILS", "pthread pthread-robust sem").split()
-print(f"  kills  100  (10/s)\\n  inherited  7\\n  longest wait  1.25 ms\\n  {{os.environ.get('SIGN', 'stranded waiters')}}  {{15 * fails}}")
+rows = {{"kills": "100  (10/s)", "inherited": 7, "longest wait": "1.25 ms", "failed workers": 0, os.environ.get("SIGN", "stranded waiters"): 15 * fails}}
+rows.pop(os.environ.get("OMITS"), None)
+print("\\n".join(f"  {{name}}  {{value}}" for name, value in rows.items()))
 print("FAILED: \\n  stranded: 15" if fails else "PASSED")
 sys.exit(fails)
 """
@@ -40,6 +42,10 @@ class Matrix(unittest.TestCase):
     def start(self, **environment):
         return subprocess.Popen([sys.executable, MATRIX, "0.1", "--program", self.program, "--seed", "5"], text=True,
                                 env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def test_a_report_without_its_rows_is_a_failure(self):
+        for omitted in "kills", "failed workers":
+            self.expect(1, "its report is not that of a whole run", "FAILED: 10 of 10 runs", OMITS=omitted)
 
     def expect(self, status, *texts, **environment):
         with self.start(**environment) as process:
