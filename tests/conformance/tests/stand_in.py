@@ -122,9 +122,8 @@ def perform(request):
         return
     if WRONG == "leaves":
         leave()
-    began = time.monotonic()
     seen = result(*request)
-    if WRONG == "late" and command == "acquire" and time.monotonic() - began > 0.02:
+    if WRONG == "late" and command == "acquire":
         time.sleep(3)
     if WRONG == "garbage":
         return say("what?\x01")
