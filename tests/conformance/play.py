@@ -418,7 +418,7 @@ class Play:
         request = one.asked[number]
         while not self.listen(lambda: request.answer, 0.001):
             if time.monotonic() - request.sent > SOON and not one.task_states() & set("RD"):
-                raise Failure("an answer without waiting", *NO_ANSWER[:1], f"after {time.monotonic() - request.sent:.1f} s")
+                raise Failure("an answer without waiting", NO_ANSWER[0], f"after {time.monotonic() - request.sent:.1f} s")
 
     def unblocks(self, step):
         names = [self.resolve(name) for name in (step.who, step.rival) if name]

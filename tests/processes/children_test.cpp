@@ -11,7 +11,6 @@
 #include <string>
 #include <thread>
 
-#include "heirlock/detail/attributes.hpp"
 #include "heirlock/reentrant_lock.hpp"
 #include "support/acquire_result.hpp"
 #include "support/child.hpp"
@@ -191,10 +190,6 @@ TEST_P(AChildMadeBy, a_thread_without_locks_owns_nothing) {
   Party(As::process, parent).join();  // which may have several threads without harm to the other tests
 }
 
-// Not under ThreadSanitizer. A child begins with a copy of what it knows of the parent's other threads, and
-// never learns what they did since: it reports as a race what the lock orders between the processes. And a
-// child made without libc's knowledge may find the sanitizer's own locks taken, for ever.
-#if !HEIRLOCK_THREAD_SANITIZER
 // Spec: lock.owner.child, lock.acquire.exclusion
 TEST_P(AChildMadeBy, may_come_while_another_thread_acquires_and_releases) {
   InSharedMemory<std::atomic<int>> counter(0);
@@ -219,6 +214,5 @@ TEST_P(AChildMadeBy, may_come_while_another_thread_acquires_and_releases) {
   };
   Party(As::process, parent).join();  // which may have several threads without harm to the other tests
 }
-#endif
 
 }  // namespace

@@ -76,11 +76,7 @@ class Handles : public testing::Test {
 };
 
 class HandlesInChildren : public Handles, public testing::WithParamInterface<Birth> {};
-#if HEIRLOCK_THREAD_SANITIZER  // which sees a child by fork alone
-const auto births = testing::Values(Birth::fork);
-#else
 const auto births = testing::Values(Birth::fork, Birth::fork_without_handlers, Birth::clone);
-#endif
 INSTANTIATE_TEST_SUITE_P(Birth, HandlesInChildren, births, testing::PrintToStringParamName());
 
 // A child has but the thread that made it, and finds every lock that another thread held, the loader's among

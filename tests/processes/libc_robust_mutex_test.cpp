@@ -15,7 +15,6 @@
 #include <string>
 #include <vector>
 
-#include "heirlock/detail/attributes.hpp"
 #include "heirlock/reentrant_lock.hpp"
 #include "support/acquire_result.hpp"
 #include "support/libc_mutex.hpp"
@@ -26,13 +25,6 @@ using heirlock::AcquireResult;
 using support::As;
 using support::InSharedMemory;
 using support::Party;
-
-#if HEIRLOCK_THREAD_SANITIZER
-// It would report that mutexes are locked in more than one order, which here is the point.
-extern "C" const char* __tsan_default_options() {
-  return "detect_deadlocks=0";
-}
-#endif
 
 namespace {
 

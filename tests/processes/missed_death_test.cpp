@@ -115,7 +115,6 @@ TEST_F(MissedDeath, is_found_under_a_hail_of_signals) {
   sigaction(SIGVTALRM, &before, nullptr);
 }
 
-#if !HEIRLOCK_THREAD_SANITIZER  // which intercepts pthread_cancel's own signal in its own way
 // Spec: lock.error.cancellation
 TEST_F(MissedDeath, is_found_before_a_cancellation) {
   std::atomic<bool> is_asked{false};
@@ -133,7 +132,6 @@ TEST_F(MissedDeath, is_found_before_a_cancellation) {
   acquired.wait();
   cancelled.join();
 }
-#endif
 
 // /proc may show another PID namespace than the caller's, in which other threads have the same ids.
 // Spec: lock.inherit.stopped, lock.acquire.exclusion

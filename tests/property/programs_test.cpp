@@ -8,7 +8,6 @@
 #include <iostream>
 #include <string>
 
-#include "heirlock/detail/attributes.hpp"
 #include "property/run.hpp"
 
 namespace property {
@@ -17,11 +16,7 @@ namespace {
 using model::Action;
 using model::Outcome;
 
-#if HEIRLOCK_THREAD_SANITIZER
-constexpr int tries = 50;  // it takes ten times as long
-#else
 constexpr int tries = 200;
-#endif
 
 // Tries a property in the test that runs, as often as said above unless RC_PARAMS says otherwise, which
 // RapidCheck reads once. A failure is shortened, printed, and told how to reproduce.
