@@ -120,6 +120,8 @@ def perform(request):
         os._exit(3)
     if WRONG == "silent":
         return
+    while WRONG == "spins":
+        pass
     if WRONG == "leaves":
         leave()
     seen = result(*request)
