@@ -271,7 +271,7 @@ const Column all_columns[] = {
      "lock, or the type of the larger object"},
     {"STATE",
      [](const Picture&, const Lock& lock, const Segment&) -> std::string { return name_of(lock.state); },
-     "free, held, to be inherited (free, but an owner died), poisoned (the same, but held)"},
+     "free, held, to be inherited (free, but an owner died), inherited (the same, but held)"},
     {"OWNER",
      [](const Picture& picture, const Lock& lock, const Segment&) { return owner_of(picture, lock); },
      "process/thread that holds the lock"},
@@ -542,7 +542,7 @@ std::string words(const Picture& picture, const Lock& lock) {
         "      then lock() and try_lock() fail with owner_dead. If the data needs no repair:\n"
         "      heirlock run %s --repaired -- true\n",
         name.c_str());
-  if (lock.state == State::poisoned)
+  if (lock.state == State::inherited)
     say(out,
         "  The owner has inherited the lock and must repair the data and call repaired(). If it releases "
         "the\n"

@@ -267,7 +267,7 @@ class Look {
       lock.owner_id = owner_id;
       lock.is_all_zero = word == 0 && owner_id == 0 && lock.pid_namespace == 0;
       lock.owner_there = static_cast<pid_t>(owner);
-      lock.state = owner != 0 ? (is_marked ? State::poisoned : State::held)
+      lock.state = owner != 0 ? (is_marked ? State::inherited : State::held)
                               : (is_marked ? State::to_be_inherited : State::free);
       lock.owner_is = owner == 0 ? Owner::none : find_owner(lock);
       const bool is_used = detail::is_owner_id(owner_id) && lock.pid_namespace != 0;
@@ -313,7 +313,7 @@ class Look {
     const Segment& segment = picture_.segments[lock.segment];
     for (const std::size_t user : segment.users)
       lock.all_waiters_seen = lock.all_waiters_seen && picture_.processes[user].is_seen_inside;
-    if (lock.state != State::held && lock.state != State::poisoned) return;
+    if (lock.state != State::held && lock.state != State::inherited) return;
     const auto waits = waits_.find({lock.segment, place_in_file(lock)});
     if (waits == waits_.end()) return;
     for (const Wait& wait : waits->second)
@@ -432,8 +432,8 @@ const char* name_of(State state) {
       return "held";
     case State::to_be_inherited:
       return "to be inherited";
-    case State::poisoned:
-      return "poisoned";
+    case State::inherited:
+      return "inherited";
   }
   return "?";
 }

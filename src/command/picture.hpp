@@ -39,9 +39,9 @@ struct Waiter {
   std::int64_t since = 0;     // CLOCK_MONOTONIC seconds at which `watch` first saw it; 0: unknown
 };
 
-// to_be_inherited: free, and the last owner died. poisoned: held by an owner that has inherited the lock and
+// to_be_inherited: free, and the last owner died. inherited: held by an owner that has inherited the lock and
 // not called repaired() yet.
-enum class State { unknown, free, held, to_be_inherited, poisoned };
+enum class State { unknown, free, held, to_be_inherited, inherited };
 const char* name_of(State state);
 
 enum class Owner {

@@ -175,7 +175,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(pathlib.Path(SHM + name).read_bytes(), before)
 
     # Spec: command.list, command.show, command.owner
-    def test_inherited_and_poisoned_and_a_death_that_the_kernel_missed(self):
+    def test_to_be_inherited_and_inherited_and_a_death_that_the_kernel_missed(self):
         name = self.name()
         owner, heir = Worker(self, name), Worker(self, name)
         owner.do("acquire", name)
@@ -184,7 +184,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual((lock["state"], lock["owner"]), ("to be inherited", None))
         self.assertIn("--repaired", self.shown(name))
         heir.do("acquire", name)
-        self.assertEqual(self.seen(name)["state"], "poisoned")
+        self.assertEqual(self.seen(name)["state"], "inherited")
         self.assertIn("must repair the data", self.shown(name))
         heir.do("repaired", name)
         self.assertEqual(self.seen(name)["state"], "held")
