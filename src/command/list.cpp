@@ -25,15 +25,12 @@ int list(int count, char** arguments) {
   if (shown.empty()) return wrong_usage;
   const Picture picture = look({});
   const std::vector<const Lock*> locks = own_locks(picture);
-  if (as_json) {
-    std::fputs(json(picture, locks).c_str(), stdout);
-    return done;
-  }
-  std::fputs(table(picture, locks, shown).c_str(), stdout);
-  std::fputs(deadlocks(picture, locks).c_str(), stdout);
+  const std::string text =
+      as_json ? json(picture, locks) : table(picture, locks, shown) + deadlocks(picture, locks);
+  std::fputs(text.c_str(), stdout);
   std::fflush(stdout);
   for (const std::string& note : unseen(picture, locks)) std::fprintf(stderr, "heirlock: %s\n", note.c_str());
-  return done;
+  return picture.trouble.empty() ? done : failed;
 }
 
 }  // namespace command

@@ -369,6 +369,7 @@ subprocess.run([{HEIRLOCK!r}, "remove", {name!r}])
         refused = subprocess.run(["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o mode=1733 tmpfs /dev/shm; exec setpriv "$@"', "sh",
                                   f"--reuid={NOBODY}", "--clear-groups", HEIRLOCK, "list"], capture_output=True, text=True)
         self.assertIn("Permission denied", refused.stderr)
+        self.assertEqual(refused.returncode, 1)
         again.kill()
         text = run("clean", user=NOBODY).stdout
         self.assertIn("clears?[2J stays", text)
