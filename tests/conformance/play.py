@@ -302,13 +302,18 @@ class Play:
     def resolve(self, name):
         return self.aliases.get(name, name)
 
+    def place_of(self, name):
+        """The process of a thread, and its number there."""
+        name = self.resolve(name)
+        return self.processes[process(name)], name.partition(".")[2]
+
     def process_of(self, name):
-        return self.processes[process(self.resolve(name))]
+        return self.place_of(name)[0]
 
     def send(self, name, command, lock="-", argument="-"):
         if process(self.resolve(name)) not in self.processes:
             self.start(process(name))
-        one, number = self.process_of(name), self.resolve(name).partition(".")[2]
+        one, number = self.place_of(name)
         if number not in one.threads:
             one.threads.add(number)
             tid = self.ask(one, number, "tid")
@@ -437,7 +442,7 @@ class Play:
 
     def unblocks(self, step):
         names = [self.resolve(name) for name in (step.who, step.rival) if name]
-        where = [(self.process_of(name), name.partition(".")[2]) for name in names]
+        where = [self.place_of(name) for name in names]
         requests = [one.asked[number] for one, number in where]
         if step.soon:
             if all(self.sleeps(*each) for each in where):
@@ -450,8 +455,7 @@ class Play:
             self.aliases = {"first": names[first], "other": names[1 - first]}
 
     def still(self, step):
-        name = self.resolve(step.who)
-        one, number = self.process_of(name), name.partition(".")[2]
+        one, number = self.place_of(step.who)
         if self.listen(lambda: one.asked[number].answer, int(step.argument or 0) / 1000) or not self.is_silent(one, number):
             self.told(one, number, "blocks")
 
