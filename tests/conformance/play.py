@@ -3,7 +3,6 @@ import dataclasses
 import errno
 import glob
 import os
-import pathlib
 import re
 import select
 import shlex
@@ -28,7 +27,9 @@ class Failure(Exception):
         self.shown = shown or seen + (f" ({remark})" if remark else "")
 
 
-SOON, BUSY = 0.4, 2  # seconds
+SOON = 0.4  # seconds in which an answer may fail to come though no thread runs
+BUSY = 2  # seconds of processor time without an answer, from which a driver counts as waiting
+NAP = 0.02  # seconds; a waiter of heirlock sleeps outside its queue for half of that
 POLLS = 2000  # tries
 
 # `seen` and `shown` if something does not come in time.
@@ -102,16 +103,18 @@ class Process:
         return f"ended with status {code}" if code >= 0 else f"ended by {SIGNALS.get(-code, -code)}"
 
     def tasks(self):
-        """What the kernel tells of each thread: its state, how often it has run, and more."""
-        return {path: contents(path) for path in glob.glob(f"/proc/{self.pid}/task/*/status")}
+        """What the kernel tells of each thread: its state, how often it has run, its system call, and more."""
+        return "".join(task.contents(path + "/status") + task.contents(path + "/syscall") for path in sorted(glob.glob(f"/proc/{self.pid}/task/*")))
 
     def task_states(self):
-        return set(re.findall(r"State:\t(.)", "".join(self.tasks().values())))
+        return set(re.findall(r"State:\t(.)", self.tasks()))
 
-    def is_at_rest(self):
-        """Whether no thread ran between two looks. One look takes them one after the other, and may find each asleep though one always ran."""
-        tasks = self.tasks()
-        return not re.search(r"State:\t[RD]", "".join(tasks.values())) and tasks == self.tasks()
+    def processor_time(self):
+        """In seconds, so far."""
+        try:
+            return time.clock_gettime(~self.pid << 3 | 2)  # as clock_getcpuclockid numbers the clock of a process
+        except OSError:
+            return 0  # it is gone, as listen() will say
 
     def is_waited_for(self):
         return any(request.answer is None for request in self.asked.values())
@@ -121,16 +124,9 @@ def printable(data):
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in data.decode("utf-8", "backslashreplace"))
 
 
-def contents(path):
-    try:
-        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-
-
 def parent(pid):
     """0 if it has none, or is gone."""
-    return int((contents(f"/proc/{pid}/stat").rpartition(")")[2].split() or [0, 0])[1])
+    return int((task.contents(f"/proc/{pid}/stat").rpartition(")")[2].split() or [0, 0])[1])
 
 
 def children():
@@ -342,7 +338,7 @@ class Play:
             self.is_silence_listed = any((one.step, one.seen) == (self.step.text, "blocks") for one in listed)
             try:
                 getattr(self, self.step.verb, self.command)(self.step)
-            except (FileNotFoundError, PermissionError) as error:
+            except (FileNotFoundError, PermissionError, ProcessLookupError) as error:
                 raise Failure("the runner can do this", str(error)) from error
         self.step = Step(vector.steps[-1].line, "the end of its input", "end")
         self.finish()
@@ -383,7 +379,9 @@ class Play:
         if step.expected == "wakes":
             return self.wakes(step, lock)
         one, number, request = self.send(step.who, step.verb, lock, step.argument or "-")
-        if step.expected != "blocks":
+        if request.is_try():
+            self.expect_no_waiting([request], [one], "an answer")
+        elif step.expected != "blocks":
             self.wait_for_answer([request], step)
         elif self.is_silent(one, number):
             return
@@ -408,14 +406,29 @@ class Play:
         lock, futex = one.asked[number].lock, task.slept_on(self.tids[f"{one.name}.{number}"])
         return one.asked[number].answer is None and lock.isdecimal() and futex > 0 and futex % 4096 == 64 * int(lock)
 
+    def waits(self, processes, apart=0):
+        """Returns a function: whether the processes wait, as they have used much processor time since or do not run. A thread may
+        sleep for an instant, and a look takes one thread after the other, so nothing may change between two looks."""
+        began = sum(one.processor_time() for one in processes)
+
+        def look():
+            return "".join(one.tasks() for one in processes)
+
+        def are_at_rest():
+            before = look()
+            time.sleep(apart)
+            return not re.search("(?m)^(State:\t[RD]|running)", before) and before == look()
+
+        return lambda: sum(one.processor_time() for one in processes) - began > BUSY or are_at_rest()
+
     def is_silent(self, one, number):
         """Whether there is no answer before the thread is seen asleep. One that waits in another way is given some time."""
-        began, request = time.monotonic(), one.asked[number]
+        began, request, waits = time.monotonic(), one.asked[number], self.waits([one])
         while not self.sleeps(one, number):
             if self.listen(lambda: request.answer, 0.001):
                 return False
             waited = time.monotonic() - began
-            if waited > BUSY or waited > self.options.window and one.is_at_rest():
+            if waited > self.options.timeout or waited > self.options.window and waits():
                 return not self.listen(lambda: request.answer, 0)
         return True
 
@@ -423,21 +436,19 @@ class Play:
         seconds = self.options.timeout + (max(0, requests[0].milliseconds()) / 1000 if step.expected == "timeout" else 0)
         if self.is_silence_listed:
             seconds = 10 * self.options.window  # the answer is known not to come
-        if requests[0].is_try():
-            self.expect_no_waiting(requests, [self.process_of(step.who)], "an answer")
         self.wait(lambda: any(request.answer for request in requests), step.expected, requests[0].silence(), seconds)
 
-    def expect_no_waiting(self, requests, processes, expected):
-        """An answer may take time on a busy machine, but the processes must not be at rest without it."""
-        began = time.monotonic()
+    def expect_no_waiting(self, requests, processes, expected, apart=0):
+        """An answer may take time on a busy machine, but it must not be waited for."""
+        began, waits = time.monotonic(), self.waits(processes, apart)
 
         def answered():
             return any(request.answer for request in requests)
 
         while not self.listen(answered, 0.001):
             waited = time.monotonic() - began
-            is_slow = waited < self.options.timeout and (waited < SOON or not all(one.is_at_rest() for one in processes))
-            if not is_slow and not self.listen(answered, 0):
+            is_over = waited > self.options.timeout or waited > SOON and waits()
+            if is_over and not self.listen(answered, 0):
                 raise Failure(f"{expected} without waiting", NO_ANSWER[0], f"after {waited:.1f} s")
 
     def unblocks(self, step):
@@ -446,9 +457,10 @@ class Play:
         requests = [one.asked[number] for one, number in where]
         if step.soon:
             if all(self.sleeps(*each) for each in where):
-                raise Failure("that it is woken by the step before", "it sleeps on")
-            self.expect_no_waiting(requests, [one for one, _ in where], step.expected)
-        self.wait_for_answer(requests, step)
+                raise Failure(f"{step.expected} without waiting", NO_ANSWER[0], "the step before has not woken it")
+            self.expect_no_waiting(requests, [one for one, _ in where], step.expected, NAP)
+        else:
+            self.wait_for_answer(requests, step)
         first = min(range(len(names)), key=lambda i: (requests[i].answer is None, requests[i].answered))
         self.told(*where[first], step.expected)
         if step.rival:
@@ -463,7 +475,7 @@ class Play:
         command, busy = ("acquire", "timeout") if step.argument else ("try", "busy")
         for _ in range(POLLS):
             one, number, request = self.send(step.who, command, step.lock or "0", step.argument or "-")
-            self.wait_for_answer([request], step)
+            self.expect_no_waiting([request], [one], "an answer")
             if request.answer != busy:
                 break
             del one.asked[number]
@@ -516,8 +528,11 @@ class Play:
     def look_until(self, holds, failure):
         """Polls what sends no event when it changes."""
         end = time.monotonic() + self.options.timeout
-        while not holds():
-            if time.monotonic() > end:
+        while True:
+            is_over = time.monotonic() > end
+            if holds():
+                return
+            if is_over:
                 raise failure()
             self.listen(lambda: False, 0.001)
 

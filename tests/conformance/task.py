@@ -37,14 +37,21 @@ def pending_mark(tid):
         return 0
 
 
-def slept_on(tid):
-    """The address of the futex that the thread sleeps on; 0 if on none."""
+def contents(path):
+    """The text of a file; empty if the thread is gone, or the system does not tell."""
     try:
-        with open(f"/proc/{tid}/syscall", encoding="ascii") as call, open(f"/proc/{tid}/stat", encoding="utf-8", errors="replace") as stat:
-            number, *arguments = call.read().split()
-            return int(arguments[0], 16) if number == str(FUTEX) and stat.read().rpartition(") ")[2][0] == "S" else 0
-    except OSError:  # the thread is gone, or the system does not tell
-        return 0
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def slept_on(tid):
+    """The address of the futex that the thread sleeps on; 0 if on none. The status counts how often a thread has run: if it stays the
+    same, the thread has not left this system call for another."""
+    before, call, after = (contents(f"/proc/{tid}/{name}") for name in ("status", "syscall", "status"))
+    is_asleep = "\nState:\tS" in before and before == after
+    return int(call.split()[1], 16) if is_asleep and call.startswith(f"{FUTEX} ") else 0
 
 
 def trace(tid):

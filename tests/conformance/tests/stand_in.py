@@ -126,7 +126,7 @@ def perform(request):
         leave()
     seen = result(*request)
     if WRONG == "late" and command == "acquire":
-        time.sleep(3)
+        time.sleep(300)
     if WRONG == "garbage":
         return say("what?\x01")
     if WRONG == "endless line":
