@@ -319,6 +319,7 @@ std::vector<Scenario> all_scenarios() {
     another_sleeps_behind(run);
     if (sleep == 0) return wake_one_in_vain(run);
     the_owner_releases(run);
+    run.release(*run.cast["fellow"]);  // or chance decides which of the two is first
     run.world.pause.end();
   };
   made->after = another_sleeps_and_the_owner_releases;

@@ -39,7 +39,7 @@ class Lock:
         if word == os.getpid():
             self.write(word, depth + 1)
             return "reentered"
-        end = time.monotonic() + milliseconds / 1000 - (0.25 if WRONG == "early" else 0)
+        end = time.monotonic() + (0 if WRONG == "early" else milliseconds / 1000)
         while True:
             try:
                 fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.offset)
