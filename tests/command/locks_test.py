@@ -203,6 +203,8 @@ class CommandTest(unittest.TestCase):
         self.assertEqual((owner["is"], owner["tid_there"], owner["pid_there"], owner["pid"], owner["tid"]),
                          ("seen", 2, 1, worker.pid, worker.tid))
         self.assertIn("cannot be used here", self.shown(name))
+        namespace = os.open(f"/proc/{worker.pid}/ns/pid", os.O_RDONLY)  # so that no other gets its number
+        self.addCleanup(os.close, namespace)
         worker.kill()
         self.assertEqual(self.seen(name)["state"], "to be inherited")
         word_of(name, new=1)  # as if the kernel had missed its death
