@@ -47,11 +47,13 @@ def contents(path):
 
 
 def slept_on(tid):
-    """The address of the futex that the thread sleeps on; 0 if on none. The status counts how often a thread has run: if it stays the
-    same, the thread has not left this system call for another."""
+    """The address of the shared futex that the thread sleeps on; 0 if on none. The status counts how often a thread has run: if it
+    stays the same, the thread has not left this system call for another."""
     before, call, after = (contents(f"/proc/{tid}/{name}") for name in ("status", "syscall", "status"))
-    is_asleep = "\nState:\tS" in before and before == after
-    return int(call.split()[1], 16) if is_asleep and call.startswith(f"{FUTEX} ") else 0
+    if "\nState:\tS" not in before or before != after or not call.startswith(f"{FUTEX} "):
+        return 0
+    _, address, operation, *_ = call.split()
+    return 0 if int(operation, 16) & FUTEX_PRIVATE_FLAG else int(address, 16)
 
 
 def trace(tid):

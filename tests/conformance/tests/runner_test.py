@@ -75,7 +75,7 @@ class Verdict(Case):
                 ("late", "A try -> acquired\nB acquire -> blocks\nA release -> done\nB unblocks soon -> acquired\n", (), r"expected: acquired without waiting\n  seen:     blocks \(after"),
                 ("early", "A acquire -> acquired\nB acquire 10000ms -> timeout\n", (), r"seen:     timeout too early \(after \d+\.\d ms of 10000\)"),
                 ("", "A acquire -> acquired\nB acquire 200ms -> blocks\nB still blocks 5000ms\n", (), "expected: blocks\n  seen:     timeout"),
-                ("", "A acquire -> blocks\n", ("--window", 20), "expected: blocks\n  seen:     acquired"),
+                ("private futex", "A acquire -> blocks\n", ("--window", 20), "expected: blocks\n  seen:     acquired"),
                 ("", HELD + "A release -> done\nB still blocks\n", ("--window", 2), "expected: blocks\n  seen:     acquired"),
                 ("", HELD + "C acquire -> blocks\nB|C unblocks -> acquired\n", BRIEF, "expected: acquired\n  seen:     blocks"),
                 ("", "A acquire -> acquired\nB polls -> inherited\n", (), r"seen:     busy \(2000 times\)"),

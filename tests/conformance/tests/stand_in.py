@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """A driver for the tests of heirlock-conformance. Its port is made of the kernel's record locks, which a process gives back when it ends.
 It goes wrong in the way that the environment variable WRONG names."""
+import ctypes
 import fcntl
 import mmap
 import os
+import platform
 import queue
 import signal
 import struct
@@ -18,6 +20,7 @@ MEMORY = mmap.mmap(SHARED, 4096)
 RUNNER = os.environ.setdefault("RUNNER", str(os.getppid()))  # for what is executed anew as well
 NAMES, QUEUES = {}, {}  # what is open; the requests of each thread
 NAMESPACE = os.stat("/proc/self/ns/pid").st_ino
+FUTEX = 202 if platform.machine() == "x86_64" else 98
 
 
 def say(text):
@@ -125,6 +128,8 @@ def perform(request):
     if WRONG == "leaves":
         leave()
     seen = result(*request)
+    if WRONG == "private futex":
+        sleep_in_this_process()
     if WRONG == "late" and command == "acquire":
         time.sleep(300)
     if WRONG == "garbage":
@@ -136,6 +141,12 @@ def perform(request):
         say(f"{thread} {seen}")
     if WRONG == "unasked":
         say("9 done")
+
+
+def sleep_in_this_process():
+    """For 0.1 s, at the beginning of a page, as lock 0 is."""
+    word, wait_private, duration = ctypes.c_uint32.from_buffer(mmap.mmap(-1, 4096)), 128, struct.pack("qq", 0, 100_000_000)
+    ctypes.CDLL(None).syscall(FUTEX, ctypes.byref(word), wait_private, 0, duration)
 
 
 def leave():
