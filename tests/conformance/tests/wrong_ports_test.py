@@ -57,14 +57,15 @@ WRONG = {  # what is wrong: the vector that catches it, what from_specification.
 }
 
 
-def play(folder, number, vector, right, wrong, chances=1):
+def play(folder, number, vector, right, wrong, timeout=30, chances=1):
     """What it prints about the port with the change, and its status: that of the first of the chances in which the vector fails."""
     text = (DRIVERS / "from_specification.py").read_text(encoding="utf-8")
     if text.count(right) != 1:
         return f"'{right}' stands {text.count(right)} times in from_specification.py, expected once", None
     port = folder / f"{number}.py"
     port.write_text(text.replace(right, wrong), encoding="utf-8")
-    command = [sys.executable, "-B", str(HERE.parent / "heirlock-conformance"), "--only", vector, "--timeout", "5", f"{sys.executable} -BS {port}"]
+    command = [sys.executable, "-B", str(HERE.parent / "heirlock-conformance"), "--only", vector, "--timeout", str(timeout),
+               f"{sys.executable} -BS {port}"]
     for _ in range(chances):
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode and "expected: ready" not in done.stdout:  # which may be late on a busy machine
@@ -79,7 +80,7 @@ class WrongPorts(unittest.TestCase):
             shutil.copy(DRIVERS / "driver.py", folder)
             same = "import ctypes\n"
             right = {vector: pool.submit(play, folder, vector, vector, same, same) for vector in {change[0] for change in WRONG.values()}}
-            plays = {what: pool.submit(play, folder, number, *change, CHANCES) for number, (what, change) in enumerate(WRONG.items())}
+            plays = {what: pool.submit(play, folder, number, *change, timeout=5, chances=CHANCES) for number, (what, change) in enumerate(WRONG.items())}
             for what, done in plays.items():
                 with self.subTest(what):
                     text, status = done.result()
