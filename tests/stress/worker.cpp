@@ -245,12 +245,15 @@ class Staff {
  private:
   // A busy system may refuse a thread for a moment (pthread_create(3), EAGAIN).
   void start(std::uint32_t thread, std::uint64_t seed) {
-    for (int refused = 0;; ++refused) try {
-        return std::thread([this, thread, seed] { serve(thread, seed); }).detach();
+    for (int refused = 0;; ++refused) {
+      try {
+        std::thread([this, thread, seed] { serve(thread, seed); }).detach();
+        return;
       } catch (const std::system_error& error) {
         if (error.code() != std::errc::resource_unavailable_try_again || refused == 1000) throw;
         sleep_until(now() + 10 * millisecond);
       }
+    }
   }
 
   // Ends the whole process on an exception: one thread less would look like a quiet success.
