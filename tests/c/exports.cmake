@@ -3,6 +3,7 @@
 # cmake -DLIBRARY=... -DARCHIVE=... -DHEADER=... -DSONAME=... -DNM=... -DREADELF=... -DSIZE=... -P exports.cmake
 # Spec: c.exports, c.libc-alone
 cmake_minimum_required(VERSION 3.21)
+set(ENV{LC_ALL} C)
 
 # run(command...): runs it to success. The output is in `output`.
 function(run)

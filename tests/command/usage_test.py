@@ -30,7 +30,7 @@ class Usage(unittest.TestCase):
     def test_manual_and_completion_know_each_subcommand_and_option(self):
         subcommands = re.findall(r"^  ([a-z]+) ", run("--help").stdout, re.MULTILINE)
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.check_output(["cmake", "--install", pathlib.Path(HEIRLOCK).parent, "--prefix", folder], timeout=60)
+            subprocess.check_output(["env", "-u", "DESTDIR", "cmake", "--install", pathlib.Path(HEIRLOCK).parent, "--prefix", folder], timeout=60)
             manual = pathlib.Path(folder, "share/man/man1/heirlock.1").read_text().replace("\\-", "-")
 
             def completions(*words):

@@ -1,6 +1,7 @@
 # At each call of show(): what is expected, and what the printer says of the lock.
 set debuginfod enabled off
 set disable-randomization off
+set startup-with-shell off
 break show
 commands
   silent

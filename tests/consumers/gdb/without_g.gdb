@@ -2,6 +2,7 @@
 # a variable also by its name.
 set debuginfod enabled off
 set disable-randomization off
+set startup-with-shell off
 break stop
 commands
   silent

@@ -12,6 +12,9 @@ set(ways ${CMAKE_CURRENT_LIST_DIR})
 set(program ${ways}/../program)
 file(REMOVE_RECURSE ${SCRATCH})
 file(MAKE_DIRECTORY ${SCRATCH})
+foreach(name IN ITEMS CFLAGS CXXFLAGS LDFLAGS CMAKE_BUILD_TYPE DESTDIR)  # which would change what a consumer builds
+  unset(ENV{${name}})
+endforeach()
 
 # run(command...): runs it to success. The output is in `output`.
 function(run)
