@@ -28,9 +28,9 @@ using heirlock::detail::owner_of;
 
 bool passes(sem_t& gate, int seconds) {
   timespec until{};
-  clock_gettime(CLOCK_REALTIME, &until);
+  clock_gettime(CLOCK_MONOTONIC, &until);
   until.tv_sec += seconds;
-  while (sem_timedwait(&gate, &until) != 0)
+  while (sem_clockwait(&gate, CLOCK_MONOTONIC, &until) != 0)
     if (errno != EINTR) return false;
   return true;
 }
