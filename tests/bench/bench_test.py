@@ -86,7 +86,9 @@ class Rounds(unittest.TestCase):
 
     # Spec: bench.complete
     def test_a_program_that_hangs_is_ended_with_all_that_it_started(self):
-        pipe = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "pipe"
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        pipe = pathlib.Path(folder.name) / "pipe"
         os.mkfifo(pipe)
         began, reader = time.monotonic(), os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, reader)
@@ -135,8 +137,9 @@ class Driver(unittest.TestCase):
     """From end to end, with one row."""
 
     def setUp(self):
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        self.output = pathlib.Path(folder)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.output = pathlib.Path(folder.name)
         self.bounds = self.output / "bounds.json"
 
     def bench(self, *arguments, failing=None, **nanoseconds):

@@ -222,7 +222,7 @@ class Cleanup(Case):
         processes = []
         for name in filter(str.isdecimal, os.listdir("/proc")):
             try:
-                words = pathlib.Path(f"/proc/{name}/cmdline").read_bytes().decode().split("\0")
+                words = pathlib.Path(f"/proc/{name}/cmdline").read_text(errors="replace").split("\0")
             except OSError:
                 continue
             if any(word.startswith(f"/dev/shm/heirlock-conformance-{pid}-") for word in words):
