@@ -20,10 +20,12 @@ import threading
 import time
 import unittest
 
-folder = tempfile.TemporaryDirectory()
-HEIRLOCK = shutil.copy(os.environ["HEIRLOCK_COMMAND"], folder.name)
-for path in folder.name, HEIRLOCK:  # for other users, who may not reach the build
-    os.chmod(path, 0o755)
+HEIRLOCK = os.environ["HEIRLOCK_COMMAND"]
+if os.geteuid() == 0:  # other users run it as well, who may not reach the build
+    folder = tempfile.TemporaryDirectory()
+    HEIRLOCK = shutil.copy(HEIRLOCK, folder.name)
+    for path in folder.name, HEIRLOCK:
+        os.chmod(path, 0o755)
 MANUAL = pathlib.Path(__file__).parents[2] / "src/command/heirlock.1"
 SHM = "/dev/shm/heirlock."
 LOCK = (40, 8, b"N8heirlock13ReentrantLockE")

@@ -47,7 +47,7 @@ class Gate {
   }
   /// Passes when it opens within this time; returns whether it did. For what must not be waited for in vain.
   bool wait_for(std::chrono::seconds time) {
-    // Second by second, as the clock may be set meanwhile; ThreadSanitizer knows no sem_clockwait().
+    // Second by second, as the clock may be set forward; ThreadSanitizer knows no sem_clockwait().
     for (; time.count() > 0; --time) {
       timespec until{};
       clock_gettime(CLOCK_REALTIME, &until);

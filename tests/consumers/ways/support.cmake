@@ -12,6 +12,7 @@ set(ways ${CMAKE_CURRENT_LIST_DIR})
 set(program ${ways}/../program)
 file(REMOVE_RECURSE ${SCRATCH})
 file(MAKE_DIRECTORY ${SCRATCH})
+set(ENV{LC_ALL} C.UTF-8)  # what programs say is read
 foreach(name IN ITEMS CFLAGS CXXFLAGS LDFLAGS CMAKE_BUILD_TYPE DESTDIR)  # which would change what a consumer builds
   unset(ENV{${name}})
 endforeach()
